@@ -1,0 +1,222 @@
+//! What the actors can be told. Only [`AgentMsg`] and [`InboxMsg`] cross the network; their variants
+//! each carry exactly one [`Wire`] value, so that fields can be added between versions.
+
+use hb_core::{
+    batch::{Batch, BatchKey},
+    facts::{Fact, LogBatch, LogLine, NodeFact, NodeReading},
+    orders::{LoadShare, Order, ServerOrder},
+    units::{NodeName, Span, TrialId},
+};
+use ractor::RpcReplyPort;
+use ractor_cluster::{RactorClusterMessage, RactorMessage};
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{Reply, Wire};
+
+/// The process-group scope of the cluster. The wire's major version is part of it: a peer of another
+/// version is never found.
+pub const SCOPE: &str = "hb/1";
+
+/// What a node's Agent can be told by the leader.
+#[derive(RactorClusterMessage)]
+pub enum AgentMsg {
+    /// Who are you, and of which build?
+    #[rpc]
+    Hello(Wire<Hello>, RpcReplyPort<Reply<HelloBack>>),
+    /// Are you well, and what is your clock?
+    #[rpc]
+    Beat(Wire<Beat>, RpcReplyPort<Reply<BeatBack>>),
+    /// Do this. Answered when it is begun; how it went comes as facts.
+    #[rpc]
+    Order(Wire<Order>, RpcReplyPort<Reply<()>>),
+    /// The run is over: end everything and exit with 0.
+    #[rpc]
+    Bye(Wire<Bye>, RpcReplyPort<Reply<()>>),
+}
+
+/// What the leader's Inbox can be told by a node.
+#[derive(RactorClusterMessage)]
+pub enum InboxMsg {
+    /// A window of requests; acknowledged whole once it is in the run's spool.
+    #[rpc]
+    Batch(Wire<Box<Batch>>, RpcReplyPort<Reply<BatchKey>>),
+    /// Something happened.
+    #[rpc]
+    Fact(Wire<NodeFact>, RpcReplyPort<Reply<u64>>),
+    /// A sample of the node.
+    #[rpc]
+    Reading(Wire<NodeReading>, RpcReplyPort<Reply<()>>),
+    /// Lines of output.
+    #[rpc]
+    Logs(Wire<LogBatch>, RpcReplyPort<Reply<()>>),
+}
+
+/// The leader's first question to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The leader's build; a node of another build refuses.
+    pub build: String,
+    /// The run.
+    pub run: String,
+}
+
+/// A node's facts about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloBack {
+    /// The node's build.
+    pub build: String,
+    /// The real host name.
+    pub host: String,
+    /// The address others reach its servers by.
+    pub address: String,
+    /// The ordinal it claims (`SLURM_PROCID`), if any.
+    pub ordinal: Option<u32>,
+    /// The life of its process.
+    pub incarnation: u64,
+    /// Its process.
+    pub pid: u32,
+    /// Cores it may use.
+    pub cores: u32,
+    /// Memory there is, bytes.
+    pub memory_bytes: u64,
+    /// Names of its GPUs.
+    pub gpus: Vec<String>,
+    /// The port of its HTTP endpoints.
+    pub http_port: Option<u16>,
+}
+
+/// A beat; sent every 2 s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Counts up.
+    pub seq: u64,
+}
+
+/// The answer to a beat, from which the leader estimates the node's clock offset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeatBack {
+    /// The beat's number.
+    pub seq: u64,
+    /// Unix time in nanoseconds on the node's clock.
+    pub unix_nanos: i128,
+    /// Executors that run.
+    pub executors: u32,
+    /// Servers that run.
+    pub servers: u32,
+}
+
+/// The end of a run, for a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bye {
+    /// Why, for the log.
+    pub why: String,
+}
+
+/// What a node's Uplink can be told by its neighbours. It numbers, spools and posts what it gets.
+#[derive(RactorMessage)]
+pub enum UplinkMsg {
+    /// Post this window; it is kept in the node's spool until the leader has acknowledged it.
+    Batch(Box<Batch>),
+    /// Post this fact, after everything that was handed in before it was acknowledged.
+    Fact(Fact),
+    /// Post this sample; the newest few are kept while the leader is slow.
+    Reading(NodeReading),
+    /// Post these lines.
+    Logs(LogBatch),
+    /// The leader's Inbox was found (again).
+    InboxFound(ractor::ActorRef<InboxMsg>),
+    /// A post was answered, or was not.
+    Posted(PostResult),
+    /// Asks until everything handed in so far is acknowledged.
+    GetDrained(RpcReplyPort<()>),
+}
+
+/// How a post ended.
+#[derive(Debug)]
+pub struct PostResult {
+    /// Which post, by the Uplink's own count.
+    pub ticket: u64,
+    /// Whether the leader acknowledged it.
+    pub is_acknowledged: bool,
+}
+
+/// What a node's ServerManager can be told.
+#[derive(RactorMessage)]
+pub enum ServerManagerMsg {
+    /// Start this server and make it ready.
+    Start(Box<ServerOrder>),
+    /// End this server.
+    Stop(u32),
+    /// A drill: SIGKILL to a server's process, as if it had crashed.
+    KillOne,
+    /// A step of a server's start or end, from the task that watches it.
+    Stepped(u32, Box<Fact>),
+    /// How many servers run?
+    GetRunning(RpcReplyPort<u32>),
+    /// End all servers, and say when nothing of them is left.
+    GetStopped(RpcReplyPort<()>),
+}
+
+/// What a node's ExecutorSupervisor can be told.
+#[derive(RactorMessage)]
+pub enum ExecutorSupervisorMsg {
+    /// Build this share.
+    Prepare(Box<LoadShare>),
+    /// Start the prepared load at this Unix time on this node's clock.
+    Start {
+        /// Its trial.
+        trial: TrialId,
+        /// Nanoseconds.
+        start_unix_nanos: i128,
+    },
+    /// End the load of this trial.
+    Stop(TrialId),
+    /// A drill: an executor's task panics.
+    PanicOne,
+    /// Time to start the executor again, under this epoch.
+    Restart {
+        /// Its trial.
+        trial: TrialId,
+        /// The new life.
+        epoch: u32,
+    },
+    /// How many executors run?
+    GetRunning(RpcReplyPort<u32>),
+    /// End all load, and say when nothing of it is left.
+    GetStopped(RpcReplyPort<()>),
+}
+
+/// What a node's Monitor can be told.
+#[derive(RactorMessage)]
+pub enum MonitorMsg {
+    /// Sample with this pause.
+    Start(Span),
+    /// Take a sample now.
+    Tick,
+}
+
+/// What a node's LogCollector can be told.
+#[derive(RactorMessage)]
+pub enum LogCollectorMsg {
+    /// A process wrote these lines.
+    Wrote {
+        /// What wrote: `server-0`.
+        source: String,
+        /// The lines.
+        lines: Vec<LogLine>,
+    },
+    /// Time to hand on what was collected.
+    Flush,
+}
+
+/// Names a node in logs and facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// Its name in the run.
+    pub node: NodeName,
+    /// The life of its process.
+    pub incarnation: u64,
+}
+
+/// A reply that carries nothing but its coming.
+pub type Done = Reply<()>;

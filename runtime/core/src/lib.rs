@@ -1,0 +1,29 @@
+//! Recipe, plan, phases, samples, tally, verdict and report: plain values and functions.
+//!
+//! This crate is quiet: it has no clock, socket, file, task or unseeded randomness. Time comes in
+//! as a value, randomness as a seed, files as text. `runtime/tests/layers.rs` and this folder's
+//! `clippy.toml` hold that up.
+//!
+//! The way of the data:
+//!
+//! ```text
+//! recipe ─► trial ─► plan ─► (actors) ─► record, batch, fact ─► tally ─► report
+//! ```
+
+pub mod batch;
+pub mod facts;
+pub mod histogram;
+pub mod metrics;
+pub mod orders;
+pub mod phases;
+pub mod plan;
+pub mod recipe;
+pub mod record;
+pub mod report;
+pub mod routing;
+pub mod schedule;
+pub mod statistics;
+pub mod tally;
+pub mod trial;
+pub mod units;
+pub mod verdict;

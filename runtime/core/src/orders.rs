@@ -1,0 +1,124 @@
+//! What the leader tells a node to do. The Orchestrator is the only sender.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    trial::{DrillTarget, LoadSpec, RequestSpec, ServiceSpec},
+    units::{NodeName, Span, TrialId},
+};
+
+/// What a node is for. One node may have several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Takes nothing but samples.
+    Monitor,
+    /// Runs servers.
+    Server,
+    /// Sends load.
+    Client,
+}
+
+/// An order, imperative. Every one is idempotent: a repeat changes nothing and is answered alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Take these roles.
+    Admit(Admission),
+    /// Start a server and make it ready. Progress and end come as facts.
+    StartServer(ServerOrder),
+    /// End a server and all its descendants.
+    StopServer {
+        /// The server's ordinal.
+        server: u32,
+    },
+    /// Build everything the load needs, and open no connection yet.
+    PrepareLoad(Box<LoadShare>),
+    /// Start the prepared load.
+    StartLoad {
+        /// Its trial.
+        trial: TrialId,
+        /// The trial's start as Unix time in nanoseconds **on the receiving node's clock**.
+        start_unix_nanos: i128,
+    },
+    /// End the load: nothing new is sent, what is in flight is cancelled, the last batch is posted.
+    StopLoad {
+        /// Its trial.
+        trial: TrialId,
+    },
+    /// Sample this node.
+    StartMonitoring {
+        /// The pause between two samples.
+        interval: Span,
+    },
+    /// Provoke a fault.
+    Drill {
+        /// What is made to fail.
+        kill: DrillTarget,
+    },
+}
+
+/// What a node is told when it is let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// The run.
+    pub run: String,
+    /// The node's name in the run.
+    pub node: NodeName,
+    /// The node's ordinal.
+    pub ordinal: u32,
+    /// What it is for.
+    pub roles: Vec<Role>,
+}
+
+/// A server to start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerOrder {
+    /// Counts from 0 over all nodes.
+    pub server: u32,
+    /// The service.
+    pub service: ServiceSpec,
+    /// The port it listens on.
+    pub port: u16,
+    /// Whether the port was asked for by name; if not, the next free one is taken.
+    pub is_port_fixed: bool,
+    /// The address it listens on and others reach it by.
+    pub host: String,
+    /// What its first real completion is asked with.
+    pub request: RequestSpec,
+}
+
+/// All that one executor needs to know to send its share of a trial.
+///
+/// A trial's executors are numbered over all nodes. In an open loop executor `k` of `n` sends the
+/// requests whose index is `k` modulo `n` of one global schedule; in a closed loop its clients are
+/// `clients`, and its requests have the indices `k`, `k + n`, `k + 2n`….
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadShare {
+    /// The trial.
+    pub trial: TrialId,
+    /// The node that sends.
+    pub node: NodeName,
+    /// This executor's number, `k`.
+    pub executor: u32,
+    /// How many executors there are, `n`.
+    pub executors: u32,
+    /// Closed loop: the ordinals of the clients it plays, over all nodes.
+    pub clients: Vec<u32>,
+    /// Open loop: its part of `max_in_flight`.
+    pub max_in_flight: Option<u32>,
+    /// When, how much, how long.
+    pub load: LoadSpec,
+    /// What a request asks for.
+    pub request: RequestSpec,
+    /// Everything about the service but where it runs.
+    pub service: ServiceSpec,
+    /// Base URLs of the servers, by ordinal.
+    pub servers: Vec<String>,
+    /// The trial's seed.
+    pub seed: u64,
+    /// What the recipe says about the SLO, for the live view.
+    pub labels: BTreeMap<String, String>,
+}

@@ -1,0 +1,378 @@
+//! One row for each request that was due, and the one outcome it ended in.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::units::Nanos;
+
+/// The part of a trial in which a request was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Before the measured window.
+    Warmup,
+    /// In the measured window.
+    Measure,
+}
+
+/// How a request that was due ended. Exactly one of these is true of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A whole answer with its end mark and at least one token.
+    Completed,
+    /// The server or the network failed it; the kind says how.
+    Failed,
+    /// One of our own deadlines ran out; the kind says which.
+    TimedOut,
+    /// Given up by us: still in flight when the drain ended, or the run was stopped.
+    Cancelled,
+    /// Never sent; the kind is the cause.
+    Dropped,
+    /// The executor or node that was to account for it is gone.
+    Lost,
+}
+
+/// Why a request did not complete. Its text is the key in `accounting.failed` and in the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The connection could not be opened.
+    Connect,
+    /// The server's name has no address.
+    Resolve,
+    /// The TLS handshake failed.
+    Tls,
+    /// The connection was reset or closed before an answer began.
+    Reset,
+    /// A kept-alive connection turned out closed before a byte of the answer; not retried again.
+    ReusedConnectionReset,
+    /// The answer's bytes are not HTTP.
+    Protocol,
+    /// An HTTP status other than 2xx.
+    Http(u16),
+    /// The prompt does not fit the model's context (the server's 400 says so).
+    ContextLength,
+    /// The stream or body ended without its end mark.
+    Truncated,
+    /// The connection was reset in the middle of an answer.
+    ResetMidway,
+    /// An error event or object inside an answer that had status 200.
+    ErrorEvent,
+    /// The server itself gave up the answer (`finish_reason: abort`).
+    Aborted,
+    /// A whole answer without a single token.
+    NoToken,
+    /// An event that is not UTF-8 or not JSON.
+    Malformed,
+    /// A line or an answer longer than the limit.
+    Oversize,
+    /// The deadline for the connection.
+    ConnectTimeout,
+    /// The deadline from sending to the first byte of content.
+    FirstByteTimeout,
+    /// The deadline between two pieces of content.
+    BetweenChunksTimeout,
+    /// The deadline for the whole request.
+    TotalTimeout,
+    /// Still in flight when the drain ended.
+    DrainEnded,
+    /// The run was stopped.
+    Stopped,
+    /// Held back by `max_in_flight` until the window ended.
+    MaxInFlight,
+    /// The sender itself never came to it before the window ended.
+    SenderLate,
+    /// Its executor failed or restarted.
+    ExecutorLost,
+    /// Its node was lost.
+    NodeLost,
+}
+
+/// The kinds without a number, with their stable texts.
+const KINDS: [(Kind, &str); 24] = [
+    (Kind::Connect, "connect"),
+    (Kind::Resolve, "resolve"),
+    (Kind::Tls, "tls"),
+    (Kind::Reset, "reset"),
+    (Kind::ReusedConnectionReset, "reused_connection_reset"),
+    (Kind::Protocol, "protocol"),
+    (Kind::ContextLength, "context_length"),
+    (Kind::Truncated, "truncated"),
+    (Kind::ResetMidway, "reset_midway"),
+    (Kind::ErrorEvent, "error_event"),
+    (Kind::Aborted, "aborted"),
+    (Kind::NoToken, "no_token"),
+    (Kind::Malformed, "malformed"),
+    (Kind::Oversize, "oversize"),
+    (Kind::ConnectTimeout, "connect_timeout"),
+    (Kind::FirstByteTimeout, "first_byte_timeout"),
+    (Kind::BetweenChunksTimeout, "between_chunks_timeout"),
+    (Kind::TotalTimeout, "total_timeout"),
+    (Kind::DrainEnded, "drain_ended"),
+    (Kind::Stopped, "stopped"),
+    (Kind::MaxInFlight, "max_in_flight"),
+    (Kind::SenderLate, "sender_late"),
+    (Kind::ExecutorLost, "executor_lost"),
+    (Kind::NodeLost, "node_lost"),
+];
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(status) => write!(f, "http_{status}"),
+            plain => {
+                let row = KINDS.iter().find(|(kind, _)| kind == plain);
+                f.write_str(row.map_or("unknown", |(_, text)| text))
+            }
+        }
+    }
+}
+
+/// A text that names no kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a kind of failure")]
+pub struct UnknownKind(pub String);
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        if let Some(status) = text.strip_prefix("http_").and_then(|digits| digits.parse().ok()) {
+            return Ok(Self::Http(status));
+        }
+        let row = KINDS.iter().find(|(_, name)| *name == text);
+        row.map(|(kind, _)| *kind).ok_or_else(|| UnknownKind(text.to_owned()))
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where a count of tokens comes from, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokensSource {
+    /// The server's own `usage` or `eval_count`.
+    Usage,
+    /// The server's `/tokenize`.
+    Tokenize,
+    /// A local `tokenizer.json`.
+    Tokenizer,
+    /// One token for each event that carried content.
+    Events,
+}
+
+/// One request that was due. Instants are [`Nanos`] since the trial's start; one that never came is
+/// `None` and never zero.
+///
+/// On the wire it is an array, not a map: a batch of a thousand stays under 64 KiB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The request's place in the trial's global order, over all nodes.
+    pub index: u64,
+    /// The part of the trial in which it was due.
+    pub stage: Stage,
+    /// When the schedule asked for it; in a closed loop, when its slot became free.
+    pub due: Nanos,
+    /// Just before its first byte was written.
+    pub sent: Option<Nanos>,
+    /// When the bytes with the first token were read.
+    pub first: Option<Nanos>,
+    /// When the bytes with the last token were read.
+    pub last: Option<Nanos>,
+    /// When it was over, whatever came.
+    pub end: Option<Nanos>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it did not complete; `None` exactly when it completed.
+    pub kind: Option<Kind>,
+    /// Prompt tokens, as counted by `tokens_source`.
+    pub input_tokens: Option<u32>,
+    /// Answer tokens, as counted by `tokens_source`; reasoning counts.
+    pub output_tokens: Option<u32>,
+    /// Prompt tokens the server took from its cache, where it says so.
+    pub cached_tokens: Option<u32>,
+    /// Answer tokens that were asked for.
+    pub asked_tokens: u32,
+    /// Events that carried content.
+    pub chunks: u32,
+    /// Tokens in the first such event, where the server tells it (else 1 is assumed).
+    pub first_chunk_tokens: Option<u32>,
+    /// Who counted the tokens.
+    pub tokens_source: Option<TokensSource>,
+    /// The server's ordinal.
+    pub server: Option<u16>,
+    /// The HTTP status, where one came.
+    pub status: Option<u16>,
+    /// Whether the model stopped before the asked length (`finish_reason: stop`).
+    pub stopped_early: bool,
+    /// How often it was put on a connection; more than once only after a reset before any byte was sent back.
+    pub attempts: u8,
+}
+
+impl Record {
+    /// A request that never left, with the cause.
+    #[must_use]
+    pub fn unsent(index: u64, stage: Stage, due: Nanos, outcome: Outcome, kind: Kind) -> Self {
+        Self {
+            index,
+            stage,
+            due,
+            sent: None,
+            first: None,
+            last: None,
+            end: None,
+            outcome,
+            kind: Some(kind),
+            input_tokens: None,
+            output_tokens: None,
+            cached_tokens: None,
+            asked_tokens: 0,
+            chunks: 0,
+            first_chunk_tokens: None,
+            tokens_source: None,
+            server: None,
+            status: None,
+            stopped_early: false,
+            attempts: 0,
+        }
+    }
+
+    /// Time from sending to the first token, in seconds.
+    #[must_use]
+    pub fn ttft(&self) -> Option<f64> {
+        Some(self.first?.since(self.sent?).as_secs_f64())
+    }
+
+    /// Time from the due instant to the first token, in seconds.
+    #[must_use]
+    pub fn ttft_scheduled(&self) -> Option<f64> {
+        Some(self.first?.since(self.due).as_secs_f64())
+    }
+
+    /// Time from sending to the last token, in seconds.
+    #[must_use]
+    pub fn e2el(&self) -> Option<f64> {
+        Some(self.last?.since(self.sent?).as_secs_f64())
+    }
+
+    /// Time from the due instant to the last token, in seconds.
+    #[must_use]
+    pub fn e2el_scheduled(&self) -> Option<f64> {
+        Some(self.last?.since(self.due).as_secs_f64())
+    }
+
+    /// Time from the due instant to sending, in seconds.
+    #[must_use]
+    pub fn dispatch_delay(&self) -> Option<f64> {
+        Some(self.sent?.since(self.due).as_secs_f64())
+    }
+
+    /// Time per token after the first event's, in seconds; undefined below two tokens.
+    #[must_use]
+    pub fn tpot(&self) -> Option<f64> {
+        let after_first = self.output_tokens?.checked_sub(self.first_chunk_tokens.unwrap_or(1).max(1))?;
+        (after_first > 0).then_some(())?;
+        Some(self.last?.since(self.first?).as_secs_f64() / f64::from(after_first))
+    }
+}
+
+/// [`Record`] as it stands on the wire, in field order.
+type Row = (
+    (u64, Stage, Nanos, Option<Nanos>, Option<Nanos>, Option<Nanos>, Option<Nanos>, Outcome, Option<Kind>),
+    (Option<u32>, Option<u32>, Option<u32>, u32, u32, Option<u32>, Option<TokensSource>),
+    (Option<u16>, Option<u16>, bool, u8),
+);
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (
+            (self.index, self.stage, self.due, self.sent, self.first, self.last, self.end, self.outcome, self.kind),
+            (
+                self.input_tokens,
+                self.output_tokens,
+                self.cached_tokens,
+                self.asked_tokens,
+                self.chunks,
+                self.first_chunk_tokens,
+                self.tokens_source,
+            ),
+            (self.server, self.status, self.stopped_early, self.attempts),
+        )
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (times, tokens, rest) = Row::deserialize(deserializer)?;
+        let (index, stage, due, sent, first, last, end, outcome, kind) = times;
+        let (input_tokens, output_tokens, cached_tokens, asked_tokens, chunks, first_chunk_tokens, tokens_source) = tokens;
+        let (server, status, stopped_early, attempts) = rest;
+        Ok(Self {
+            index,
+            stage,
+            due,
+            sent,
+            first,
+            last,
+            end,
+            outcome,
+            kind,
+            input_tokens,
+            output_tokens,
+            cached_tokens,
+            asked_tokens,
+            chunks,
+            first_chunk_tokens,
+            tokens_source,
+            server,
+            status,
+            stopped_early,
+            attempts,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_back_from_its_text() {
+        let numbered = [Kind::Http(429), Kind::Http(500)];
+        for kind in KINDS.iter().map(|(kind, _)| *kind).chain(numbered) {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert!("http_".parse::<Kind>().is_err());
+    }
+
+    #[test]
+    fn a_missing_stamp_gives_no_latency() {
+        let record = Record::unsent(7, Stage::Measure, Nanos(5), Outcome::Dropped, Kind::MaxInFlight);
+        assert_eq!((record.ttft(), record.e2el(), record.tpot(), record.dispatch_delay()), (None, None, None, None));
+    }
+
+    #[test]
+    fn a_record_survives_the_wire_in_under_110_bytes() {
+        let mut record = Record::unsent(1 << 40, Stage::Measure, Nanos(60_000_000_000), Outcome::Completed, Kind::Connect);
+        record.kind = None;
+        (record.sent, record.first) = (Some(Nanos(60_000_100_000)), Some(Nanos(60_050_000_000)));
+        (record.last, record.end) = (Some(Nanos(61_000_000_000)), Some(Nanos(61_000_000_100)));
+        (record.input_tokens, record.output_tokens, record.server, record.status) = (Some(128), Some(64), Some(0), Some(200));
+        let bytes = rmp_serde::to_vec_named(&record).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Record>(&bytes).unwrap(), record);
+        assert!(bytes.len() < 110, "{} bytes", bytes.len());
+    }
+}

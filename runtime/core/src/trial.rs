@@ -1,0 +1,314 @@
+//! One point of a recipe: every field has one value, and nothing is left to guess.
+
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::units::{Span, TrialId};
+
+/// One point of the sweep, in one repetition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Stable and readable; also its folder's name.
+    pub id: TrialId,
+    /// The swept fields and the values they have here, by path without the `workload.` prefix.
+    pub parameters: BTreeMap<String, Value>,
+    /// Counts from 1.
+    pub repetition: u32,
+    /// Seeds schedule, prompts and routing; differs between trials and repetitions.
+    pub seed: u64,
+    /// What is asked or started. Equal services need no restart between trials.
+    pub service: ServiceSpec,
+    /// How many requests, when and to whom.
+    pub load: LoadSpec,
+    /// What a request asks for.
+    pub request: RequestSpec,
+    /// What an answer must meet to count as good.
+    pub slo: Slo,
+}
+
+/// The service under test, as far as the recipe says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    /// A name in `hb_services::SERVICES`, or of a custom service.
+    pub service: String,
+    /// The model's name.
+    pub model: String,
+    /// `servers.service_config`, typed by the service itself.
+    pub config: Map<String, Value>,
+    /// Variables for the server processes.
+    pub environment: BTreeMap<String, String>,
+    /// Servers that already run; nothing is started or stopped then.
+    pub endpoints: Vec<String>,
+    /// Where the key for the endpoints comes from. The key itself is in no plan, order or report.
+    pub api_key: Option<ApiKeySource>,
+    /// The port the first server of a node takes, if the recipe or the command line names one.
+    pub port: Option<u16>,
+    /// How readiness is asked.
+    pub health: HealthCheck,
+    /// What the server runs in.
+    pub runtime: ContainerRuntime,
+    /// The image, or the executable where the runtime is `bare`; `None` means the service's own default.
+    pub path: Option<PathBuf>,
+    /// `source:target[:mode]` as the recipe has them.
+    pub binds: Vec<String>,
+    /// Further words for the server's command line.
+    pub extra_args: Vec<String>,
+    /// GPUs per server node.
+    pub gpus: u32,
+    /// The declarative block, where the service is a custom one.
+    pub custom: Option<CustomService>,
+}
+
+/// Where an endpoint's key is read, on the node that needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiKeySource {
+    /// An environment variable's name.
+    Env(String),
+    /// A file's path.
+    File(PathBuf),
+}
+
+/// How a server is asked whether it is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// Whether the HTTP check is made; model and completion are asked in any case.
+    pub enabled: bool,
+    /// The time a server has from its start to its first real completion.
+    pub timeout: Span,
+    /// The pause between two questions.
+    pub interval: Span,
+    /// The path to ask; `None` means the service's own.
+    pub endpoint: Option<String>,
+}
+
+/// What a server process is wrapped in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerRuntime {
+    /// Apptainer, the default on a cluster.
+    Apptainer,
+    /// Podman.
+    Podman,
+    /// Charliecloud.
+    Charliecloud,
+    /// A plain process.
+    Bare,
+}
+
+/// A service described in the recipe, without Rust.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CustomService {
+    /// The command's words; `{port}` and `{model}` are filled in.
+    pub command: Vec<String>,
+    /// Variables for it.
+    pub env: BTreeMap<String, String>,
+    /// The path that answers 200 when it is ready.
+    pub ready_path: Option<String>,
+    /// The time it has to become ready.
+    pub ready_timeout: Option<Span>,
+    /// The protocol it speaks.
+    pub protocol: ProtocolName,
+    /// Its port.
+    pub port: Option<u16>,
+    /// The signal that ends it, such as `SIGTERM`.
+    pub stop_signal: Option<String>,
+    /// The time it has to end.
+    pub stop_grace: Option<Span>,
+}
+
+/// A protocol of the load path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtocolName {
+    /// OpenAI's completions and chat, server-sent events.
+    Openai,
+    /// Ollama's generate and chat, newline-delimited JSON.
+    Ollama,
+}
+
+/// How many requests, when, to whom and for how long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadSpec {
+    /// The load model.
+    pub model: LoadModel,
+    /// Load before the measured window.
+    pub warmup: Span,
+    /// What ends the measured window.
+    pub stop: Stop,
+    /// Open loop: the most requests in flight over all nodes.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// Deadlines of a request.
+    pub timeouts: Timeouts,
+    /// Who asks whom.
+    pub distribution: Distribution,
+    /// Faults that the run provokes in itself.
+    pub drills: Vec<Drill>,
+}
+
+/// What decides when a request is due.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadModel {
+    /// So many clients over all nodes, each asking again `think` after its answer.
+    Closed {
+        /// Clients over all nodes.
+        concurrency: NonZeroU32,
+        /// A client's pause after each answer.
+        think: Span,
+    },
+    /// Requests are due by a schedule, whatever the answers do.
+    Open {
+        /// Requests per second over all nodes; finite and above zero.
+        rate: f64,
+        /// The shape of the gaps.
+        arrivals: Arrivals,
+    },
+}
+
+/// The shape of the gaps between due instants.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// Equal gaps.
+    Constant,
+    /// Exponential gaps.
+    Poisson,
+    /// Gamma gaps of this shape; 1 is Poisson, larger is smoother.
+    Gamma {
+        /// The shape; the gaps' coefficient of variation is `1/√burstiness`.
+        burstiness: f64,
+    },
+}
+
+/// What ends the measured window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// So much time.
+    After(Span),
+    /// So many due requests over all nodes.
+    Requests(u64),
+}
+
+/// The deadlines of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// To open a connection.
+    pub connect: Span,
+    /// From sending to the first content.
+    pub first_byte: Span,
+    /// Between two pieces of content.
+    pub between_chunks: Span,
+    /// For all of it.
+    pub total: Span,
+}
+
+/// Which client asks which server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distribution {
+    /// Client `i` asks server `i mod N`.
+    RoundRobin,
+    /// Drawn for each request from the trial's seed.
+    Random,
+    /// Each client rotates over all servers.
+    AllToAll,
+    /// Client ordinal to server ordinals, rotated over.
+    Static(BTreeMap<u32, Vec<u32>>),
+}
+
+/// A fault that the run provokes in itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drill {
+    /// After the start of the measured window.
+    pub at: Span,
+    /// What is made to fail.
+    pub kill: DrillTarget,
+}
+
+/// What a drill makes fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillTarget {
+    /// An executor panics inside its task.
+    Executor,
+    /// A server process gets SIGKILL.
+    Server,
+    /// A client node's process gets SIGKILL.
+    Node,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestSpec {
+    /// The operation.
+    pub api: Api,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Prompt tokens.
+    pub prompt_len: Length,
+    /// Answer tokens that are asked for.
+    pub gen_tokens: Length,
+    /// Prompts in one request, where the protocol has it.
+    pub batch: NonZeroU32,
+    /// Groups of prompts that begin alike, and how many tokens they share.
+    pub shared_prefix: Option<SharedPrefix>,
+    /// Put into every body as it stands.
+    pub sampling: Map<String, Value>,
+}
+
+/// The operation of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    /// `/v1/completions`.
+    Completions,
+    /// `/v1/chat/completions`, or `/api/chat` of Ollama.
+    Chat,
+    /// `/api/generate` of Ollama.
+    Generate,
+}
+
+/// A number of tokens, or a distribution of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Length {
+    /// Always the same.
+    Fixed(u32),
+    /// Evenly between two numbers, both included.
+    Uniform(u32, u32),
+    /// Mean and standard deviation.
+    Normal(f64, f64),
+    /// Median and the logarithm's standard deviation.
+    Lognormal(f64, f64),
+}
+
+/// Groups of prompts that begin alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedPrefix {
+    /// How many groups.
+    pub groups: NonZeroU32,
+    /// How many tokens a group shares.
+    pub tokens: u32,
+}
+
+/// Limits by percentile, in seconds: `ttft_p99` and its kind.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Slo {
+    /// Metric (`ttft`, `tpot`, `itl`, `e2el`), percentile (0–100) and limit.
+    pub limits: Vec<SloLimit>,
+}
+
+/// One limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SloLimit {
+    /// `ttft`, `tpot` or `e2el`.
+    pub metric: String,
+    /// The percentile, such as 99.
+    pub percentile: f64,
+    /// What it must not exceed.
+    pub limit: Span,
+}

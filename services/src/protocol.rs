@@ -1,0 +1,87 @@
+//! The load path's view of a service: a request as bytes, an answer as a few numbers.
+//!
+//! A [`Reader`] is fed the *decoded body* of an answer (no HTTP framing) in whatever pieces the
+//! socket gave, and gets the same result however they are cut. It touches only the few fields that
+//! matter and allocates nothing per token.
+
+use bytes::Bytes;
+use hb_core::{
+    record::{Kind, TokensSource},
+    trial::RequestSpec,
+};
+
+/// What is put into a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// Plain text.
+    Text(String),
+    /// Token ids, where the server takes them.
+    TokenIds(Vec<u32>),
+}
+
+/// One POST, ready to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Path on the server, from the root.
+    pub path: &'static str,
+    /// The JSON body.
+    pub body: Bytes,
+}
+
+/// What a piece of an answer added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Events with content (text, reasoning or tool calls; an opening role event is none).
+    pub events: u32,
+    /// Tokens in those events, where the server tells it per event.
+    pub tokens: Option<u32>,
+    /// Whether the answer's end mark has been read: what follows changes nothing.
+    pub is_over: bool,
+}
+
+/// What an answer came to, once its last byte was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// Why it is not a success; `None` for a whole answer with at least one token.
+    pub kind: Option<Kind>,
+    /// What the server said about it, cut at 200 characters.
+    pub message: Option<String>,
+    /// Prompt tokens as the server counts them.
+    pub input_tokens: Option<u32>,
+    /// Answer tokens, by `source`.
+    pub output_tokens: Option<u32>,
+    /// Prompt tokens from the server's cache, where it says so.
+    pub cached_tokens: Option<u32>,
+    /// Tokens in the first event with content, where the server tells it.
+    pub first_chunk_tokens: Option<u32>,
+    /// Who counted.
+    pub source: Option<TokensSource>,
+    /// Events with content.
+    pub events: u32,
+    /// Whether the model stopped by itself rather than at the asked length.
+    pub stopped_early: bool,
+}
+
+/// Reads one answer. One of these exists per request in flight.
+pub trait Reader: Send {
+    /// Takes the next bytes of the body.
+    ///
+    /// # Errors
+    /// The kind of failure when the bytes cannot be an answer; feeding on is then useless.
+    fn feed(&mut self, bytes: &[u8]) -> Result<Progress, Kind>;
+
+    /// The body has ended properly; says what it came to. Leaves the reader ready for the next answer.
+    fn finish(&mut self) -> Answer;
+}
+
+/// A family of requests and answers.
+pub trait Protocol: Sync {
+    /// The request's bytes.
+    fn call(&self, model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: u32) -> Call;
+
+    /// A reader for answers to such requests.
+    fn reader(&self, request: &RequestSpec) -> Box<dyn Reader>;
+
+    /// Names a refusal (any status but 2xx) by its status and the start of its body.
+    fn refusal(&self, status: u16, body: &[u8]) -> (Kind, Option<String>);
+}

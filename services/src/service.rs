@@ -1,0 +1,98 @@
+//! What it takes to run a service: its command line, and the questions that show it is ready.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use hb_core::{
+    orders::ServerOrder,
+    trial::{Api, ProtocolName, ServiceSpec},
+};
+
+/// A program and its words, never a shell text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandLine {
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables added to the environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Why a service cannot be described from what the recipe says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {what}; {advice}")]
+pub struct ServiceProblem {
+    /// The recipe's field.
+    pub path: String,
+    /// What was found.
+    pub what: String,
+    /// What to do.
+    pub advice: String,
+}
+
+/// One question on the way to readiness, asked until it is answered well or the deadline is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// `GET path` answers 2xx.
+    Healthy {
+        /// The path.
+        path: String,
+    },
+    /// `GET path` lists the model; [`Service::lists_model`] reads the answer.
+    ModelListed {
+        /// The path.
+        path: String,
+    },
+    /// `POST path` brings the model if [`Step::ModelListed`] on `list_path` says it is absent;
+    /// [`Service::pull_line`] reads each line of the answer.
+    ModelPulled {
+        /// The path that lists what is there.
+        list_path: String,
+        /// The path that pulls.
+        path: String,
+        /// The JSON body.
+        body: String,
+    },
+    /// One real completion through the protocol ends as a success.
+    Completes,
+}
+
+/// A line of a pull's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PullLine {
+    /// Such as `pulling 8934d96d3f08: 43 %`.
+    Progress(String),
+    /// The model is there.
+    Done,
+    /// It will not come, and why.
+    Failed(String),
+}
+
+/// A service that hbnode can start, wait for and measure.
+pub trait Service: Sync {
+    /// The name recipes use.
+    fn name(&self) -> &'static str;
+    /// A sentence for `hbnode list` and the manual.
+    fn about(&self) -> &'static str;
+    /// The port of its first server on a node.
+    fn default_port(&self) -> u16;
+    /// The protocol of its load path.
+    fn protocol(&self) -> ProtocolName;
+    /// The operation used where the recipe names none.
+    fn default_api(&self) -> Api;
+    /// Whether hbnode starts it (an `openai` endpoint is never started).
+    fn is_started(&self) -> bool;
+    /// Everything in `servers.service_config` that it cannot take, all at once.
+    fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem>;
+    /// The command line inside its runtime.
+    ///
+    /// # Errors
+    /// What in the recipe makes no command line.
+    fn command(&self, order: &ServerOrder) -> Result<CommandLine, ServiceProblem>;
+    /// The questions that show it is ready, in order.
+    fn readiness(&self, spec: &ServiceSpec) -> Vec<Step>;
+    /// Whether the answer of a [`Step::ModelListed`] question names the model.
+    fn lists_model(&self, body: &[u8], model: &str) -> bool;
+    /// Reads a line of a pull's answer.
+    fn pull_line(&self, line: &[u8]) -> PullLine;
+}
