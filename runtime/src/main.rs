@@ -1,1 +1,3 @@
+//! `hbnode`: words in, exit code out.
+
 fn main() {}

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod batch;
+pub mod events;
 pub mod facts;
 pub mod histogram;
 pub mod metrics;
@@ -21,6 +22,7 @@ pub mod recipe;
 pub mod record;
 pub mod report;
 pub mod routing;
+pub mod row;
 pub mod schedule;
 pub mod statistics;
 pub mod tally;

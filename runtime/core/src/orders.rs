@@ -28,7 +28,7 @@ pub enum Order {
     /// Take these roles.
     Admit(Admission),
     /// Start a server and make it ready. Progress and end come as facts.
-    StartServer(ServerOrder),
+    StartServer(Box<ServerOrder>),
     /// End a server and all its descendants.
     StopServer {
         /// The server's ordinal.

@@ -221,9 +221,40 @@ name! {
     TrialId
 }
 
+/// The word among `known` that was probably meant: at most a third of its letters differ.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let scored = known.iter().map(|candidate| (edits(word, candidate), *candidate));
+    let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
+    (distance <= word.chars().count().max(candidate.chars().count()).div_ceil(3)).then_some(candidate)
+}
+
+/// The edit distance of two words (insert, delete, replace).
+fn edits(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, candidate) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *candidate);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_word_finds_the_one_that_was_meant() {
+        let known = ["clients_per_node", "nodes", "distribution_strategy"];
+        assert_eq!(nearest("client_per_node", &known), Some("clients_per_node"));
+        assert_eq!(nearest("node", &known), Some("nodes"));
+        assert_eq!(nearest("colour", &known), None);
+    }
 
     fn check(text: &str, seconds: Option<f64>) {
         let read = text.parse::<Span>().ok().map(Span::as_secs_f64);

@@ -1,1 +1,305 @@
-//! Placeholder: report.
+//! `report.json`: the versioned contract with scripts, dashboards and other tools.
+//!
+//! The words here are relied on by others; a change of meaning raises [`SCHEMA_VERSION`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{units::TrialId, verdict::Verdict};
+
+/// The version of this contract: `major.minor`; additions raise the minor part.
+pub const SCHEMA_VERSION: &str = "1.0";
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: String,
+    /// The run itself.
+    pub run: RunSummary,
+    /// The run's verdict: its worst trial's; no finished trial is INVALID.
+    pub verdict: Verdict,
+    /// Every trial that was begun, in order.
+    pub trials: Vec<TrialReport>,
+    /// What a person should read, and what was not disturbed by it.
+    pub warnings: Vec<String>,
+}
+
+/// The run itself.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Sortable by time; also its folder's name.
+    pub id: String,
+    /// The recipe's name.
+    pub scenario: String,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// RFC 3339, UTC.
+    pub ended_at: String,
+    /// The version and build of the binary.
+    pub hbnode_version: String,
+    /// Whether every planned trial was finished.
+    pub complete: bool,
+    /// Why not.
+    pub incomplete_reason: Option<String>,
+    /// Seconds spent in each phase of the run, summed over its trials.
+    pub phase_seconds: BTreeMap<String, f64>,
+    /// Trials that were planned.
+    pub trials_planned: u32,
+}
+
+/// One trial.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TrialReport {
+    /// Stable and readable; also its folder's name.
+    pub id: TrialId,
+    /// The swept fields and their values here.
+    pub parameters: BTreeMap<String, Value>,
+    /// Counts from 1.
+    pub repetition: u32,
+    /// RFC 3339, UTC; the trial's zero, from which its rows count.
+    pub started_at: String,
+    /// Whether it ran to its planned end.
+    pub complete: bool,
+    /// Seconds by phase.
+    pub phase_seconds: BTreeMap<String, f64>,
+    /// Whether to believe it.
+    pub verdict: Verdict,
+    /// How every request of the measured phase that was due ended.
+    pub accounting: Accounting,
+    /// The same for the phases that are not measured, by phase (`warmup`).
+    pub other_accounting: BTreeMap<String, Accounting>,
+    /// The measured window.
+    pub window: Window,
+    /// What was asked for and what was sent.
+    pub load: LoadFigures,
+    /// Latencies, seconds.
+    pub latency: Latencies,
+    /// Tokens of completed measured requests.
+    pub tokens: TokenFigures,
+    /// Rates over the window.
+    pub throughput: Throughput,
+    /// Where the final percentiles come from: `records` (exact) or `histogram` (three digits), by metric.
+    pub percentile_source: BTreeMap<String, String>,
+    /// Share of due requests that met each limit, and all of them; empty without SLO.
+    pub slo: BTreeMap<String, f64>,
+    /// How well the client did.
+    pub client: ClientFigures,
+    /// What is known of the servers: urls, command lines, restarts.
+    pub server: BTreeMap<String, Value>,
+    /// Nodes and what they used.
+    pub resources: Resources,
+    /// Node-hours and their like.
+    pub cost: BTreeMap<String, f64>,
+    /// What happened, with the second since the trial's start.
+    pub events: Vec<TimedEvent>,
+    /// Sums of each second since the trial's start, for the charts.
+    pub timeline: Vec<Second>,
+}
+
+/// How requests ended. The parts sum to `due`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Accounting {
+    /// Requests that were due.
+    pub due: u64,
+    /// Whole answers.
+    pub completed: u64,
+    /// By kind.
+    pub failed: BTreeMap<String, u64>,
+    /// One of our deadlines ran out.
+    pub timed_out: u64,
+    /// Given up by us.
+    pub cancelled: u64,
+    /// Never sent, by cause.
+    pub dropped: BTreeMap<String, u64>,
+    /// Executor or node gone.
+    pub lost: u64,
+}
+
+/// The measured window, seconds since the trial's start.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Window {
+    /// Where the measured phase begins.
+    pub start: f64,
+    /// Where it ends.
+    pub end: f64,
+    /// Its length.
+    pub seconds: f64,
+}
+
+/// What was asked for and what was sent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LoadFigures {
+    /// `closed` or `open`.
+    pub model: String,
+    /// Open loop: requests per second asked for.
+    pub requested_rate: Option<f64>,
+    /// Requests per second *sent* in the window.
+    pub achieved_rate: f64,
+    /// Closed loop: the concurrency asked for.
+    pub requested_concurrency: Option<u32>,
+    /// Requests in flight, time-weighted over the window.
+    pub concurrency_mean: f64,
+    /// The most in flight at one instant.
+    pub concurrency_peak: u32,
+}
+
+/// Latencies, each in seconds; `None` where nothing was measured.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Latencies {
+    /// Sending to first token.
+    pub ttft_seconds: Option<Distribution>,
+    /// Due to first token.
+    pub ttft_scheduled_seconds: Option<Distribution>,
+    /// Sending to last token.
+    pub e2el_seconds: Option<Distribution>,
+    /// Due to last token.
+    pub e2el_scheduled_seconds: Option<Distribution>,
+    /// Time per token after the first.
+    pub tpot_seconds: Option<Distribution>,
+    /// Gap between tokens, every token.
+    pub itl_seconds: Option<Distribution>,
+    /// Gap between events with content.
+    pub icl_seconds: Option<Distribution>,
+    /// Due to sending.
+    pub dispatch_delay_seconds: Option<Distribution>,
+}
+
+/// A distribution.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the definitions; percentiles by linear interpolation")]
+pub struct Distribution {
+    pub count: u64,
+    pub mean: f64,
+    pub stddev: f64,
+    pub min: f64,
+    pub p1: f64,
+    pub p5: f64,
+    pub p10: f64,
+    pub p25: f64,
+    pub p50: f64,
+    pub p75: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub max: f64,
+    /// 95 % confidence intervals of percentiles by order statistics: `p50`, `p90`, `p99`; one that too few
+    /// samples allow is left out.
+    pub ci: BTreeMap<String, [f64; 2]>,
+}
+
+/// Tokens of completed requests of the measured phase.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TokenFigures {
+    /// Prompt tokens.
+    pub input: u64,
+    /// Answer tokens.
+    pub output: u64,
+    /// Who counted: `usage`, `events`, or `mixed`.
+    pub source: Option<String>,
+    /// Answer tokens that were asked for.
+    pub requested_output: u64,
+    /// Prompt tokens that were asked for.
+    pub requested_input: u64,
+    /// Prompt tokens from the server's prefix cache, where it says so.
+    pub cached: Option<u64>,
+    /// Answers that ended by themselves before the asked length.
+    pub stopped_early: u64,
+}
+
+/// Rates over the window.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Throughput {
+    /// Requests completed in the window, per second.
+    pub requests_per_second: f64,
+    /// Answer tokens that arrived in the window, per second.
+    pub output_tokens_per_second: f64,
+    /// Prompt tokens (at the first answer token) and answer tokens, per second.
+    pub total_tokens_per_second: f64,
+    /// Requests that met every SLO, per second; `None` without SLO.
+    pub goodput_requests_per_second: Option<f64>,
+}
+
+/// How well the client itself did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ClientFigures {
+    /// The client's own error floor, where it was measured.
+    pub calibration: Option<Value>,
+    /// CPU time of the load threads over the time they could have had; the busiest executor's mean.
+    pub cpu_ratio: f64,
+    /// Lateness of timers on the load runtime: `mean`, `max`.
+    pub lag_seconds: BTreeMap<String, f64>,
+    /// Executors that sent.
+    pub executors: u32,
+    /// Batches that never came, by the gaps in their numbers.
+    pub missing_batches: u64,
+}
+
+/// Nodes and what they used while the trial ran.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    /// By node name.
+    pub nodes: BTreeMap<String, NodeFigures>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct NodeFigures {
+    /// `monitor`, `server`, `client`.
+    pub roles: Vec<String>,
+    /// The real host name.
+    pub host: String,
+    /// Cores it may use.
+    pub cores: u32,
+    /// Its clock minus the leader's, seconds, and the bound of that estimate.
+    pub clock_offset_seconds: Option<f64>,
+    /// Half the smallest round trip.
+    pub clock_bound_seconds: Option<f64>,
+    /// Mean busy share of all its cores, percent.
+    pub cpu_percent_mean: Option<f64>,
+    /// The most memory in use, bytes.
+    pub memory_used_bytes_max: Option<u64>,
+    /// By GPU index: utilisation, memory, energy, throttling.
+    pub gpus: BTreeMap<String, Value>,
+    /// When it was lost, seconds since the trial's start.
+    pub lost_at_seconds: Option<f64>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TimedEvent {
+    /// Seconds since the trial's start.
+    pub at_seconds: f64,
+    /// One word: `executor_restarted`, `node_lost`, `server_exited`, `drill`.
+    pub what: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// One second of a trial, over all executors.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Second {
+    /// Seconds since the trial's start: the second's beginning.
+    pub at: u32,
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests completed.
+    pub completed: u64,
+    /// Requests failed, timed out or lost.
+    pub failed: u64,
+    /// Answer tokens of requests that ended, spread over their time of arrival.
+    pub output_tokens: f64,
+    /// Requests in flight, time-weighted.
+    pub in_flight: f64,
+    /// Median time to first token of requests whose first token came in this second.
+    pub ttft_p50: Option<f64>,
+    /// Its 99th percentile.
+    pub ttft_p99: Option<f64>,
+    /// Median latency of requests that completed in this second.
+    pub e2el_p50: Option<f64>,
+    /// Its 99th percentile.
+    pub e2el_p99: Option<f64>,
+}

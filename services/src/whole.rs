@@ -1,0 +1,51 @@
+//! An answer that is one JSON text: collected up to a limit, read at its end.
+
+use hb_core::record::Kind;
+
+use crate::protocol::{Answer, Progress, Reader};
+
+/// The longest answer that is collected, in bytes.
+pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+
+/// Collects the body and reads it with `read` once it has ended.
+pub struct Whole {
+    body: Vec<u8>,
+    failed: Option<Kind>,
+    read: fn(&[u8]) -> Answer,
+}
+
+impl Whole {
+    /// A reader whose body means what `read` makes of it.
+    pub fn new(read: fn(&[u8]) -> Answer) -> Self {
+        Self { body: Vec::new(), failed: None, read }
+    }
+}
+
+impl Reader for Whole {
+    fn feed(&mut self, bytes: &[u8]) -> Result<Progress, Kind> {
+        if self.body.len() + bytes.len() > MAX_BODY_BYTES {
+            self.failed = Some(Kind::Oversize);
+            return Err(Kind::Oversize);
+        }
+        // The answer came when its first bytes did; which of them hold the token cannot be told.
+        let events = u32::from(self.body.is_empty() && !bytes.is_empty());
+        self.body.extend_from_slice(bytes);
+        Ok(Progress { events, tokens: None, is_over: false })
+    }
+
+    fn finish(&mut self) -> Answer {
+        let answer = match self.failed.take() {
+            Some(kind) => Answer { kind: Some(kind), ..Answer::default() },
+            None => (self.read)(&self.body),
+        };
+        self.body.clear();
+        self.body.shrink_to(256 * 1024);
+        answer
+    }
+}
+
+/// Cuts what a server says at 200 characters, for a row or a warning.
+pub fn message(text: &str) -> Option<String> {
+    let cut: String = text.chars().take(200).collect();
+    (!cut.is_empty()).then_some(cut)
+}
