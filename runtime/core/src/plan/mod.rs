@@ -1,36 +1,20 @@
 //! Who does what, where: pure, so that `hbnode plan` draws on a laptop exactly what runs.
 
+mod seats;
+mod shares;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::seats::{Allocation, Candidate, NodeNeeds, Seat, SeatError, roles_by_ordinal};
 use crate::{
-    orders::{LoadShare, Role, ServerOrder},
-    trial::Trial,
-    units::NodeName,
+    orders::{LoadShare, ServerOrder},
+    routing::{Router, RoutingError},
+    trial::{LoadModel, Stop, Trial},
+    units::{NodeName, Span},
 };
 
-/// A node of the allocation and what it is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seat {
-    /// Its name in the run.
-    pub node: NodeName,
-    /// Its ordinal.
-    pub ordinal: u32,
-    /// The real host name.
-    pub host: String,
-    /// The address others reach its servers by.
-    pub address: String,
-    /// What it is for.
-    pub roles: Vec<Role>,
-    /// Cores it may use.
-    pub cores: u32,
-}
-
-/// The nodes of a run, by ordinal.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Allocation {
-    /// Sorted by ordinal.
-    pub seats: Vec<Seat>,
-}
+/// After the window, what is in flight drains for the smaller of the request's total deadline and this.
+pub const DRAIN_AT_MOST: Span = Span::from_secs(30);
 
 /// A server and the node it runs on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,4 +34,87 @@ pub struct Plan {
     pub servers: Vec<PlacedServer>,
     /// One share for each executor; `servers` in it is filled once their URLs are known.
     pub shares: Vec<LoadShare>,
+}
+
+/// Why a trial cannot be placed on these nodes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Nobody can send.
+    #[error("no client node is left to send load")]
+    NoClient,
+    /// Nobody can serve.
+    #[error("no server node is there, and `servers.endpoints` names none")]
+    NoServer,
+    /// Clients and servers do not fit the distribution.
+    #[error("{0}")]
+    Routing(#[from] RoutingError),
+}
+
+impl Plan {
+    /// Places a trial on the nodes of an allocation. `default_port` is the service's own.
+    ///
+    /// # Errors
+    /// No client, no server, or a distribution that does not fit them.
+    pub fn of(trial: &Trial, allocation: &Allocation, default_port: u16) -> Result<Self, PlanError> {
+        let servers =
+            if trial.service.endpoints.is_empty() { placed_servers(trial, allocation, default_port) } else { Vec::new() };
+        let targets = if trial.service.endpoints.is_empty() { servers.len() } else { trial.service.endpoints.len() };
+        if targets == 0 {
+            return Err(PlanError::NoServer);
+        }
+        let shares = shares::of(trial, allocation);
+        if shares.is_empty() {
+            return Err(PlanError::NoClient);
+        }
+        Router::new(&trial.load.distribution, shares::routed_clients(trial, &shares), targets as u32, trial.seed)?;
+        Ok(Self { trial: trial.clone(), servers, shares })
+    }
+
+    /// The shares once it is known where the servers answer, by ordinal.
+    #[must_use]
+    pub fn shares_at(&self, urls: &[String]) -> Vec<LoadShare> {
+        let with_urls = |share: &LoadShare| LoadShare { servers: urls.to_vec(), ..share.clone() };
+        self.shares.iter().map(with_urls).collect()
+    }
+
+    /// How long warm-up and measured window last, where that is known before.
+    #[must_use]
+    pub fn load_time(&self) -> Option<Span> {
+        let load = &self.trial.load;
+        let measured = match (load.stop, &load.model) {
+            (Stop::After(span), _) => span,
+            (Stop::Requests(count), LoadModel::Open { rate, .. }) => {
+                Span(std::time::Duration::from_secs_f64(count as f64 / rate))
+            }
+            (Stop::Requests(_), LoadModel::Closed { .. }) => return None,
+        };
+        Some(Span(load.warmup.0 + measured.0))
+    }
+
+    /// How long what is in flight may take after the window.
+    #[must_use]
+    pub fn drain(&self) -> Span {
+        self.trial.load.timeouts.total.min(DRAIN_AT_MOST)
+    }
+
+    /// The node of an executor.
+    #[must_use]
+    pub fn node_of(&self, executor: u32) -> Option<&NodeName> {
+        self.shares.iter().find(|share| share.executor == executor).map(|share| &share.node)
+    }
+}
+
+fn placed_servers(trial: &Trial, allocation: &Allocation, default_port: u16) -> Vec<PlacedServer> {
+    let place = |(server, seat): (usize, &Seat)| PlacedServer {
+        node: seat.node.clone(),
+        order: ServerOrder {
+            server: server as u32,
+            service: trial.service.clone(),
+            port: trial.service.port.unwrap_or(default_port),
+            is_port_fixed: trial.service.port.is_some(),
+            host: seat.address.clone(),
+            request: trial.request.clone(),
+        },
+    };
+    allocation.servers().enumerate().map(place).collect()
 }

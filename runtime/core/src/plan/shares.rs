@@ -1,0 +1,68 @@
+//! Each executor's exact share of the load: nothing lost, nothing twice, differing by one at most.
+
+use super::Allocation;
+use crate::{
+    orders::LoadShare,
+    trial::{LoadModel, Trial},
+};
+
+/// One share for each client node that has something to do.
+pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
+    let seats: Vec<_> = allocation.clients().collect();
+    // A node that would get no client, or no request in flight, would only send an empty window.
+    let most = match (&trial.load.model, trial.load.max_in_flight) {
+        (LoadModel::Closed { concurrency, .. }, _) => concurrency.get(),
+        (LoadModel::Open { .. }, Some(in_flight)) => in_flight.get(),
+        (LoadModel::Open { .. }, None) => u32::MAX,
+    };
+    let executors = (seats.len() as u32).min(most);
+    let share = |(executor, seat): (u32, &&super::Seat)| LoadShare {
+        trial: trial.id.clone(),
+        node: seat.node.clone(),
+        executor,
+        executors,
+        clients: match &trial.load.model {
+            LoadModel::Closed { concurrency, .. } => block(concurrency.get(), executor, executors),
+            LoadModel::Open { .. } => Vec::new(),
+        },
+        max_in_flight: trial.load.max_in_flight.map(|most| block(most.get(), executor, executors).len() as u32),
+        load: trial.load.clone(),
+        request: trial.request.clone(),
+        service: trial.service.clone(),
+        servers: Vec::new(),
+        seed: trial.seed,
+        labels: std::collections::BTreeMap::new(),
+    };
+    (0..executors).zip(&seats).map(share).collect()
+}
+
+/// How many clients the router must know: in an open loop each executor is one.
+pub(super) fn routed_clients(trial: &Trial, shares: &[LoadShare]) -> u32 {
+    match &trial.load.model {
+        LoadModel::Closed { concurrency, .. } => concurrency.get(),
+        LoadModel::Open { .. } => shares.len() as u32,
+    }
+}
+
+/// The `part`-th of `parts` neighbouring blocks of `0..whole`; their sizes differ by one at most.
+fn block(whole: u32, part: u32, parts: u32) -> Vec<u32> {
+    let border = |part: u32| (u64::from(whole) * u64::from(part) / u64::from(parts)) as u32;
+    (border(part)..border(part + 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn blocks_hold_everything_once_and_differ_by_one_at_most(whole in 0u32..5_000, parts in 1u32..200) {
+            let blocks: Vec<Vec<u32>> = (0..parts).map(|part| block(whole, part, parts)).collect();
+            prop_assert_eq!(blocks.concat(), (0..whole).collect::<Vec<_>>());
+            let sizes = blocks.iter().map(Vec::len);
+            prop_assert!(sizes.clone().max().unwrap() - sizes.min().unwrap() <= 1);
+        }
+    }
+}
