@@ -1,8 +1,29 @@
-//! The seven phases of a run and what may follow what.
+//! The seven phases of a run, and the pure value that decides what follows what.
+//!
+//! ```text
+//! initialization ─► service_deployment ─► monitoring_setup ─► client_launch ─► execution ─► teardown ─► report
+//!                          ▲                                                       │
+//!                          └──────────────── the next trial ───────────────────────┘
+//! ```
+//!
+//! From every phase a failure, a lost node that the recipe does not bear, or an interrupt leads to
+//! teardown and report.
+
+mod effects;
+mod run;
+mod servers;
+#[cfg(test)]
+mod tests;
+mod under_way;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    effects::{Effect, OrderKind},
+    run::{OnNodeLoss, Run, RunSpec},
+};
 
 /// A phase of the run. Each has a deadline and a named cause when it fails, and leads to
 /// [`Phase::Teardown`] and [`Phase::Report`] from wherever it stopped.

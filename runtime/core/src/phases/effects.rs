@@ -1,0 +1,96 @@
+//! What a [`super::Run`] wants done. The Orchestrator does it, and nothing else.
+
+use crate::{
+    orders::Order,
+    phases::Phase,
+    plan::Plan,
+    trial::DrillTarget,
+    units::{NodeName, Span, TrialId},
+};
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Tell the world that this phase begins.
+    Enter(Phase),
+    /// Come back with `expired(phase, ticket)` after this time.
+    Deadline {
+        /// What the time is for.
+        phase: Phase,
+        /// Tells a stale deadline from the one that counts.
+        ticket: u64,
+        /// How long.
+        after: Span,
+    },
+    /// Tell a node to do this; answer with `answered`.
+    Order(NodeName, Order),
+    /// Ask servers that already run whether they are ready; answer with `endpoints_ready` or `endpoints_failed`.
+    AskEndpoints(Box<crate::trial::Trial>),
+    /// Open the books for this trial, and tell the world that it begins.
+    OpenTrial(Box<Plan>),
+    /// Tell every executor of this trial to start at one instant, and answer with `load_started`.
+    StartLoad(TrialId),
+    /// Come back with `drill_due` this long after the trial's start.
+    DrillAt {
+        /// The trial.
+        trial: TrialId,
+        /// When.
+        after: Span,
+        /// What is made to fail.
+        kill: DrillTarget,
+    },
+    /// Close the books of this trial: no batch comes any more. Answer with `trial_closed`.
+    CloseTrial {
+        /// The trial.
+        trial: TrialId,
+        /// Whether it ran to its planned end.
+        is_complete: bool,
+    },
+    /// Tell the books that nothing more comes from this node.
+    WriteOff(NodeName),
+    /// Tell the world that a phase cannot be finished.
+    Fail {
+        /// Which.
+        phase: Phase,
+        /// The cause.
+        cause: String,
+    },
+    /// Tell a person.
+    Warn(String),
+    /// Say goodbye to every node that is left.
+    Dismiss,
+    /// The run is over; write the report.
+    Finish,
+}
+
+/// What an answered order was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderKind {
+    /// [`Order::Admit`].
+    Admit,
+    /// [`Order::StartMonitoring`].
+    StartMonitoring,
+    /// [`Order::PrepareLoad`].
+    PrepareLoad,
+    /// [`Order::StartLoad`].
+    StartLoad,
+    /// [`Order::StartServer`].
+    StartServer,
+    /// Any other; a failed one only earns a warning.
+    Other,
+}
+
+impl OrderKind {
+    /// The kind of an order.
+    #[must_use]
+    pub fn of(order: &Order) -> Self {
+        match order {
+            Order::Admit(_) => Self::Admit,
+            Order::StartMonitoring { .. } => Self::StartMonitoring,
+            Order::PrepareLoad(_) => Self::PrepareLoad,
+            Order::StartLoad { .. } => Self::StartLoad,
+            Order::StartServer(_) => Self::StartServer,
+            Order::StopServer { .. } | Order::StopLoad { .. } | Order::Drill { .. } => Self::Other,
+        }
+    }
+}

@@ -1,0 +1,578 @@
+//! The run as a value: facts in, effects out. It has no clock and does nothing itself.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Effect, OrderKind, Phase, servers::Servers, under_way::UnderWay};
+use crate::{
+    facts::Fact,
+    orders::{Admission, Order},
+    plan::{Allocation, Plan},
+    trial::{DrillTarget, Trial},
+    units::{NodeName, Span, TrialId},
+};
+
+/// What to do when a node is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNodeLoss {
+    /// The run ends with its report.
+    Fail,
+    /// The run goes on with the nodes that are left.
+    Continue,
+}
+
+/// What a run is to do.
+#[derive(Debug, Clone)]
+pub struct RunSpec {
+    /// Its name.
+    pub run: String,
+    /// Its trials, in order.
+    pub trials: Vec<Trial>,
+    /// The port a server takes where the recipe names none.
+    pub default_port: u16,
+    /// What to do when a node is lost; `None` bears the loss of a client and not that of a server.
+    pub on_node_loss: Option<OnNodeLoss>,
+    /// The pause between two samples of a node; `None` leaves monitoring out.
+    pub monitor_interval: Option<Span>,
+    /// The time in which every node must have joined and taken its roles.
+    pub join_within: Span,
+}
+
+/// Executors have so long to build their shares.
+const PREPARE_WITHIN: Span = Span::from_secs(120);
+/// Nodes have so long to begin sampling themselves.
+const MONITOR_WITHIN: Span = Span::from_secs(10);
+/// Beyond its planned time and its drain, a load may take so long for its last batches.
+const FINISH_WITHIN: Span = Span::from_secs(20);
+/// A load that is told to stop has so long for its last batches.
+const STOP_LOAD_WITHIN: Span = Span::from_secs(5);
+/// Servers that are told to stop have so long; longer than their own grace.
+const STOP_SERVERS_WITHIN: Span = Span::from_secs(30);
+/// The books have so long to write a trial's results down.
+const CLOSE_WITHIN: Span = Span::from_secs(300);
+/// A ready server is noticed this much later than its own deadline at most.
+const READY_MARGIN: Span = Span::from_secs(5);
+
+/// The run: which phase it is in, what it waits for, what comes next.
+#[derive(Debug)]
+pub struct Run {
+    spec: RunSpec,
+    phase: Option<Phase>,
+    ticket: u64,
+    allocation: Allocation,
+    /// Nodes whose answer the phase waits for.
+    awaited: BTreeSet<NodeName>,
+    next: usize,
+    plan: Option<Plan>,
+    servers: Servers,
+    trial: Option<UnderWay>,
+    is_monitoring: bool,
+    finished: u32,
+    failure: Option<(Phase, String)>,
+    interrupted: Option<String>,
+}
+
+impl Run {
+    /// A run that has not begun.
+    #[must_use]
+    pub fn new(spec: RunSpec) -> Self {
+        Self {
+            spec,
+            phase: None,
+            ticket: 0,
+            allocation: Allocation::default(),
+            awaited: BTreeSet::new(),
+            next: 0,
+            plan: None,
+            servers: Servers::default(),
+            trial: None,
+            is_monitoring: false,
+            finished: 0,
+            failure: None,
+            interrupted: None,
+        }
+    }
+
+    /// The phase it is in.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        self.phase
+    }
+
+    /// The nodes it runs on.
+    #[must_use]
+    pub fn allocation(&self) -> &Allocation {
+        &self.allocation
+    }
+
+    /// The phase that could not be finished, and why.
+    #[must_use]
+    pub fn failure(&self) -> Option<&(Phase, String)> {
+        self.failure.as_ref()
+    }
+
+    /// What interrupted it.
+    #[must_use]
+    pub fn interrupted(&self) -> Option<&str> {
+        self.interrupted.as_deref()
+    }
+
+    /// Whether every planned trial was finished.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.finished as usize == self.spec.trials.len()
+    }
+
+    /// The run begins: nodes may join.
+    pub fn start(&mut self) -> Vec<Effect> {
+        let mut effects = self.enter(Phase::Initialization);
+        effects.push(self.deadline(self.spec.join_within));
+        effects
+    }
+
+    /// Every node that is needed has joined.
+    pub fn seated(&mut self, allocation: Allocation) -> Vec<Effect> {
+        if self.phase != Some(Phase::Initialization) {
+            return Vec::new();
+        }
+        self.awaited = allocation.seats.iter().map(|seat| seat.node.clone()).collect();
+        self.allocation = allocation;
+        let admit = |seat: &crate::plan::Seat| {
+            let admission = Admission {
+                run: self.spec.run.clone(),
+                node: seat.node.clone(),
+                ordinal: seat.ordinal,
+                roles: seat.roles.clone(),
+            };
+            Effect::Order(seat.node.clone(), Order::Admit(admission))
+        };
+        self.allocation.seats.iter().map(admit).collect()
+    }
+
+    /// The nodes that are needed cannot be had.
+    pub fn unseatable(&mut self, why: String) -> Vec<Effect> {
+        if self.phase == Some(Phase::Initialization) { self.fail(why) } else { Vec::new() }
+    }
+
+    /// A node answered an order, or did not.
+    pub fn answered(&mut self, node: &NodeName, order: OrderKind, result: Result<(), String>) -> Vec<Effect> {
+        match (order, result, self.phase) {
+            (OrderKind::Admit, Ok(()), Some(Phase::Initialization)) => {
+                self.awaited.remove(node);
+                if self.awaited.is_empty() { self.next_trial() } else { Vec::new() }
+            }
+            (OrderKind::StartMonitoring, answer, Some(Phase::MonitoringSetup)) => {
+                self.awaited.remove(node);
+                let mut effects: Vec<Effect> =
+                    answer.err().map(|why| Effect::Warn(format!("{node} does not sample itself: {why}"))).into_iter().collect();
+                if self.awaited.is_empty() {
+                    effects.extend(self.launch());
+                }
+                effects
+            }
+            (_, Ok(()), _) => Vec::new(),
+            (OrderKind::Admit, Err(why), Some(Phase::Initialization)) => self.fail(format!("{node} takes no role: {why}")),
+            (OrderKind::StartServer, Err(why), Some(Phase::ServiceDeployment)) => {
+                self.fail(format!("{node} starts no server: {why}"))
+            }
+            (OrderKind::PrepareLoad, Err(why), Some(Phase::ClientLaunch)) => self.fail(format!("{node} prepares no load: {why}")),
+            (OrderKind::StartLoad, Err(why), Some(Phase::Execution)) => self.fail(format!("{node} starts no load: {why}")),
+            (_, Err(why), _) => vec![Effect::Warn(format!("{node} did not do as it was told: {why}"))],
+        }
+    }
+
+    /// A node told something.
+    pub fn fact(&mut self, node: &NodeName, fact: &Fact) -> Vec<Effect> {
+        match fact {
+            Fact::ServerReady { server, url, .. } => {
+                self.servers.ready(*server, url.clone());
+                if self.phase == Some(Phase::ServiceDeployment) && self.servers.urls().is_some() {
+                    self.monitor()
+                } else {
+                    Vec::new()
+                }
+            }
+            Fact::ServerFailed { server, why } => {
+                self.servers.gone(*server);
+                self.server_trouble(format!("server {server} on {node} did not become ready: {why}"))
+            }
+            Fact::ServerExited { server, why } => {
+                self.servers.gone(*server);
+                self.server_trouble(format!("server {server} on {node} ended by itself: {why}"))
+            }
+            Fact::ServerStopped { server } => {
+                self.servers.gone(*server);
+                match self.phase {
+                    Some(Phase::Teardown) => self.tear_down(),
+                    Some(Phase::ServiceDeployment) if self.servers.are_gone() => self.deploy(),
+                    _ => Vec::new(),
+                }
+            }
+            Fact::LoadPrepared { trial, executor } => {
+                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+                under_way.prepared(*executor);
+                if self.phase == Some(Phase::ClientLaunch) && under_way.is_prepared() { self.execute() } else { Vec::new() }
+            }
+            Fact::LoadFailed { trial, executor, why } => {
+                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+                under_way.gave_up(*executor);
+                let cause = format!("executor {executor} on {node} cannot send its share: {why}");
+                if self.phase == Some(Phase::ClientLaunch) { self.fail(cause) } else { self.load_over(Some(cause)) }
+            }
+            Fact::ExecutorGaveUp { trial, executor, why } => {
+                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+                under_way.gave_up(*executor);
+                self.load_over(Some(format!("executor {executor} on {node} failed more often than is borne: {why}")))
+            }
+            Fact::LoadFinished { trial, executor } => {
+                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+                under_way.over(*executor);
+                self.load_over(None)
+            }
+            Fact::ServerStarted { .. }
+            | Fact::ServerProgressed { .. }
+            | Fact::ExecutorRestarted { .. }
+            | Fact::ChildRestarted { .. }
+            | Fact::Warned { .. } => Vec::new(),
+        }
+    }
+
+    /// A node is gone.
+    pub fn node_lost(&mut self, node: &NodeName, why: &str) -> Vec<Effect> {
+        if !self.allocation.seats.iter().any(|seat| seat.node == *node) {
+            return Vec::new();
+        }
+        self.allocation = self.allocation.without(node);
+        let was_awaited = self.awaited.remove(node);
+        let servers = self.servers.node_lost(node);
+        let had_load = self.trial.as_mut().is_some_and(|under_way| under_way.node_lost(node));
+        let mut effects = vec![Effect::WriteOff(node.clone())];
+        let cause = format!("node {node} was lost: {why}");
+        let is_borne = match self.spec.on_node_loss {
+            Some(OnNodeLoss::Fail) => false,
+            Some(OnNodeLoss::Continue) => servers.is_empty() || self.servers.urls().is_some(),
+            None => servers.is_empty(),
+        };
+        effects.extend(match self.phase {
+            None | Some(Phase::Report) => Vec::new(),
+            Some(Phase::Teardown) => self.tear_down(),
+            Some(Phase::Initialization) => self.fail(cause),
+            _ if !is_borne => self.fail(cause),
+            Some(Phase::ClientLaunch) if had_load => self.replan(),
+            Some(Phase::Execution) if had_load => self.load_over(Some(cause)),
+            Some(Phase::MonitoringSetup) if was_awaited && self.awaited.is_empty() => self.launch(),
+            _ => Vec::new(),
+        });
+        effects
+    }
+
+    /// Servers that already run answered as they should.
+    pub fn endpoints_ready(&mut self) -> Vec<Effect> {
+        let Some(plan) = self.plan.as_ref().filter(|_| self.phase == Some(Phase::ServiceDeployment)) else { return Vec::new() };
+        self.servers.endpoints_ready(&plan.trial.service);
+        self.monitor()
+    }
+
+    /// A server that already runs does not answer as it should.
+    pub fn endpoints_failed(&mut self, why: String) -> Vec<Effect> {
+        if self.phase == Some(Phase::ServiceDeployment) { self.fail(why) } else { Vec::new() }
+    }
+
+    /// Every executor knows the instant at which it starts.
+    pub fn load_started(&mut self, trial: &TrialId) -> Vec<Effect> {
+        let Some(under_way) = self.trial.as_ref().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+        let load = &under_way.plan.trial.load;
+        let drill = |drill: &crate::trial::Drill| Effect::DrillAt {
+            trial: trial.clone(),
+            after: Span(load.warmup.0 + drill.at.0),
+            kill: drill.kill,
+        };
+        load.drills.iter().map(drill).collect()
+    }
+
+    /// It is time for a drill.
+    pub fn drill_due(&mut self, trial: &TrialId, kill: DrillTarget) -> Vec<Effect> {
+        let is_now = self.phase == Some(Phase::Execution) && self.trial.as_ref().is_some_and(|under_way| under_way.id() == trial);
+        if !is_now {
+            return Vec::new();
+        }
+        let client = || self.trial.as_ref().and_then(|under_way| under_way.unfinished().last());
+        let node = match kill {
+            DrillTarget::Server => self.servers.some_node(),
+            DrillTarget::Executor | DrillTarget::Node => client(),
+        };
+        match node.cloned() {
+            Some(node) => vec![Effect::Order(node, Order::Drill { kill })],
+            None => vec![Effect::Warn(format!("a drill found nothing to kill: {kill:?}"))],
+        }
+    }
+
+    /// A trial's books are closed and its results are on disk, or why they are not.
+    pub fn trial_closed(&mut self, trial: &TrialId, result: Result<(), String>) -> Vec<Effect> {
+        let Some(under_way) = self.trial.take_if(|under_way| under_way.id() == trial) else { return Vec::new() };
+        let mut effects = Vec::new();
+        match result {
+            Ok(()) => self.finished += u32::from(!under_way.is_stopped_early),
+            Err(why) => effects.push(Effect::Warn(format!("the results of {trial} are incomplete: {why}"))),
+        }
+        effects.extend(if self.phase == Some(Phase::Teardown) { self.tear_down() } else { self.next_trial() });
+        effects
+    }
+
+    /// The time allowed for something ran out; stale if the run has moved on.
+    pub fn expired(&mut self, phase: Phase, ticket: u64) -> Vec<Effect> {
+        if ticket != self.ticket || self.phase != Some(phase) {
+            return Vec::new();
+        }
+        let missing = self.awaited.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ");
+        match phase {
+            Phase::Initialization => self.fail(match missing.as_str() {
+                "" => format!("not every node joined within {}", self.spec.join_within),
+                missing => format!("{missing} took no role within {}", self.spec.join_within),
+            }),
+            Phase::ServiceDeployment => self.fail(format!("not ready in time: {}", self.servers.left())),
+            Phase::MonitoringSetup => {
+                self.awaited.clear();
+                let mut effects = vec![Effect::Warn(format!("{missing} did not begin to sample within {MONITOR_WITHIN}"))];
+                effects.extend(self.launch());
+                effects
+            }
+            Phase::ClientLaunch => self.fail(format!("{} built no share within {PREPARE_WITHIN}", self.unfinished())),
+            Phase::Execution => self.fail(format!("{} did not finish in time", self.unfinished())),
+            Phase::Teardown => self.tear_down_regardless(),
+            Phase::Report => Vec::new(),
+        }
+    }
+
+    /// A signal, a person or the wall-time limit ends the run.
+    pub fn interrupt(&mut self, by: &str) -> Vec<Effect> {
+        if self.interrupted.is_some() {
+            return Vec::new();
+        }
+        self.interrupted = Some(by.to_owned());
+        match self.phase {
+            None | Some(Phase::Teardown | Phase::Report) => Vec::new(),
+            Some(_) => self.enter_teardown(),
+        }
+    }
+
+    fn unfinished(&self) -> String {
+        let nodes = self.trial.iter().flat_map(UnderWay::unfinished).map(NodeName::as_str);
+        nodes.collect::<Vec<_>>().join(", ")
+    }
+
+    fn enter(&mut self, phase: Phase) -> Vec<Effect> {
+        self.phase = Some(phase);
+        // A deadline that was set for what went before is stale now.
+        self.ticket += 1;
+        vec![Effect::Enter(phase)]
+    }
+
+    fn deadline(&mut self, after: Span) -> Effect {
+        self.ticket += 1;
+        Effect::Deadline { phase: self.phase.unwrap_or(Phase::Initialization), ticket: self.ticket, after }
+    }
+
+    fn fail(&mut self, cause: String) -> Vec<Effect> {
+        let phase = self.phase.unwrap_or(Phase::Initialization);
+        if self.failure.is_some() || phase >= Phase::Teardown {
+            return vec![Effect::Warn(cause)];
+        }
+        self.failure = Some((phase, cause.clone()));
+        let mut effects = vec![Effect::Fail { phase, cause }];
+        effects.extend(self.enter_teardown());
+        effects
+    }
+
+    fn server_trouble(&mut self, cause: String) -> Vec<Effect> {
+        match self.phase {
+            Some(Phase::Teardown) => self.tear_down(),
+            None | Some(Phase::Report) => Vec::new(),
+            Some(_) if self.spec.on_node_loss == Some(OnNodeLoss::Continue) && self.servers.urls().is_some() => {
+                vec![Effect::Warn(cause)]
+            }
+            Some(_) => self.fail(cause),
+        }
+    }
+
+    fn next_trial(&mut self) -> Vec<Effect> {
+        let Some(trial) = self.spec.trials.get(self.next).cloned() else { return self.enter_teardown() };
+        self.next += 1;
+        let planned = Plan::of(&trial, &self.allocation, self.spec.default_port);
+        match planned {
+            Ok(plan) if self.servers.serve(&plan) => {
+                self.plan = Some(plan);
+                self.monitor()
+            }
+            Ok(plan) => {
+                self.plan = Some(plan);
+                let mut effects = self.enter(Phase::ServiceDeployment);
+                effects.extend(self.servers.stop());
+                if self.servers.are_gone() {
+                    effects.extend(self.deploy());
+                } else {
+                    effects.push(self.deadline(STOP_SERVERS_WITHIN));
+                }
+                effects
+            }
+            Err(error) => {
+                let mut effects = self.enter(Phase::ServiceDeployment);
+                effects.extend(self.fail(error.to_string()));
+                effects
+            }
+        }
+    }
+
+    fn deploy(&mut self) -> Vec<Effect> {
+        let Some(plan) = &self.plan else { return Vec::new() };
+        let within = Span(plan.trial.service.health.timeout.0 + READY_MARGIN.0);
+        let mut effects = if plan.trial.service.endpoints.is_empty() {
+            self.servers.start(plan)
+        } else {
+            self.servers.forget();
+            vec![Effect::AskEndpoints(Box::new(plan.trial.clone()))]
+        };
+        effects.push(self.deadline(within));
+        effects
+    }
+
+    fn monitor(&mut self) -> Vec<Effect> {
+        if self.is_monitoring {
+            return self.launch();
+        }
+        self.is_monitoring = true;
+        let mut effects = self.enter(Phase::MonitoringSetup);
+        let Some(interval) = self.spec.monitor_interval else {
+            effects.extend(self.launch());
+            return effects;
+        };
+        self.awaited = self.allocation.seats.iter().map(|seat| seat.node.clone()).collect();
+        effects.extend(self.awaited.iter().map(|node| Effect::Order(node.clone(), Order::StartMonitoring { interval })));
+        effects.push(self.deadline(MONITOR_WITHIN));
+        effects
+    }
+
+    fn launch(&mut self) -> Vec<Effect> {
+        let (Some(plan), Some(urls)) = (self.plan.take(), self.servers.urls()) else {
+            return self.fail("no server is left".into());
+        };
+        let mut effects = self.enter(Phase::ClientLaunch);
+        let shares = plan.shares_at(&urls);
+        let (under_way, orders) = UnderWay::launch(plan, shares);
+        self.trial = Some(under_way);
+        effects.extend(orders);
+        effects.push(self.deadline(PREPARE_WITHIN));
+        effects
+    }
+
+    /// A client went while shares were being built: build them anew on those that are left.
+    fn replan(&mut self) -> Vec<Effect> {
+        let Some(under_way) = self.trial.take() else { return Vec::new() };
+        match Plan::of(&under_way.plan.trial, &self.allocation, self.spec.default_port) {
+            Ok(plan) => {
+                self.plan = Some(plan);
+                self.launch()
+            }
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    fn execute(&mut self) -> Vec<Effect> {
+        let mut effects = self.enter(Phase::Execution);
+        let Some(under_way) = &mut self.trial else { return effects };
+        under_way.is_started = true;
+        let plan = under_way.plan.clone();
+        let id = under_way.id().clone();
+        if let Some(load_time) = plan.load_time() {
+            let within = Span(load_time.0 + plan.drain().0 + FINISH_WITHIN.0);
+            effects.push(self.deadline(within));
+        }
+        effects.push(Effect::OpenTrial(Box::new(plan)));
+        effects.push(Effect::StartLoad(id));
+        effects
+    }
+
+    /// An executor is through, one way or the other.
+    fn load_over(&mut self, trouble: Option<String>) -> Vec<Effect> {
+        let Some(under_way) = &mut self.trial else { return Vec::new() };
+        if self.phase == Some(Phase::Teardown) {
+            return self.tear_down();
+        }
+        if under_way.is_deserted() {
+            let cause = trouble.unwrap_or_else(|| "no executor is left".into());
+            return self.fail(cause);
+        }
+        if self.spec.on_node_loss == Some(OnNodeLoss::Fail) && trouble.is_some() {
+            return self.fail(trouble.unwrap_or_default());
+        }
+        let mut effects: Vec<Effect> = trouble.map(Effect::Warn).into_iter().collect();
+        if self.phase == Some(Phase::Execution) && under_way.is_over() && !under_way.is_closing {
+            under_way.is_closing = true;
+            let trial = under_way.id().clone();
+            effects.push(Effect::CloseTrial { trial, is_complete: true });
+            effects.push(self.deadline(CLOSE_WITHIN));
+        }
+        effects
+    }
+
+    fn enter_teardown(&mut self) -> Vec<Effect> {
+        let mut effects = self.enter(Phase::Teardown);
+        if let Some(under_way) = self.trial.as_mut().filter(|under_way| !under_way.is_closing) {
+            under_way.is_stopped_early = true;
+            effects.extend(under_way.stop());
+            effects.push(self.deadline(STOP_LOAD_WITHIN));
+        }
+        effects.extend(self.tear_down());
+        effects
+    }
+
+    /// The next step of teardown that can be taken now: load over, books closed, servers gone, nodes dismissed.
+    fn tear_down(&mut self) -> Vec<Effect> {
+        if let Some(under_way) = &mut self.trial {
+            if !under_way.is_started {
+                self.trial = None;
+                return self.tear_down();
+            }
+            if under_way.is_closing || !under_way.is_over() {
+                return Vec::new();
+            }
+            under_way.is_closing = true;
+            let trial = under_way.id().clone();
+            return vec![Effect::CloseTrial { trial, is_complete: false }, self.deadline(CLOSE_WITHIN)];
+        }
+        let mut effects = self.servers.stop();
+        if !effects.is_empty() {
+            effects.push(self.deadline(STOP_SERVERS_WITHIN));
+        }
+        if self.servers.are_gone() {
+            effects.push(Effect::Dismiss);
+            effects.extend(self.enter(Phase::Report));
+            effects.push(Effect::Finish);
+        }
+        effects
+    }
+
+    /// What teardown waits for does not come: write it off and go on.
+    fn tear_down_regardless(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Some(under_way) = &mut self.trial {
+            let late: Vec<NodeName> = under_way.unfinished().cloned().collect();
+            for node in &late {
+                under_way.node_lost(node);
+                effects.push(Effect::Warn(format!("{node} did not end its load in time; what it had not reported is lost")));
+                effects.push(Effect::WriteOff(node.clone()));
+            }
+            if late.is_empty() {
+                effects.push(Effect::Warn(format!("the results of {} were not written in time", under_way.id())));
+                self.trial = None;
+            }
+        } else {
+            effects.push(Effect::Warn(format!("not ended in time: {}", self.servers.left())));
+            self.servers.forget();
+        }
+        effects.extend(self.tear_down());
+        effects
+    }
+}
