@@ -4,10 +4,13 @@
 
 pub mod config;
 pub mod dummy;
+mod fields;
 pub mod lines;
 pub mod ollama;
 pub mod openai;
+pub mod prompts;
 pub mod protocol;
+mod refusal;
 pub mod service;
 pub mod vllm;
 mod whole;
@@ -29,6 +32,7 @@ pub fn find(name: &str) -> Option<&'static dyn Service> {
 #[must_use]
 pub fn protocol(name: ProtocolName) -> &'static dyn Protocol {
     match name {
-        ProtocolName::Openai | ProtocolName::Ollama => &openai::OpenaiProtocol,
+        ProtocolName::Openai => &openai::OpenaiProtocol,
+        ProtocolName::Ollama => &ollama::OllamaProtocol,
     }
 }

@@ -22,6 +22,10 @@ impl Lines {
     pub fn feed(&mut self, mut bytes: &[u8], mut take: impl FnMut(&[u8]) -> Result<(), Kind>) -> Result<(), Kind> {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
+            // The limit holds for a line that comes in one piece, too, so that the cuts make no difference.
+            if line.len() > MAX_LINE_BYTES {
+                return Err(Kind::Oversize);
+            }
             if self.tail.is_empty() {
                 take(without_return(line))?;
             } else {

@@ -49,3 +49,13 @@ pub fn message(text: &str) -> Option<String> {
     let cut: String = text.chars().take(200).collect();
     (!cut.is_empty()).then_some(cut)
 }
+
+/// Whether bytes are the beginning of a JSON text rather than something else; a character may be cut, too.
+pub fn could_go_on(bytes: &[u8]) -> bool {
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+        Err(_) => return false,
+    };
+    serde_json::from_str::<serde::de::IgnoredAny>(valid).is_err_and(|error| error.is_eof())
+}

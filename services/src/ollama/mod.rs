@@ -1,1 +1,30 @@
-//! Placeholder: ollama.
+//! Ollama's generate and chat: JSON objects, one a line where the answer is streamed.
+
+mod requests;
+mod stream;
+mod wholes;
+
+use hb_core::{record::Kind, trial::RequestSpec};
+
+use crate::{
+    protocol::{Call, Prompt, Protocol, Reader},
+    refusal::refusal,
+    whole::Whole,
+};
+
+/// Requests as JSON, answers as newline-delimited JSON or one object.
+pub struct OllamaProtocol;
+
+impl Protocol for OllamaProtocol {
+    fn call(&self, model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: u32) -> Call {
+        requests::call(model, request, prompts, gen_tokens)
+    }
+
+    fn reader(&self, request: &RequestSpec) -> Box<dyn Reader> {
+        if request.stream { Box::new(stream::ObjectStream::default()) } else { Box::new(Whole::new(wholes::read)) }
+    }
+
+    fn refusal(&self, status: u16, body: &[u8]) -> (Kind, Option<String>) {
+        refusal(status, body)
+    }
+}

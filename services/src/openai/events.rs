@@ -5,6 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::{
+    fields::{Count, Filled},
+    refusal::error_text,
+};
+
 /// One event's JSON, or a whole answer's.
 #[derive(Debug, Deserialize)]
 pub struct Chunk<'a> {
@@ -23,37 +28,37 @@ pub struct Chunk<'a> {
 #[derive(Debug, Deserialize)]
 pub struct Choice<'a> {
     /// Completions: the piece of text.
-    #[serde(default, borrow)]
-    pub text: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub text: Filled,
     /// Chat, streamed: what this event adds.
-    #[serde(default, borrow)]
-    pub delta: Option<Piece<'a>>,
+    #[serde(default)]
+    pub delta: Option<Piece>,
     /// Chat, whole: the message.
-    #[serde(default, borrow)]
-    pub message: Option<Piece<'a>>,
+    #[serde(default)]
+    pub message: Option<Piece>,
     /// Why it ended, in the last event of the choice.
     #[serde(default, borrow)]
     pub finish_reason: Option<Cow<'a, str>>,
     /// vLLM with `return_token_ids`: the tokens of this event.
     #[serde(default)]
-    pub token_ids: Option<Vec<u32>>,
+    pub token_ids: Count,
 }
 
 /// A piece of a chat message.
 #[derive(Debug, Deserialize)]
-pub struct Piece<'a> {
+pub struct Piece {
     /// The answer's text.
-    #[serde(default, borrow)]
-    pub content: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub content: Filled,
     /// The reasoning's text, as vLLM names it now.
-    #[serde(default, borrow)]
-    pub reasoning: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub reasoning: Filled,
     /// The reasoning's text, as most servers name it.
-    #[serde(default, borrow)]
-    pub reasoning_content: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub reasoning_content: Filled,
     /// Calls of tools: content, too.
-    #[serde(default, borrow)]
-    pub tool_calls: Option<&'a RawValue>,
+    #[serde(default)]
+    pub tool_calls: Filled,
 }
 
 /// Token counts.
@@ -78,19 +83,26 @@ pub struct PromptDetails {
     pub cached_tokens: Option<u32>,
 }
 
+impl Chunk<'_> {
+    /// The error, unless it is `null`.
+    pub fn error_text(&self) -> Option<String> {
+        let error = self.error.map(RawValue::get).filter(|text| *text != "null")?;
+        Some(error_text(error.as_bytes()).unwrap_or_else(|| error.to_owned()))
+    }
+
+    /// Why choices ended; some servers write `""` until then.
+    pub fn finish_reasons(&self) -> impl Iterator<Item = &str> {
+        self.choices.iter().filter_map(|choice| choice.finish_reason.as_deref()).filter(|reason| !reason.is_empty())
+    }
+}
+
 impl Choice<'_> {
-    /// Whether it carries content: text, reasoning or a tool call that is not empty.
+    /// Whether it carries content: text, reasoning or a tool call that is not empty, or a token that is no text yet.
     pub fn has_content(&self) -> bool {
-        let has_text = |text: &Option<Cow<str>>| text.as_deref().is_some_and(|text| !text.is_empty());
         let piece = self.delta.as_ref().or(self.message.as_ref());
-        has_text(&self.text)
-            || piece.is_some_and(|piece| {
-                let calls = piece.tool_calls.map(RawValue::get);
-                has_text(&piece.content)
-                    || has_text(&piece.reasoning)
-                    || has_text(&piece.reasoning_content)
-                    || calls.is_some_and(|calls| calls != "null" && calls != "[]")
-            })
+        self.text.0
+            || self.token_ids.0.is_some_and(|count| count > 0)
+            || piece.is_some_and(|piece| piece.content.0 || piece.reasoning.0 || piece.reasoning_content.0 || piece.tool_calls.0)
     }
 }
 

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::protocol::{Call, Prompt};
 
-/// The request for these prompts. What the recipe puts into `sampling` wins over every default here.
+/// The request for these prompts. What the recipe puts into `sampling` wins over every default here; `stream` is no
+/// default, because it decides how the answer is read.
 pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: u32) -> Call {
     let mut body = Map::new();
     body.insert("model".into(), model.into());
@@ -23,12 +24,19 @@ pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: 
     body.insert("temperature".into(), 0.into());
     // So that every answer has the asked length; servers that do not know it ignore it.
     body.insert("ignore_eos".into(), true.into());
-    body.insert("stream".into(), request.stream.into());
     if request.stream {
         body.insert("stream_options".into(), json!({"include_usage": true}));
     }
     body.extend(request.sampling.clone());
+    body.insert("stream".into(), request.stream.into());
     Call { path, body: Value::Object(body).to_string().into() }
+}
+
+/// How many choices the answer has: `n` for each prompt.
+pub fn choices(request: &RequestSpec) -> u32 {
+    let prompts = if request.api == Api::Chat { 1 } else { request.batch.get() };
+    let each = request.sampling.get("n").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    prompts.saturating_mul(each.unwrap_or(1).max(1))
 }
 
 /// `prompt` is a text, a list of ids, or a list of either for a batch.

@@ -1,0 +1,169 @@
+//! One JSON object a line, the last of them with `done` and the server's counts.
+
+use std::borrow::Cow;
+
+use hb_core::record::{Kind, TokensSource};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    fields::Filled,
+    lines::Lines,
+    protocol::{Answer, Progress, Reader},
+    refusal::error_text,
+    whole::{could_go_on, message},
+};
+
+/// One line's JSON, or a whole answer's, as far as it matters. Reading it keeps nothing and allocates nothing.
+#[derive(Debug, Deserialize)]
+pub struct Object<'a> {
+    /// Generate: the piece of text.
+    #[serde(default)]
+    response: Filled,
+    /// Generate: the piece of reasoning.
+    #[serde(default)]
+    thinking: Filled,
+    /// Chat: what this line adds.
+    #[serde(default)]
+    message: Option<Piece>,
+    #[serde(default)]
+    done: bool,
+    #[serde(default, borrow)]
+    done_reason: Option<Cow<'a, str>>,
+    /// Older servers leave it out where the prompt was cached.
+    #[serde(default)]
+    prompt_eval_count: Option<u32>,
+    /// Left out where it is zero.
+    #[serde(default)]
+    eval_count: Option<u32>,
+    /// An error inside an answer that began with status 200.
+    #[serde(default, borrow)]
+    error: Option<&'a RawValue>,
+}
+
+/// A piece of a chat message.
+#[derive(Debug, Deserialize)]
+struct Piece {
+    #[serde(default)]
+    content: Filled,
+    #[serde(default)]
+    thinking: Filled,
+    #[serde(default)]
+    tool_calls: Filled,
+}
+
+/// What the objects of an answer came to.
+#[derive(Debug, Default)]
+pub struct Sum {
+    events: u32,
+    input_tokens: Option<u32>,
+    output_tokens: Option<u32>,
+    stopped_early: bool,
+    is_done: bool,
+    error: Option<String>,
+}
+
+impl Sum {
+    /// Takes the next object; says whether it had content (text, reasoning or tool calls).
+    pub fn add(&mut self, object: &Object) -> bool {
+        if let Some(error) = object.error.map(RawValue::get).filter(|text| *text != "null") {
+            self.error.get_or_insert_with(|| error_text(error.as_bytes()).unwrap_or_else(|| error.to_owned()));
+            return false;
+        }
+        let has_content = object.response.0
+            || object.thinking.0
+            || object.message.as_ref().is_some_and(|piece| piece.content.0 || piece.thinking.0 || piece.tool_calls.0);
+        self.events += u32::from(has_content);
+        if object.done {
+            self.is_done = true;
+            self.stopped_early = object.done_reason.as_deref() == Some("stop");
+            self.input_tokens = object.prompt_eval_count;
+            self.output_tokens = object.eval_count.filter(|count| *count > 0);
+        }
+        has_content
+    }
+
+    /// What they came to, the body having ended or failed.
+    pub fn answer(self, failed: Option<Kind>) -> Answer {
+        let generated = self.output_tokens.unwrap_or(self.events);
+        let kind = if failed.is_some() {
+            failed
+        } else if self.error.is_some() {
+            Some(Kind::ErrorEvent)
+        } else if !self.is_done {
+            // Ollama ends a model that repeats itself so: cleanly, with neither an error nor a last object.
+            Some(Kind::Truncated)
+        } else if generated == 0 {
+            Some(Kind::NoToken)
+        } else {
+            None
+        };
+        Answer {
+            kind,
+            message: self.error.as_deref().and_then(message),
+            input_tokens: self.input_tokens,
+            output_tokens: Some(generated),
+            cached_tokens: None,
+            first_chunk_tokens: None,
+            source: Some(if self.output_tokens.is_some() { TokensSource::Usage } else { TokensSource::Events }),
+            events: self.events,
+            stopped_early: self.stopped_early,
+        }
+    }
+}
+
+/// Reads one streamed answer.
+#[derive(Default)]
+pub struct ObjectStream {
+    lines: Lines,
+    sum: Sum,
+    failed: Option<Kind>,
+}
+
+impl Reader for ObjectStream {
+    fn feed(&mut self, bytes: &[u8]) -> Result<Progress, Kind> {
+        if let Some(kind) = self.failed {
+            return Err(kind);
+        }
+        let mut progress = Progress::default();
+        if !self.sum.is_done {
+            let fed = self.lines.feed(bytes, |line| {
+                progress.events += u32::from(take(&mut self.sum, line)?);
+                Ok(())
+            });
+            // What follows the last object changes nothing, be it an endless line.
+            if let Err(kind) = fed
+                && !self.sum.is_done
+            {
+                self.failed = Some(kind);
+                return Err(kind);
+            }
+        }
+        progress.is_over = self.sum.is_done;
+        Ok(progress)
+    }
+
+    fn finish(&mut self) -> Answer {
+        if self.failed.is_some() || self.sum.is_done {
+            self.lines.clear();
+        } else {
+            // A last line without its end is whole if it is JSON, and cut if it could have been.
+            let ended = self.lines.finish(|line| match take(&mut self.sum, line) {
+                Err(Kind::Malformed) if could_go_on(line) => Err(Kind::Truncated),
+                taken => taken.map(|_| ()),
+            });
+            self.failed = ended.err();
+        }
+        std::mem::take(&mut self.sum).answer(self.failed.take())
+    }
+}
+
+/// Reads one line into the sum, and says whether it had content.
+fn take(sum: &mut Sum, line: &[u8]) -> Result<bool, Kind> {
+    if sum.is_done || line.trim_ascii().is_empty() {
+        return Ok(false);
+    }
+    let text = std::str::from_utf8(line).map_err(|_| Kind::Malformed)?;
+    let object: Object = serde_json::from_str(text).map_err(|_| Kind::Malformed)?;
+    Ok(sum.add(&object))
+}
