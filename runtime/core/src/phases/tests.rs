@@ -1,1 +1,357 @@
+//! The run against a small world that carries out effects, well or badly.
 
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use serde_json::Map;
+
+use super::*;
+use crate::{
+    facts::Fact,
+    orders::Order,
+    plan::{Allocation, Candidate, NodeNeeds},
+    trial::{
+        Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec,
+        ServiceSpec, Slo, Stop, Timeouts, Trial,
+    },
+    units::{NodeName, Span, TrialId},
+};
+
+pub(crate) fn trial(id: &str, model: &str) -> Trial {
+    let second = Span::from_secs(1);
+    let health = HealthCheck { enabled: true, timeout: Span::from_secs(60), interval: second, endpoint: None };
+    Trial {
+        id: TrialId::from(id),
+        parameters: std::collections::BTreeMap::new(),
+        repetition: 1,
+        seed: 1,
+        service: ServiceSpec {
+            service: "dummy".into(),
+            model: model.into(),
+            config: Map::new(),
+            environment: std::collections::BTreeMap::new(),
+            endpoints: Vec::new(),
+            api_key: None,
+            port: None,
+            health,
+            runtime: ContainerRuntime::Bare,
+            path: None,
+            binds: Vec::new(),
+            extra_args: Vec::new(),
+            gpus: 0,
+            custom: None,
+        },
+        load: LoadSpec {
+            model: LoadModel::Closed { concurrency: std::num::NonZeroU32::new(4).unwrap(), think: Span::ZERO },
+            warmup: second,
+            stop: Stop::After(Span::from_secs(10)),
+            max_in_flight: None,
+            timeouts: Timeouts { connect: second, first_byte: second, between_chunks: second, total: second },
+            distribution: Distribution::RoundRobin,
+            drills: Vec::new(),
+        },
+        request: RequestSpec {
+            api: Api::Completions,
+            stream: true,
+            prompt_len: Length::Fixed(8),
+            gen_tokens: Length::Fixed(8),
+            batch: std::num::NonZeroU32::MIN,
+            shared_prefix: None,
+            sampling: Map::new(),
+        },
+        slo: Slo::default(),
+    }
+}
+
+fn allocation(nodes: u32) -> Allocation {
+    let candidate = |ordinal| Candidate {
+        ordinal: Some(ordinal),
+        is_leader: false,
+        host: format!("node{ordinal}"),
+        address: "127.0.0.1".into(),
+        cores: 2,
+    };
+    let candidates: Vec<Candidate> = (0..nodes).map(candidate).collect();
+    Allocation::of(&candidates, &NodeNeeds { monitors: 0, servers: 1, clients: None, share_servers: false }).unwrap()
+}
+
+/// What the world does wrong, and at which of the run's steps.
+#[derive(Debug, Clone)]
+enum Trouble {
+    Lose(u32),
+    ServerFails,
+    ServerExits,
+    GiveUp(u32),
+    Expire,
+    Interrupt,
+    Refuse,
+}
+
+/// Carries out effects at once and tells the run.
+struct World {
+    run: Run,
+    queue: VecDeque<Effect>,
+    lost: Vec<NodeName>,
+    opened: Vec<TrialId>,
+    closed: Vec<TrialId>,
+    entered: Vec<Phase>,
+    dismissed: u32,
+    finished: u32,
+    up: std::collections::BTreeSet<u32>,
+    deadline: Option<(Phase, u64)>,
+    drills: Vec<DrillTarget>,
+    /// By the share that each node was given last.
+    executors: std::collections::BTreeMap<NodeName, u32>,
+}
+
+impl World {
+    fn new(trials: Vec<Trial>, on_node_loss: Option<OnNodeLoss>) -> Self {
+        let spec = RunSpec {
+            run: "r".into(),
+            trials,
+            default_port: 5000,
+            on_node_loss,
+            monitor_interval: Some(Span::from_secs(1)),
+            join_within: Span::from_secs(5),
+        };
+        Self {
+            run: Run::new(spec),
+            queue: VecDeque::new(),
+            lost: Vec::new(),
+            opened: Vec::new(),
+            closed: Vec::new(),
+            entered: Vec::new(),
+            dismissed: 0,
+            finished: 0,
+            up: std::collections::BTreeSet::new(),
+            deadline: None,
+            drills: Vec::new(),
+            executors: std::collections::BTreeMap::new(),
+        }
+    }
+
+    fn play(&mut self, nodes: u32, troubles: &[(usize, Trouble)]) {
+        let begun = self.run.start();
+        self.queue.extend(begun);
+        let seated = self.run.seated(allocation(nodes));
+        self.queue.extend(seated);
+        let mut step = 0;
+        while self.finished == 0 {
+            for (_, trouble) in troubles.iter().filter(|(at, _)| *at == step) {
+                self.trouble(trouble);
+            }
+            match self.queue.pop_front() {
+                Some(effect) => self.carry_out(effect),
+                // Nothing happens any more: only a deadline can help.
+                None => self.trouble(&Trouble::Expire),
+            }
+            step += 1;
+            assert!(step < 2_000, "the run never ends; it is in {:?}", self.run.phase());
+        }
+    }
+
+    fn tell(&mut self, node: &NodeName, fact: Fact) {
+        if !self.lost.contains(node) {
+            let effects = self.run.fact(node, &fact);
+            self.queue.extend(effects);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let more = match effect {
+            Effect::Enter(phase) => {
+                self.entered.push(phase);
+                Vec::new()
+            }
+            Effect::Deadline { phase, ticket, .. } => {
+                self.deadline = Some((phase, ticket));
+                Vec::new()
+            }
+            Effect::Order(node, _) if self.lost.contains(&node) => Vec::new(),
+            Effect::Order(node, order) => {
+                let kind = OrderKind::of(&order);
+                let answered = self.run.answered(&node, kind, Ok(()));
+                self.queue.extend(answered);
+                match order {
+                    Order::StartServer(server) => {
+                        self.up.insert(server.server);
+                        let ready = Fact::ServerReady { server: server.server, url: "http://s".into(), took: Span::ZERO };
+                        self.tell(&node, ready);
+                    }
+                    Order::StopServer { server } => {
+                        self.up.remove(&server);
+                        self.tell(&node, Fact::ServerStopped { server });
+                    }
+                    Order::PrepareLoad(share) => {
+                        self.executors.insert(node.clone(), share.executor);
+                        self.tell(&node, Fact::LoadPrepared { trial: share.trial, executor: share.executor });
+                    }
+                    Order::Drill { kill } => self.drills.push(kill),
+                    Order::StopLoad { trial } => {
+                        let executor = self.executor(&node);
+                        self.tell(&node, Fact::LoadFinished { trial, executor });
+                    }
+                    Order::Admit(_) | Order::StartMonitoring { .. } | Order::StartLoad { .. } => {}
+                }
+                Vec::new()
+            }
+            Effect::AskEndpoints(_) => self.run.endpoints_ready(),
+            Effect::OpenTrial(plan) => {
+                self.opened.push(plan.trial.id.clone());
+                Vec::new()
+            }
+            Effect::StartLoad(trial) => {
+                let drills = self.run.load_started(&trial);
+                self.queue.extend(drills);
+                for node in self.run.allocation().clients().map(|seat| seat.node.clone()).collect::<Vec<_>>() {
+                    let executor = self.executor(&node);
+                    self.tell(&node, Fact::LoadFinished { trial: trial.clone(), executor });
+                }
+                Vec::new()
+            }
+            Effect::DrillAt { trial, kill, .. } => self.run.drill_due(&trial, kill),
+            Effect::CloseTrial { trial, .. } => {
+                self.closed.push(trial.clone());
+                self.run.trial_closed(&trial, Ok(()))
+            }
+            Effect::Dismiss => {
+                self.dismissed += 1;
+                Vec::new()
+            }
+            Effect::Finish => {
+                self.finished += 1;
+                Vec::new()
+            }
+            Effect::WriteOff(_) | Effect::Fail { .. } | Effect::Warn(_) => Vec::new(),
+        };
+        self.queue.extend(more);
+    }
+
+    fn executor(&self, node: &NodeName) -> u32 {
+        self.executors.get(node).copied().unwrap_or_default()
+    }
+
+    fn trouble(&mut self, trouble: &Trouble) {
+        let node = |ordinal: u32| NodeName::from(format!("node{ordinal}"));
+        let effects = match trouble {
+            Trouble::Lose(ordinal) => {
+                self.lost.push(node(*ordinal));
+                if *ordinal == 0 {
+                    self.up.clear();
+                }
+                self.run.node_lost(&node(*ordinal), "gone")
+            }
+            // A server that was never started neither fails nor exits.
+            Trouble::ServerFails | Trouble::ServerExits if self.up.is_empty() => Vec::new(),
+            Trouble::ServerFails => {
+                self.up.clear();
+                self.run.fact(&node(0), &Fact::ServerFailed { server: 0, why: "no".into() })
+            }
+            Trouble::ServerExits => {
+                self.up.clear();
+                self.run.fact(&node(0), &Fact::ServerExited { server: 0, why: "no".into() })
+            }
+            Trouble::GiveUp(ordinal) => {
+                let trial = self.opened.last().cloned().unwrap_or_default();
+                self.run.fact(
+                    &node(*ordinal),
+                    &Fact::ExecutorGaveUp { trial, executor: self.executor(&node(*ordinal)), why: "no".into() },
+                )
+            }
+            Trouble::Expire => {
+                let (phase, ticket) = self.deadline.expect("a run that waits has a deadline");
+                self.run.expired(phase, ticket)
+            }
+            Trouble::Interrupt => self.run.interrupt("SIGINT"),
+            Trouble::Refuse => self.run.answered(&node(1), OrderKind::PrepareLoad, Err("no".into())),
+        };
+        self.queue.extend(effects);
+    }
+}
+
+fn two_trials() -> Vec<Trial> {
+    vec![trial("a", "m"), trial("b", "m")]
+}
+
+#[test]
+fn an_undisturbed_run_goes_through_its_phases_once_and_keeps_its_server_up() {
+    let mut world = World::new(two_trials(), None);
+    world.play(3, &[]);
+    use Phase::*;
+    let expected =
+        [Initialization, ServiceDeployment, MonitoringSetup, ClientLaunch, Execution, ClientLaunch, Execution, Teardown, Report];
+    assert_eq!(world.entered, expected);
+    assert!(world.run.is_complete());
+    assert_eq!(world.opened, world.closed);
+    assert!(world.up.is_empty(), "servers are ended");
+}
+
+#[test]
+fn another_model_means_another_server() {
+    let mut world = World::new(vec![trial("a", "m"), trial("b", "n")], None);
+    world.play(2, &[]);
+    assert_eq!(world.entered.iter().filter(|phase| **phase == Phase::ServiceDeployment).count(), 2);
+    assert!(world.run.is_complete());
+}
+
+#[test]
+fn a_lost_client_is_borne_while_another_is_left() {
+    let mut world = World::new(two_trials(), None);
+    world.play(3, &[(20, Trouble::Lose(1))]);
+    assert!(world.run.failure().is_none(), "{:?}", world.run.failure());
+    assert!(world.run.is_complete());
+}
+
+#[test]
+fn a_lost_server_still_yields_a_report() {
+    let mut world = World::new(two_trials(), None);
+    world.play(3, &[(20, Trouble::Lose(0))]);
+    assert!(world.run.failure().is_some());
+    assert_eq!((world.finished, world.opened.len()), (1, world.closed.len()));
+}
+
+#[test]
+fn a_drill_is_carried_out_where_it_was_meant() {
+    let mut with_drill = trial("a", "m");
+    with_drill.load.drills = vec![Drill { at: Span::ZERO, kill: DrillTarget::Server }];
+    let mut world = World::new(vec![with_drill], None);
+    world.play(2, &[]);
+    // The world's loads end at once, so the drill may come too late and is then left out; it is never carried out twice.
+    assert!(world.drills.len() <= 1);
+}
+
+#[test]
+fn a_stale_deadline_changes_nothing() {
+    let mut world = World::new(two_trials(), None);
+    let begun = world.run.start();
+    let Some(Effect::Deadline { phase, ticket, .. }) = begun.last() else { panic!("no deadline") };
+    let (phase, ticket) = (*phase, *ticket);
+    world.play(2, &[]);
+    assert_eq!(world.run.expired(phase, ticket), Vec::new());
+}
+
+fn troubles() -> impl Strategy<Value = Vec<(usize, Trouble)>> {
+    let trouble = prop_oneof![
+        (0u32..4).prop_map(Trouble::Lose),
+        Just(Trouble::ServerFails),
+        Just(Trouble::ServerExits),
+        (1u32..4).prop_map(Trouble::GiveUp),
+        Just(Trouble::Interrupt),
+        Just(Trouble::Refuse),
+    ];
+    proptest::collection::vec((0usize..60, trouble), 0..5)
+}
+
+proptest! {
+    #[test]
+    fn from_wherever_it_stops_a_run_ends_with_its_report(troubles in troubles(), loss in 0u8..3) {
+        let on_node_loss = [None, Some(OnNodeLoss::Fail), Some(OnNodeLoss::Continue)][usize::from(loss)];
+        let mut world = World::new(two_trials(), on_node_loss);
+        world.play(4, &troubles);
+        prop_assert_eq!(world.finished, 1);
+        prop_assert_eq!(world.dismissed, 1);
+        prop_assert_eq!(world.entered.last(), Some(&Phase::Report));
+        prop_assert_eq!(&world.opened, &world.closed, "every trial that was opened is closed, once");
+        prop_assert!(world.up.is_empty() || world.lost.contains(&NodeName::from("node0")), "servers are ended");
+    }
+}
