@@ -9,6 +9,7 @@ mod wholes;
 use hb_core::{record::Kind, trial::RequestSpec};
 
 pub use self::service::Openai;
+pub(crate) use self::service::lists_model;
 use crate::{
     protocol::{Call, Prompt, Protocol, Reader},
     refusal::refusal,
