@@ -17,12 +17,16 @@ pub fn refusal(status: u16, body: &[u8]) -> (Kind, Option<String>) {
     (if is_context { Kind::ContextLength } else { Kind::Http(status) }, text.as_deref().and_then(message))
 }
 
-/// The sentence in an error body: `error` or `error.message` with its type, FastAPI's `detail`, or the text itself.
+/// The sentence in an error body: `error` or `error.message` with its type, FastAPI's `detail`, or else the text itself.
 pub fn error_text(body: &[u8]) -> Option<String> {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+    said(body).or_else(|| {
         let text = String::from_utf8_lossy(body).trim().to_owned();
-        return (!text.is_empty()).then_some(text);
-    };
+        (!text.is_empty()).then_some(text)
+    })
+}
+
+fn said(body: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).ok()?;
     let error = value.get("error").unwrap_or(&value);
     let part = |name: &str| error.get(name).and_then(Value::as_str);
     match (part("message"), part("type")) {

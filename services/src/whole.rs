@@ -44,9 +44,9 @@ impl Reader for Whole {
     }
 }
 
-/// Cuts what a server says at 200 characters, for a row or a warning.
+/// Cuts what a server says at 200 characters on one line, for a row or a warning.
 pub fn message(text: &str) -> Option<String> {
-    let cut: String = text.chars().take(200).collect();
+    let cut: String = text.chars().take(200).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     (!cut.is_empty()).then_some(cut)
 }
 

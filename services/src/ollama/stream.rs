@@ -67,7 +67,7 @@ impl Sum {
     /// Takes the next object; says whether it had content (text, reasoning or tool calls).
     pub fn add(&mut self, object: &Object) -> bool {
         if let Some(error) = object.error.map(RawValue::get).filter(|text| *text != "null") {
-            self.error.get_or_insert_with(|| error_text(error.as_bytes()).unwrap_or_else(|| error.to_owned()));
+            self.error = self.error.take().or_else(|| error_text(error.as_bytes()));
             return false;
         }
         let has_content = object.response.0

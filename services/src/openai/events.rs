@@ -87,7 +87,7 @@ impl Chunk<'_> {
     /// The error, unless it is `null`.
     pub fn error_text(&self) -> Option<String> {
         let error = self.error.map(RawValue::get).filter(|text| *text != "null")?;
-        Some(error_text(error.as_bytes()).unwrap_or_else(|| error.to_owned()))
+        error_text(error.as_bytes())
     }
 
     /// Why choices ended; some servers write `""` until then.

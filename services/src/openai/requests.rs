@@ -59,3 +59,64 @@ fn text(prompts: &[Prompt]) -> String {
     });
     texts.collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use hb_core::trial::Length;
+
+    use super::*;
+
+    fn request(api: Api, stream: bool, batch: u32, sampling: &Value) -> RequestSpec {
+        RequestSpec {
+            api,
+            stream,
+            prompt_len: Length::Fixed(2),
+            gen_tokens: Length::Fixed(7),
+            batch: NonZeroU32::new(batch).unwrap(),
+            shared_prefix: None,
+            sampling: sampling.as_object().unwrap().clone(),
+        }
+    }
+
+    fn check(request: &RequestSpec, prompts: &[Prompt], path: &str, body: &Value) {
+        let call = call("tiny", request, prompts, 7);
+        assert_eq!((call.path, &serde_json::from_slice::<Value>(&call.body).unwrap()), (path, body));
+    }
+
+    #[test]
+    fn a_prompt_is_a_text_or_ids_and_a_batch_is_a_list() {
+        let (text, ids) = (Prompt::Text("two words".into()), Prompt::TokenIds(vec![4, 5]));
+        let cases = [
+            (vec![text.clone()], json!("two words")),
+            (vec![ids.clone()], json!([4, 5])),
+            (vec![text.clone(), text], json!(["two words", "two words"])),
+            (vec![ids.clone(), ids], json!([[4, 5], [4, 5]])),
+        ];
+        for (prompts, prompt) in cases {
+            let body = json!({"model": "tiny", "prompt": prompt, "max_tokens": 7, "temperature": 0, "ignore_eos": true, "stream": false});
+            check(&request(Api::Completions, false, 1, &json!({})), &prompts, "/v1/completions", &body);
+        }
+    }
+
+    #[test]
+    fn sampling_wins_over_every_default_but_the_way_of_answering() {
+        let sampling = json!({"temperature": 0.7, "ignore_eos": false, "top_k": 5, "stream": false});
+        let body = json!({
+            "model": "tiny", "messages": [{"role": "user", "content": "two words"}], "max_tokens": 7, "temperature": 0.7,
+            "ignore_eos": false, "stream_options": {"include_usage": true}, "top_k": 5, "stream": true,
+        });
+        let prompts = [Prompt::Text("two words".into())];
+        check(&request(Api::Chat, true, 1, &sampling), &prompts, "/v1/chat/completions", &body);
+    }
+
+    #[test]
+    fn an_answer_has_n_choices_for_each_prompt() {
+        let count = |api, batch, sampling: Value| choices(&request(api, true, batch, &sampling));
+        assert_eq!(count(Api::Completions, 1, json!({})), 1);
+        assert_eq!(count(Api::Completions, 4, json!({"n": 2})), 8);
+        assert_eq!(count(Api::Chat, 4, json!({"n": 2})), 2, "a chat is one prompt");
+        assert_eq!(count(Api::Completions, 4, json!({"n": 0})), 4);
+    }
+}

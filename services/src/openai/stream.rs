@@ -222,3 +222,74 @@ fn is_usual_token(data: &[u8]) -> bool {
             .into_iter()
             .all(|key| memmem::find_iter(data, key).all(|at| data[at + key.len()..].starts_with(b":null")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What an event came to, by the fast path where it is one, and by parsing.
+    fn check(data: &str) -> bool {
+        let is_usual = is_usual_token(data.as_bytes());
+        if is_usual {
+            let chunk: Chunk = serde_json::from_str(data).unwrap_or_else(|error| panic!("{data}: {error}"));
+            let fresh = Event::of(1);
+            assert!(chunk.choices.iter().any(Choice::has_content), "no content in {data}");
+            assert_eq!(fresh.told(&chunk), None, "tokens told in {data}");
+            assert_eq!(chunk.finish_reasons().count(), 0, "an end in {data}");
+            assert!(chunk.usage.is_none() && chunk.error_text().is_none(), "more than a token in {data}");
+        }
+        is_usual
+    }
+
+    #[test]
+    fn the_fast_path_agrees_with_parsing_for_every_recorded_event() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let (mut usual, mut all) = (0, 0);
+        for server in ["llamacpp", "ollama", "vllm"] {
+            for file in fs::read_dir(folder.join(server)).unwrap() {
+                let bytes = fs::read(file.unwrap().path()).unwrap();
+                for line in String::from_utf8_lossy(&bytes).lines().filter_map(|line| line.strip_prefix("data: {")) {
+                    all += 1;
+                    usual += u32::from(check(&format!("{{{line}")));
+                }
+            }
+        }
+        // A fast path that takes nothing would agree as well.
+        assert!(usual > 50, "{usual} of {all} events take the fast path");
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![
+            Just(String::new()),
+            Just(r#"","finish_reason":"stop"#.to_owned()),
+            Just(r#""content":"x"#.to_owned()),
+            ".{0,6}"
+        ];
+        prop_oneof![Just(Value::Null), text.prop_map(Value::from), Just(json!([401])), Just(json!({"completion_tokens": 3}))]
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_path_agrees_with_parsing_for_any_mixture(
+            text in value(), content in value(), reason in value(), usage in value(), error in value(), ids in value(), second in value(),
+        ) {
+            let choice = |text: &Value, reason: &Value| {
+                json!({"index": 0, "delta": {"role": "assistant", "content": content}, "text": text, "finish_reason": reason,
+                       "token_ids": ids, "logprobs": {"content": [{"token": "a", "bytes": [97]}]}})
+            };
+            let event = json!({"choices": [choice(&text, &Value::Null), choice(&second, &reason)], "usage": usage, "error": error});
+            // Where even serde refuses a field's type, only the slow path may take the event.
+            if serde_json::from_str::<Chunk>(&event.to_string()).is_ok() {
+                check(&event.to_string());
+                check(&serde_json::to_string_pretty(&event).unwrap());
+            } else {
+                prop_assert!(!is_usual_token(event.to_string().as_bytes()), "{}", event);
+            }
+        }
+    }
+}

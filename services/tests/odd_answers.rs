@@ -1,0 +1,269 @@
+//! Answers that are right, wrong or merely strange in ways that no recording shows. Each is read whole and byte by byte.
+
+#![expect(clippy::unwrap_used, reason = "a test says by a panic what is wrong")]
+
+use std::num::NonZeroU32;
+
+use hb_core::{
+    record::{Kind, TokensSource},
+    trial::{Api, Length, ProtocolName, RequestSpec},
+};
+use hb_services::{
+    protocol,
+    protocol::{Answer, Reader},
+};
+use serde_json::{Map, Value, json};
+
+fn reader(name: ProtocolName, stream: bool, batch: u32) -> Box<dyn Reader> {
+    protocol(name).reader(&RequestSpec {
+        api: Api::Completions,
+        stream,
+        prompt_len: Length::Fixed(3),
+        gen_tokens: Length::Fixed(8),
+        batch: NonZeroU32::new(batch).unwrap(),
+        shared_prefix: None,
+        sampling: Map::new(),
+    })
+}
+
+fn read(reader: &mut dyn Reader, body: &[u8], piece: usize) -> Answer {
+    // An error ends the feeding, as it does on the load path.
+    let fed = body.chunks(piece).try_for_each(|bytes| reader.feed(bytes).map(drop));
+    let answer = reader.finish();
+    if let Err(kind) = fed {
+        assert_eq!(answer.kind, Some(kind), "the reader forgot why it failed");
+    }
+    answer
+}
+
+/// The answer to a body, which must be the same read at once and byte by byte, twice over.
+fn answer(name: ProtocolName, stream: bool, body: &[u8]) -> Answer {
+    let mut reader = reader(name, stream, 1);
+    let whole = read(&mut *reader, body, body.len().max(1));
+    assert_eq!(read(&mut *reader, body, 1), whole, "byte by byte: {}", String::from_utf8_lossy(body));
+    assert_eq!(read(&mut *reader, body, 7), whole, "seven bytes at a time: {}", String::from_utf8_lossy(body));
+    whole
+}
+
+/// Kind, events with content, tokens.
+type Expected = (Option<Kind>, u32, Option<u32>);
+
+fn check_openai(body: &str, expected: Expected) {
+    let answer = answer(ProtocolName::Openai, true, body.as_bytes());
+    assert_eq!((answer.kind, answer.events, answer.output_tokens), expected, "{body}");
+}
+
+fn check_ollama(stream: bool, body: &str, expected: Expected) -> Answer {
+    let answer = answer(ProtocolName::Ollama, stream, body.as_bytes());
+    assert_eq!((answer.kind, answer.events, answer.output_tokens), expected, "{body}");
+    answer
+}
+
+fn event(data: &Value) -> String {
+    format!("data: {data}\n\n")
+}
+fn text(text: &str) -> String {
+    event(&json!({"choices": [{"index": 0, "text": text, "finish_reason": null}]}))
+}
+fn delta(delta: &Value) -> String {
+    event(&json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]}))
+}
+fn end(reason: &str) -> String {
+    event(&json!({"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": reason}]}))
+}
+fn usage(tokens: u32) -> String {
+    event(&json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": tokens}}))
+}
+const DONE: &str = "data: [DONE]\n\n";
+
+#[test]
+fn what_has_no_content_is_no_event() {
+    let role = delta(&json!({"role": "assistant", "content": ""}));
+    let null = delta(&json!({"role": "assistant", "content": null}));
+    let body = [role, null, delta(&json!({})), text(""), text("a"), end("length"), DONE.into()].concat();
+    check_openai(&body, (None, 1, Some(1)));
+}
+
+#[test]
+fn comments_other_fields_and_any_line_end_change_nothing() {
+    let plain = [text("a"), text("b"), end("stop"), usage(2), DONE.into()].concat();
+    check_openai(&plain, (None, 2, Some(2)));
+    check_openai(&plain.replace('\n', "\r\n"), (None, 2, Some(2)));
+    check_openai(&plain.replace("data: ", "data:"), (None, 2, Some(2)));
+    check_openai(&plain.replace("data: ", ": ping\nevent: token\nid: 7\nretry: 5\ndata: "), (None, 2, Some(2)));
+    check_openai(&format!("\n\n: hello\n\n{plain}"), (None, 2, Some(2)));
+    check_openai(plain.trim_end(), (None, 2, Some(2)));
+}
+
+#[test]
+fn data_over_several_lines_is_one_event() {
+    let body = format!("data: {{\"choices\":\ndata: [{{\"text\":\"a\",\ndata: \"finish_reason\":\"length\"}}]}}\n\n{DONE}");
+    check_openai(&body, (None, 1, Some(1)));
+}
+
+#[test]
+fn reasoning_and_tool_calls_are_content() {
+    let pieces = [
+        delta(&json!({"reasoning": "let me"})),
+        delta(&json!({"reasoning_content": " think", "content": null})),
+        delta(&json!({"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]})),
+        delta(&json!({"tool_calls": [], "content": ""})),
+        delta(&json!({"content": "so"})),
+    ];
+    check_openai(&[pieces.concat(), end("tool_calls"), usage(9), DONE.into()].concat(), (None, 4, Some(9)));
+}
+
+#[test]
+fn an_answer_is_whole_only_with_its_reason_and_its_end_mark() {
+    check_openai(&[text("a"), end("length"), usage(1)].concat(), (Some(Kind::Truncated), 1, Some(1)));
+    check_openai(&[text("a"), usage(1), DONE.into()].concat(), (Some(Kind::Truncated), 1, Some(1)));
+    check_openai(&[text("a"), "data: {\"choices\":[{\"te".into()].concat(), (Some(Kind::Truncated), 1, Some(1)));
+    check_openai(&[text("a"), end("stop"), "data: [DO".into()].concat(), (Some(Kind::Truncated), 1, Some(1)));
+    check_openai("", (Some(Kind::Truncated), 0, Some(0)));
+    check_openai(&[end("stop"), DONE.into()].concat(), (Some(Kind::NoToken), 0, Some(0)));
+    check_openai(&[text("a"), end("abort"), usage(1), DONE.into()].concat(), (Some(Kind::Aborted), 1, Some(1)));
+}
+
+#[test]
+fn every_prompt_of_a_batch_must_end() {
+    let of =
+        |index: u32, reason: Option<&str>| event(&json!({"choices": [{"index": index, "text": "x", "finish_reason": reason}]}));
+    let kind = |body: String| read(&mut *reader(ProtocolName::Openai, true, 2), body.as_bytes(), 5).kind;
+    assert_eq!(kind([of(0, None), of(0, Some("length")), of(1, Some("length")), DONE.into()].concat()), None);
+    assert_eq!(kind([of(0, Some("length")), of(1, None), DONE.into()].concat()), Some(Kind::Truncated));
+}
+
+#[test]
+fn an_error_in_the_stream_is_a_failure_with_its_sentence() {
+    for error in [json!({"error": {"message": "engine dead", "type": "oops"}}), json!({"error": "engine dead (oops)"})] {
+        let body = [text("a"), event(&error), DONE.into()].concat();
+        let answer = answer(ProtocolName::Openai, true, body.as_bytes());
+        assert_eq!((answer.kind, answer.message.as_deref()), (Some(Kind::ErrorEvent), Some("engine dead (oops)")));
+    }
+    check_openai(&[text("a").replace("}]}", "}],\"error\":null}"), end("length"), DONE.into()].concat(), (None, 1, Some(1)));
+}
+
+#[test]
+fn what_follows_the_end_mark_changes_nothing() {
+    let whole = [text("a"), end("length"), usage(1), DONE.into()].concat();
+    check_openai(&[&whole, text("b").as_str(), "data: nonsense\n\n", "data: [DONE]\n\n", "\u{0}"].concat(), (None, 1, Some(1)));
+    let mut long = whole.into_bytes();
+    long.resize(long.len() + 5 * 1024 * 1024, b'x');
+    let mut reader = reader(ProtocolName::Openai, true, 1);
+    assert_eq!(read(&mut *reader, &long, long.len()).kind, None, "an endless line in the same piece");
+    assert_eq!(read(&mut *reader, &long, 65_536).kind, None, "an endless line in later pieces");
+}
+
+#[test]
+fn bytes_that_are_no_events_are_malformed() {
+    check_openai(&[text("a"), "data: {nonsense}\n\n".into(), DONE.into()].concat(), (Some(Kind::Malformed), 1, Some(1)));
+    check_openai(&[text("a"), "data: 5\n\n".into()].concat(), (Some(Kind::Malformed), 1, Some(1)));
+    let latin = [text("a").as_bytes(), b"data: {\"choices\":[{\"text\":\"\xe9t\xe9\",\"finish_reason\":null}]}\n\n"].concat();
+    assert_eq!(answer(ProtocolName::Openai, true, &latin).kind, Some(Kind::Malformed));
+    assert_eq!(answer(ProtocolName::Ollama, true, b"{\"response\":\"\xe9\",\"done\":false}\n").kind, Some(Kind::Malformed));
+}
+
+#[test]
+fn a_line_or_an_answer_without_end_is_refused() {
+    let endless = |name, stream: bool, bytes: usize| {
+        let body = [b"data: ".as_slice(), &vec![b'x'; bytes]].concat();
+        let mut reader = reader(name, stream, 1);
+        [body.len(), 65_536].map(|piece| read(&mut *reader, &body, piece).kind)
+    };
+    for name in [ProtocolName::Openai, ProtocolName::Ollama] {
+        assert_eq!(endless(name, true, 5 * 1024 * 1024), [Some(Kind::Oversize); 2], "{name:?}, a line");
+        assert_eq!(endless(name, false, 33 * 1024 * 1024), [Some(Kind::Oversize); 2], "{name:?}, a body");
+    }
+    let lines = format!("data: {}\n", "x".repeat(1000)).into_bytes().repeat(5000);
+    assert_eq!(
+        read(&mut *reader(ProtocolName::Openai, true, 1), &lines, 65_536).kind,
+        Some(Kind::Oversize),
+        "an event of endless lines"
+    );
+}
+
+#[test]
+fn zeros_in_place_of_counts_are_no_counts() {
+    // Ollama's /v1/completions sends them in every event but the last.
+    let zero = |text: &str| {
+        event(&json!({"choices": [{"text": text, "finish_reason": null}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}))
+    };
+    let body = [zero("a"), zero("b"), end("length"), usage(4), DONE.into()].concat();
+    check_openai(&body, (None, 2, Some(4)));
+    let never = [zero("a"), zero("b"), end("length"), DONE.into()].concat();
+    let answer = answer(ProtocolName::Openai, true, never.as_bytes());
+    assert_eq!((answer.kind, answer.output_tokens, answer.source), (None, Some(2), Some(TokensSource::Events)));
+}
+
+#[test]
+fn a_total_in_the_last_event_is_the_answers_and_not_the_events() {
+    let last = event(
+        &json!({"choices": [{"text": "b", "finish_reason": "length"}], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}),
+    );
+    let mut reader = reader(ProtocolName::Openai, true, 1);
+    let progress = reader.feed([text("a"), last, DONE.into()].concat().as_bytes()).unwrap();
+    assert_eq!((progress.events, progress.tokens, progress.is_over), (2, None, true));
+    let answer = reader.finish();
+    assert_eq!((answer.output_tokens, answer.first_chunk_tokens), (Some(9), None));
+}
+
+#[test]
+fn a_token_that_is_no_text_yet_counts_where_its_id_is_told() {
+    let of = |text: &str, ids: &[u32]| event(&json!({"choices": [{"text": text, "finish_reason": null, "token_ids": ids}]}));
+    let body = [of("", &[7]), of("é", &[8]), of("ab", &[9, 10]), end("length"), DONE.into()].concat();
+    let answer = answer(ProtocolName::Openai, true, body.as_bytes());
+    assert_eq!((answer.events, answer.output_tokens, answer.first_chunk_tokens), (3, Some(4), Some(1)));
+}
+
+#[test]
+fn counts_that_make_no_sense_do_no_harm() {
+    let of = |tokens: u32| {
+        event(
+            &json!({"choices": [{"text": "a", "finish_reason": null}], "usage": {"prompt_tokens": 1, "completion_tokens": tokens}}),
+        )
+    };
+    let body = [of(u32::MAX), of(1), of(u32::MAX), of(2), of(u32::MAX), end("length"), DONE.into()].concat();
+    check_openai(&body, (None, 5, Some(u32::MAX)));
+}
+
+#[test]
+fn a_whole_answer_that_was_cut_is_truncated_and_nonsense_is_malformed() {
+    let whole = r#"{"choices":[{"message":{"content":"häl"},"finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+    let kind = |body: &[u8]| answer(ProtocolName::Openai, false, body).kind;
+    assert_eq!(kind(whole.as_bytes()), None);
+    for cut in 0..whole.len() {
+        assert_eq!(kind(&whole.as_bytes()[..cut]), Some(Kind::Truncated), "cut at {cut}");
+    }
+    assert_eq!(kind(b"<html>"), Some(Kind::Malformed));
+    assert_eq!(kind(br#"{"choices":[]}"#), Some(Kind::NoToken));
+    assert_eq!(kind(br#"{"error":{"message":"no"}}"#), Some(Kind::ErrorEvent));
+    assert_eq!(kind(br#"{"choices":[{"text":"a","finish_reason":"abort"}]}"#), Some(Kind::Aborted));
+}
+
+#[test]
+fn ollama_lines_of_every_shape_are_read() {
+    let done = r#"{"done":true,"done_reason":"length","prompt_eval_count":3,"eval_count":2}"#;
+    check_ollama(true, &format!("{{\"response\":\"a\",\"done\":false}}\r\n\r\n{done}"), (None, 1, Some(2)));
+    let chat = r#"{"message":{"role":"assistant","content":"","thinking":"hm"},"done":false}
+{"message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f"}}]},"done":false}
+{"message":{"role":"assistant","content":""},"done":false}
+"#;
+    check_ollama(true, &[chat, done, "\n"].concat(), (None, 2, Some(2)));
+    let last = r#"{"response":"a","done":true,"done_reason":"stop"}"#;
+    let answer = check_ollama(true, last, (None, 1, Some(1)));
+    assert!(answer.stopped_early && answer.source == Some(TokensSource::Events) && answer.input_tokens.is_none());
+    check_ollama(true, &[done, "\nnonsense\n{\"error\":\"late\"}\n"].concat(), (None, 0, Some(2)));
+}
+
+#[test]
+fn ollama_answers_without_their_end_are_truncated() {
+    let token = "{\"response\":\"a\",\"done\":false}\n";
+    check_ollama(true, token, (Some(Kind::Truncated), 1, Some(1)));
+    check_ollama(true, &[token, "{\"response\":\"b\",\"do"].concat(), (Some(Kind::Truncated), 1, Some(1)));
+    check_ollama(true, &[token, "nonsense\n"].concat(), (Some(Kind::Malformed), 1, Some(1)));
+    check_ollama(true, "", (Some(Kind::Truncated), 0, Some(0)));
+    check_ollama(false, r#"{"response":"a","done":false}"#, (Some(Kind::Truncated), 1, Some(1)));
+    assert_eq!(answer(ProtocolName::Ollama, false, br#"{"response":"a","do"#).kind, Some(Kind::Truncated));
+    assert_eq!(answer(ProtocolName::Ollama, false, b"busy").kind, Some(Kind::Malformed));
+    check_ollama(true, &[token, "{\"error\":\"gone\"}\n"].concat(), (Some(Kind::ErrorEvent), 1, Some(1)));
+}
