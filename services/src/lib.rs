@@ -17,7 +17,7 @@ use hb_core::trial::ProtocolName;
 use crate::{protocol::Protocol, service::Service};
 
 /// Every service hbnode knows. A new one is a folder and a line here.
-pub const SERVICES: &[&dyn Service] = &[&openai::Openai];
+pub const SERVICES: &[&dyn Service] = &[&dummy::Dummy, &openai::Openai];
 
 /// The service a recipe names.
 #[must_use]

@@ -4,8 +4,14 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use hb_core::{
     orders::ServerOrder,
-    trial::{Api, ProtocolName, ServiceSpec},
+    trial::{Api, ProtocolName, RequestSpec, ServiceSpec},
+    units::Span,
 };
+use serde_json::{Map, Value};
+
+/// The program of a service that lives in hbnode's own binary. The ServerManager puts the path of its own
+/// executable in its place; no runtime wraps it.
+pub const OWN_BINARY: &str = "hbnode";
 
 /// A program and its words, never a shell text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +77,9 @@ pub enum PullLine {
 /// A service that hbnode can start, wait for and measure.
 pub trait Service: Sync {
     /// The name recipes use.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
     /// A sentence for `hbnode list` and the manual.
-    fn about(&self) -> &'static str;
+    fn about(&self) -> &str;
     /// The port of its first server on a node.
     fn default_port(&self) -> u16;
     /// The protocol of its load path.
@@ -95,4 +101,36 @@ pub trait Service: Sync {
     fn lists_model(&self, body: &[u8], model: &str) -> bool;
     /// Reads a line of a pull's answer.
     fn pull_line(&self, line: &[u8]) -> PullLine;
+    /// What `servers.service_config` puts into every request, below what `workload.sampling` says.
+    fn request_fields(&self, _: &ServiceSpec) -> Map<String, Value> {
+        Map::new()
+    }
+    /// How its process is asked to end.
+    fn stopping(&self) -> Stopping {
+        Stopping { signal: "SIGTERM".into(), grace: Span::from_secs(20) }
+    }
+}
+
+/// How a server's process is asked to end; what is left after the grace is killed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopping {
+    /// The signal's name.
+    pub signal: String,
+    /// The time it has to end.
+    pub grace: Span,
+}
+
+/// The request as it is really sent: what the service's configuration adds stands under `sampling`, where the
+/// recipe's own words win.
+#[must_use]
+pub fn request_for(service: &dyn Service, spec: &ServiceSpec, request: &RequestSpec) -> RequestSpec {
+    let mut sampling = service.request_fields(spec);
+    sampling.extend(request.sampling.clone());
+    RequestSpec { sampling, ..request.clone() }
+}
+
+/// The health question, at the recipe's path or the service's own, unless the recipe leaves it out.
+pub(crate) fn healthy(spec: &ServiceSpec, path: &str) -> Option<Step> {
+    let path = spec.health.endpoint.as_deref().unwrap_or(path);
+    spec.health.enabled.then(|| Step::Healthy { path: path.into() })
 }

@@ -10,6 +10,7 @@ use hb_core::{record::Kind, trial::RequestSpec};
 use serde_json::Value;
 
 pub use self::service::Openai;
+pub(crate) use self::service::lists_model;
 use crate::{
     protocol::{Call, Prompt, Protocol, Reader},
     whole::{Whole, message},

@@ -15,10 +15,10 @@ use crate::{
 pub struct Openai;
 
 impl Service for Openai {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "openai"
     }
-    fn about(&self) -> &'static str {
+    fn about(&self) -> &str {
         "an OpenAI-compatible server that already runs, named by servers.endpoints"
     }
     fn default_port(&self) -> u16 {
