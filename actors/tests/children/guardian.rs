@@ -68,12 +68,12 @@ async fn started(script: &str, mark: &str, grace: Span) -> GuardedChild {
 }
 
 /// A mark that no other process has.
-fn mark(name: &str) -> String {
+pub fn mark(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
 
 /// The processes with this mark that still run, the guardian among them.
-fn left(mark: &str) -> Vec<u32> {
+pub fn left(mark: &str) -> Vec<u32> {
     let wanted = format!("HB_TEST_MARK={mark}");
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {

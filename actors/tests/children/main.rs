@@ -5,6 +5,7 @@
 
 mod cases;
 mod guardian;
+mod servers;
 
 use std::{env, ffi::OsString, process::ExitCode};
 
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     match words.first().and_then(|word| word.to_str()) {
         Some(GUARD_WORD) => guard_main(&words[1..]),
         Some(guardian::HOLD_WORD) => guardian::hold(&words[1..]),
-        _ => cases::run(&words, &[guardian::CASES]),
+        Some(servers::DUMMY_WORD) => servers::dummy(&words[1..]),
+        _ => cases::run(&words, &[guardian::CASES, servers::CASES]),
     }
 }

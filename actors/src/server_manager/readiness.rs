@@ -1,0 +1,344 @@
+//! Whether a server is ready: asked, never slept. Health, then the model, then one real completion, each until it is
+//! answered well or the deadline is over. The same for servers we started and for endpoints that already run.
+
+use std::{error::Error, fmt, time::Duration};
+
+use hb_core::{
+    trial::{Length, RequestSpec, ServiceSpec},
+    units::Span,
+};
+use hb_services::{
+    protocol::Prompt,
+    service::{PullLine, Service, Step, request_for},
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::key::Key;
+
+/// The time a question about health or models has.
+const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+/// The time a first completion has: kernels may be compiled for it (28 s were seen).
+const COMPLETION_LIMIT: Duration = Duration::from_secs(120);
+/// The tokens of the first completion, where the recipe asks for no fewer.
+const FIRST_TOKENS: u32 = 8;
+/// The longest answer to a question, in bytes.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// The longest line of a pull, in bytes.
+const MAX_PULL_LINE_BYTES: usize = 64 * 1024;
+
+/// Everything about the server that is asked.
+pub struct Question<'a> {
+    /// Its base URL.
+    pub url: &'a str,
+    /// What it is.
+    pub service: &'a dyn Service,
+    /// What the recipe says about it.
+    pub spec: &'a ServiceSpec,
+    /// What its first completion is asked with.
+    pub request: &'a RequestSpec,
+    /// The key, where it wants one.
+    pub key: Option<&'a Key>,
+    /// The time it has from now on.
+    pub limit: Span,
+}
+
+/// A server that gave its first completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// How long was asked.
+    pub took: Span,
+}
+
+/// Why a server is not ready.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// The deadline is over.
+    #[error("not ready within {limit}: {step} at {url}: {last}")]
+    TimedOut {
+        /// The limit.
+        limit: Span,
+        /// What was asked.
+        step: String,
+        /// Whom.
+        url: String,
+        /// The last answer, or why there was none.
+        last: String,
+    },
+    /// The answer was such that asking again is useless.
+    #[error("{step} at {url}: {why}")]
+    Refused {
+        /// What was asked.
+        step: String,
+        /// Whom.
+        url: String,
+        /// What it said.
+        why: String,
+    },
+    /// Our own side cannot ask.
+    #[error("cannot ask over HTTP: {0}")]
+    NoClient(String),
+}
+
+/// Why one question was not answered well.
+enum Trouble {
+    /// It may be later.
+    Again(String),
+    /// It will never be.
+    Final(String),
+}
+
+/// Asks until the server is ready or the limit is over. `progress` is told what a person waits for.
+///
+/// # Errors
+/// The step that failed, and the last that was heard.
+pub async fn ask(question: &Question<'_>, progress: &(dyn Fn(String) + Send + Sync)) -> Result<Ready, NotReady> {
+    let begun = Instant::now();
+    // A proxy of the environment would be measured along, or refuse; the load goes past it as well.
+    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+    let client = client.map_err(|error| NotReady::NoClient(chain(&error)))?;
+    let asking = Asking { question, client, progress };
+    for step in question.service.readiness(question.spec) {
+        if question.spec.health.enabled || !matches!(step, Step::Healthy { .. }) {
+            asking.until(&step, begun).await?;
+        }
+    }
+    Ok(Ready { took: Span(begun.elapsed()) })
+}
+
+struct Asking<'a> {
+    question: &'a Question<'a>,
+    client: Client,
+    progress: &'a (dyn Fn(String) + Send + Sync),
+}
+
+impl Asking<'_> {
+    /// Asks one step until it is answered well.
+    async fn until(&self, step: &Step, begun: Instant) -> Result<(), NotReady> {
+        let Question { url, limit, spec, .. } = *self.question;
+        let mut last = String::from("was never asked");
+        loop {
+            let Some(left) = limit.0.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
+                return Err(NotReady::TimedOut { limit, step: Named(step).to_string(), url: url.to_owned(), last });
+            };
+            let patience = match step {
+                Step::Healthy { .. } | Step::ModelListed { .. } => left.min(QUESTION_LIMIT),
+                Step::Completes => left.min(COMPLETION_LIMIT),
+                // A model of a hundred gigabytes takes its time, and tells of it.
+                Step::ModelPulled { .. } => left,
+            };
+            let why = match timeout(patience, self.once(step)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(Trouble::Final(why))) => {
+                    return Err(NotReady::Refused { step: Named(step).to_string(), url: url.to_owned(), why });
+                }
+                Ok(Err(Trouble::Again(why))) => why,
+                Err(_) => format!("no answer within {}", Span(Duration::from_millis(patience.as_millis() as u64))),
+            };
+            if why != last {
+                (self.progress)(format!("{}: {why}", Named(step)));
+                last = why;
+            }
+            let left = limit.0.saturating_sub(begun.elapsed());
+            sleep(spec.health.interval.0.min(left)).await;
+        }
+    }
+
+    async fn once(&self, step: &Step) -> Result<(), Trouble> {
+        match step {
+            Step::Healthy { path } => self.get(path).await.map(drop),
+            Step::ModelListed { path } => match self.is_listed(path).await? {
+                true => Ok(()),
+                false => Err(Trouble::Again(format!("it does not list the model `{}`", self.question.spec.model))),
+            },
+            Step::ModelPulled { list_path, path, body } => match self.is_listed(list_path).await? {
+                true => Ok(()),
+                false => self.pull(path, body).await,
+            },
+            Step::Completes => self.complete().await,
+        }
+    }
+
+    async fn is_listed(&self, path: &str) -> Result<bool, Trouble> {
+        let body = self.get(path).await?;
+        Ok(self.question.service.lists_model(&body, &self.question.spec.model))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let base = self.question.url.trim_end_matches('/');
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let request = self.client.request(method, format!("{base}{slash}{path}"));
+        match self.question.key {
+            Some(key) => request.header(header::AUTHORIZATION, key.header()),
+            None => request,
+        }
+    }
+
+    fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+        self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/json").body(body)
+    }
+
+    /// The body of an answer that is well.
+    async fn get(&self, path: &str) -> Result<Vec<u8>, Trouble> {
+        let answer = send(self.request(Method::GET, path)).await?;
+        let status = answer.status();
+        let body = whole(answer).await?;
+        if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body, is_final_for_a_question(status))) }
+    }
+
+    /// A refusal in the words of the protocol.
+    fn refusal(&self, status: StatusCode, body: &[u8], is_final: bool) -> Trouble {
+        let protocol = hb_services::protocol(self.question.service.protocol());
+        let (kind, message) = protocol.refusal(status.as_u16(), body);
+        let why = match message {
+            Some(message) => format!("{kind}: {message}"),
+            None => kind.to_string(),
+        };
+        if is_final { Trouble::Final(why) } else { Trouble::Again(why) }
+    }
+
+    /// Brings the model, line by line.
+    async fn pull(&self, path: &str, body: &str) -> Result<(), Trouble> {
+        let mut answer = send(self.post(path, body.to_owned())).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(self.refusal(status, &whole(answer).await?, is_final_for_a_request(status)));
+        }
+        let mut pulling = Pulling { waiting: Vec::new(), said: String::new(), asking: self };
+        while let Some(bytes) = answer.chunk().await.map_err(|error| Trouble::Again(chain(&error)))? {
+            if pulling.feed(&bytes)? {
+                return Ok(());
+            }
+        }
+        // The last line may lack its end.
+        if pulling.feed(b"\n")? { Ok(()) } else { Err(Trouble::Again("the pull ended without saying that it is done".into())) }
+    }
+
+    /// One real completion, through the very reader of the load path.
+    async fn complete(&self) -> Result<(), Trouble> {
+        let Question { service, spec, .. } = *self.question;
+        let request = request_for(service, spec, self.question.request);
+        let protocol = hb_services::protocol(service.protocol());
+        let prompts: Vec<Prompt> = (0..request.batch.get()).map(|_| Prompt::Text("Hello".into())).collect();
+        let call = protocol.call(&spec.model, &request, &prompts, first_tokens(&request));
+        let mut answer = send(self.post(call.path, call.body)).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(self.refusal(status, &whole(answer).await?, is_final_for_a_request(status)));
+        }
+        let mut reader = protocol.reader(&request);
+        while let Some(bytes) = answer.chunk().await.map_err(|error| Trouble::Again(chain(&error)))? {
+            let progress = reader.feed(&bytes).map_err(|kind| Trouble::Again(kind.to_string()))?;
+            if progress.is_over {
+                break;
+            }
+        }
+        let answer = reader.finish();
+        match (answer.kind, answer.message) {
+            (None, _) => Ok(()),
+            (Some(kind), Some(message)) => Err(Trouble::Again(format!("{kind}: {message}"))),
+            (Some(kind), None) => Err(Trouble::Again(kind.to_string())),
+        }
+    }
+}
+
+/// A pull under way.
+struct Pulling<'a> {
+    waiting: Vec<u8>,
+    said: String,
+    asking: &'a Asking<'a>,
+}
+
+impl Pulling<'_> {
+    /// Takes the next bytes; gives whether the model is there.
+    fn feed(&mut self, bytes: &[u8]) -> Result<bool, Trouble> {
+        for byte in bytes {
+            if *byte != b'\n' {
+                self.waiting.push(*byte);
+                if self.waiting.len() > MAX_PULL_LINE_BYTES {
+                    return Err(Trouble::Final(format!("the pull answers with a line beyond {MAX_PULL_LINE_BYTES} bytes")));
+                }
+                continue;
+            }
+            let line = std::mem::take(&mut self.waiting);
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match self.asking.question.service.pull_line(&line) {
+                PullLine::Done => return Ok(true),
+                PullLine::Failed(why) => return Err(Trouble::Final(why)),
+                PullLine::Progress(what) if what != self.said => {
+                    (self.asking.progress)(what.clone());
+                    self.said = what;
+                }
+                PullLine::Progress(_) => {}
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// As few tokens as make an answer, but never fewer than the recipe's own minimum.
+fn first_tokens(request: &RequestSpec) -> u32 {
+    let most = match request.gen_tokens {
+        Length::Fixed(tokens) => tokens,
+        Length::Uniform(_, most) => most,
+        Length::Normal(..) | Length::Lognormal(..) => FIRST_TOKENS,
+    };
+    let least = request.sampling.get("min_tokens").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    most.clamp(1, FIRST_TOKENS).max(u32::try_from(least).unwrap_or(u32::MAX))
+}
+
+/// A server that does not let us in will not do so later. Everything else may be a start under way.
+fn is_final_for_a_question(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403)
+}
+
+/// A server that says the request itself is wrong will say so again.
+fn is_final_for_a_request(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429 | 499)
+}
+
+async fn send(request: RequestBuilder) -> Result<Response, Trouble> {
+    request.send().await.map_err(|error| {
+        let is_ours = error.is_builder();
+        let why = chain(&error.without_url());
+        if is_ours { Trouble::Final(why) } else { Trouble::Again(why) }
+    })
+}
+
+async fn whole(mut answer: Response) -> Result<Vec<u8>, Trouble> {
+    let mut body = Vec::new();
+    while let Some(bytes) = answer.chunk().await.map_err(|error| Trouble::Again(chain(&error)))? {
+        body.extend_from_slice(&bytes);
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(Trouble::Again(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes")));
+        }
+    }
+    Ok(body)
+}
+
+/// The last cause says what the first ones only hint at.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A step in words.
+struct Named<'a>(&'a Step);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Step::Healthy { path } => write!(f, "asking {path}"),
+            Step::ModelListed { path } => write!(f, "looking for the model in {path}"),
+            Step::ModelPulled { path, .. } => write!(f, "pulling the model with {path}"),
+            Step::Completes => f.write_str("the first completion"),
+        }
+    }
+}

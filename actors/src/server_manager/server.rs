@@ -1,0 +1,273 @@
+//! One server's life, from its port to its end, as a task that tells each step to its manager.
+//!
+//! ```text
+//!            ┌──────────── not ready, ended too early ─────────► ServerFailed
+//! start ─► ServerStarted ─► (ServerProgressed) ─► ServerReady ─► ServerExited
+//!            └──────────── ordered to stop ──────────┴─────────► ServerStopped
+//! ```
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use hb_core::{facts::Fact, orders::ServerOrder};
+use hb_services::service::{CommandLine, OWN_BINARY, Service};
+use ractor::ActorRef;
+use tokio_util::sync::CancellationToken;
+
+use super::readiness::{Question, ask};
+use crate::{
+    child::{Ended, GuardedChild, StopPolicy, ports::Ports},
+    messages::{LogCollectorMsg, ServerManagerMsg, UplinkMsg},
+};
+
+/// What every server of a node needs.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) own_exe: PathBuf,
+    pub(super) ports: Ports,
+    pub(super) logs: ActorRef<LogCollectorMsg>,
+    pub(super) uplink: ActorRef<UplinkMsg>,
+    pub(super) manager: ActorRef<ServerManagerMsg>,
+}
+
+/// A server as its manager holds it. Dropped, it ends.
+pub(super) struct Server {
+    pub(super) order: Box<ServerOrder>,
+    stop: CancellationToken,
+    child: Arc<OnceLock<GuardedChild>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Server {
+    /// Begins a server's life. Exactly one fact that [`is_end`] comes last.
+    pub(super) fn begin(order: Box<ServerOrder>, surroundings: Surroundings) -> Self {
+        let (stop, child) = (CancellationToken::new(), Arc::new(OnceLock::new()));
+        let life = Life { order: order.clone(), surroundings, stop: stop.clone(), child: Arc::clone(&child) };
+        tokio::spawn(life.run());
+        Self { order, stop, child }
+    }
+
+    /// Orders it to end; a repeat changes nothing.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// The drill: SIGKILL, if it has a process.
+    pub(super) fn kill(&self) -> bool {
+        let child = Arc::clone(&self.child);
+        let has_child = child.get().is_some();
+        tokio::spawn(async move {
+            if let Some(child) = child.get() {
+                child.kill_now().await;
+            }
+        });
+        has_child
+    }
+}
+
+/// Whether nothing of the server is left after this fact.
+pub(super) fn is_end(fact: &Fact) -> bool {
+    matches!(fact, Fact::ServerFailed { .. } | Fact::ServerExited { .. } | Fact::ServerStopped { .. })
+}
+
+/// The task's side of a server.
+struct Life {
+    order: Box<ServerOrder>,
+    surroundings: Surroundings,
+    stop: CancellationToken,
+    child: Arc<OnceLock<GuardedChild>>,
+}
+
+impl Life {
+    async fn run(self) {
+        let (server, surroundings, child) = (self.order.server, self.surroundings.clone(), Arc::clone(&self.child));
+        let end = match tokio::spawn(self.lived()).await {
+            Ok(fact) => fact,
+            Err(error) => {
+                let left = match child.get() {
+                    Some(child) => child.stop().await.err().map(|error| format!("; {error}")),
+                    None => None,
+                };
+                let why = format!("the task that watches server-{server} failed: {error}{}", left.unwrap_or_default());
+                Fact::ServerFailed { server, why }
+            }
+        };
+        tell(&surroundings, server, end);
+    }
+
+    async fn lived(mut self) -> Fact {
+        let server = self.order.server;
+        match self.started().await {
+            Ok(fact) => fact,
+            Err(why) => Fact::ServerFailed { server, why: format!("cannot start server-{server}: {why}") },
+        }
+    }
+
+    /// Starts it and stays with it to its end.
+    async fn started(&mut self) -> Result<Fact, String> {
+        let service = service_of(&self.order)?;
+        let policy = policy_of(service)?;
+        let lease = self.leased_port().await?;
+        self.order.port = lease.port();
+        let command = command_of(service, &self.order, &self.surroundings.own_exe)?;
+        if self.stop.is_cancelled() {
+            return Ok(Fact::ServerStopped { server: self.order.server });
+        }
+        let source = format!("server-{}", self.order.server);
+        let logs = self.surroundings.logs.clone();
+        let sink = Arc::new(move |lines| {
+            if logs.cast(LogCollectorMsg::Wrote { source: source.clone(), lines }).is_err() {
+                tracing::debug!("lines of a server are lost: the log collector is gone");
+            }
+        });
+        let child = GuardedChild::spawn(&command, &self.surroundings.own_exe, policy, sink).await.map_err(|e| e.to_string())?;
+        let slot = Arc::clone(&self.child);
+        let child = slot.get_or_init(|| child);
+        let words = without_secrets(&command);
+        self.tell(Fact::ServerStarted { server: self.order.server, pid: child.pid(), command: words });
+        Ok(self.watched(service, child).await)
+    }
+
+    /// From the start of the process to its end.
+    async fn watched(&self, service: &dyn Service, child: &GuardedChild) -> Fact {
+        let server = self.order.server;
+        let url = base_url(&self.order.host, self.order.port);
+        let progress = |what| self.tell(Fact::ServerProgressed { server, what });
+        let question = Question {
+            url: &url,
+            service,
+            spec: &self.order.service,
+            request: &self.order.request,
+            key: None,
+            limit: self.order.service.health.timeout,
+        };
+        let ready = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return self.stopped(child).await,
+            ended = child.wait() => {
+                return Fact::ServerFailed { server, why: format!("server-{server} ended before it was ready: it {ended}") };
+            }
+            ready = ask(&question, &progress) => ready,
+        };
+        match ready {
+            Ok(ready) => self.tell(Fact::ServerReady { server, url, took: ready.took }),
+            Err(not_ready) => {
+                let end = match child.stop().await {
+                    Ok(Ended { tail, .. }) => crate::child::guarded::LastWords(&tail).to_string(),
+                    Err(error) => error.to_string(),
+                };
+                return Fact::ServerFailed { server, why: format!("server-{server} is {not_ready}; {end}") };
+            }
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => self.stopped(child).await,
+            ended = child.wait() => Fact::ServerExited { server, why: format!("server-{server} {ended}") },
+        }
+    }
+
+    async fn stopped(&self, child: &GuardedChild) -> Fact {
+        let server = self.order.server;
+        match child.stop().await {
+            Ok(_) => Fact::ServerStopped { server },
+            Err(error) => Fact::ServerFailed { server, why: format!("cannot end server-{server}: {error}") },
+        }
+    }
+
+    async fn leased_port(&self) -> Result<crate::child::ports::PortLease, String> {
+        let (ports, host) = (self.surroundings.ports.clone(), self.order.host.clone());
+        let (port, is_fixed) = (self.order.port, self.order.is_port_fixed);
+        let leased = tokio::task::spawn_blocking(move || ports.lease(&host, port, is_fixed)).await;
+        leased.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    fn tell(&self, fact: Fact) {
+        tell(&self.surroundings, self.order.server, fact);
+    }
+}
+
+/// By way of the manager, which keeps count; past it where it is gone.
+fn tell(surroundings: &Surroundings, server: u32, fact: Fact) {
+    let Err(error) = surroundings.manager.cast(ServerManagerMsg::Stepped(server, Box::new(fact))) else { return };
+    if let ractor::MessagingErr::SendErr(ServerManagerMsg::Stepped(_, fact)) = error
+        && surroundings.uplink.cast(UplinkMsg::Fact(*fact)).is_err()
+    {
+        tracing::warn!(server, "a fact is lost: manager and uplink are gone");
+    }
+}
+
+fn service_of(order: &ServerOrder) -> Result<&'static dyn Service, String> {
+    let name = &order.service.service;
+    let service = hb_services::find(name).ok_or_else(|| format!("the service `{name}` is unknown"))?;
+    if service.is_started() { Ok(service) } else { Err(format!("the service `{name}` is never started by hbnode")) }
+}
+
+fn policy_of(service: &dyn Service) -> Result<StopPolicy, String> {
+    let stopping = service.stopping();
+    let signal = stopping.signal.parse().map_err(|error: crate::child::stopping::UnknownSignal| error.to_string())?;
+    Ok(StopPolicy { signal, grace: stopping.grace })
+}
+
+/// The words that are really run.
+fn command_of(service: &dyn Service, order: &ServerOrder, own_exe: &Path) -> Result<CommandLine, String> {
+    let mut command = service.command(order).map_err(|problem| problem.to_string())?;
+    if command.program == Path::new(OWN_BINARY) {
+        own_exe.clone_into(&mut command.program);
+    }
+    Ok(command)
+}
+
+/// A base URL; an IPv6 address stands in brackets.
+fn base_url(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("http://[{host}]:{port}") } else { format!("http://{host}:{port}") }
+}
+
+/// The command line for people: what follows an option such as `--api-key` is left out.
+fn without_secrets(command: &CommandLine) -> Vec<String> {
+    let names_secret = |word: &str| {
+        let lower = word.to_ascii_lowercase();
+        lower.starts_with('-')
+            && ["api-key", "api_key", "token=", "hf-token", "secret", "password"].iter().any(|name| lower.contains(name))
+    };
+    let mut words = vec![command.program.display().to_string()];
+    let mut is_value = false;
+    for word in &command.args {
+        words.push(match word.split_once('=') {
+            _ if is_value => "***".into(),
+            Some((option, _)) if names_secret(word) => format!("{option}=***"),
+            _ => word.clone(),
+        });
+        is_value = !is_value && names_secret(word) && !word.contains('=');
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_on_the_command_line_is_left_out() {
+        let args = ["--api-key", "sk-1", "--port", "8000", "--api-key=sk-2", "--hf-token", "hf", "--max-tokens", "5"];
+        let command = CommandLine {
+            program: "vllm".into(),
+            args: args.map(str::to_owned).to_vec(),
+            env: [("K".into(), "sk-3".into())].into(),
+        };
+        let expected = ["vllm", "--api-key", "***", "--port", "8000", "--api-key=***", "--hf-token", "***", "--max-tokens", "5"];
+        assert_eq!(without_secrets(&command), expected);
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets() {
+        assert_eq!(base_url("fd00::1", 80), "http://[fd00::1]:80");
+        assert_eq!(base_url("n1", 8000), "http://n1:8000");
+    }
+}
