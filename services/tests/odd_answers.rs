@@ -201,8 +201,10 @@ fn a_total_in_the_last_event_is_the_answers_and_not_the_events() {
         &json!({"choices": [{"text": "b", "finish_reason": "length"}], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}),
     );
     let mut reader = reader(ProtocolName::Openai, true, 1);
-    let progress = reader.feed([text("a"), last, DONE.into()].concat().as_bytes()).unwrap();
-    assert_eq!((progress.events, progress.tokens, progress.is_over), (2, None, true));
+    for (piece, is_over) in [(text("a"), false), ([last, DONE.into()].concat(), true)] {
+        let progress = reader.feed(piece.as_bytes()).unwrap();
+        assert_eq!((progress.events, progress.tokens, progress.is_over), (1, None, is_over));
+    }
     let answer = reader.finish();
     assert_eq!((answer.output_tokens, answer.first_chunk_tokens), (Some(9), None));
 }
@@ -252,7 +254,7 @@ fn ollama_lines_of_every_shape_are_read() {
     let last = r#"{"response":"a","done":true,"done_reason":"stop"}"#;
     let answer = check_ollama(true, last, (None, 1, Some(1)));
     assert!(answer.stopped_early && answer.source == Some(TokensSource::Events) && answer.input_tokens.is_none());
-    check_ollama(true, &[done, "\nnonsense\n{\"error\":\"late\"}\n"].concat(), (None, 0, Some(2)));
+    check_ollama(true, &[done, "\n{\"error\":\"late\"}\nnonsense\n"].concat(), (None, 0, Some(2)));
 }
 
 #[test]
