@@ -36,6 +36,8 @@ use super::{
 const EXIT_GUARD: u8 = 125;
 /// The exit code when the program cannot be started.
 const EXIT_NO_PROGRAM: u8 = 127;
+/// The grace of what a program leaves behind that ended by itself: its node waits to hear of a crash.
+const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 /// The pause between two rounds of SIGKILL: a process may have forked between the look and the signal.
 const KILL_ROUND: Duration = Duration::from_millis(50);
 
@@ -210,14 +212,14 @@ impl Guarding {
                 }
             }
             Told::Kill => {}
-            Told::End => self.end(),
+            Told::End => self.end(self.policy.grace.0),
         }
     }
 
     /// Asks every descendant to end, once.
-    fn end(&mut self) {
+    fn end(&mut self, grace: Duration) {
         if self.ending.is_none() {
-            self.ending = Some(Instant::now() + self.policy.grace.0);
+            self.ending = Some(Instant::now() + grace);
             self.signal(self.policy.signal.0);
         }
     }
@@ -253,7 +255,7 @@ impl Guarding {
                     self.code = Some(u8::try_from(code).unwrap_or(EXIT_GUARD));
                     report(node, &said);
                     // A server is its main process: what it leaves behind serves nobody.
-                    self.end();
+                    self.end(self.policy.grace.0.min(ORPHAN_GRACE));
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Left::Some,

@@ -1,6 +1,7 @@
 //! Starts, watches and ends the servers of this node. Each lives in a task of its own, which tells its steps; the
 //! manager keeps count and hands the facts on.
 
+mod command;
 pub mod key;
 pub mod readiness;
 mod server;

@@ -342,3 +342,6 @@ impl fmt::Display for Named<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,18 +7,25 @@
 //! ```
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
 use hb_core::{facts::Fact, orders::ServerOrder};
-use hb_services::service::{CommandLine, OWN_BINARY, Service};
+use hb_services::service::Service;
 use ractor::ActorRef;
 use tokio_util::sync::CancellationToken;
 
-use super::readiness::{Question, ask};
+use super::{
+    command::{base_url, command_of, policy_of, service_of, without_secrets},
+    readiness::{Question, ask},
+};
 use crate::{
-    child::{Ended, GuardedChild, StopPolicy, ports::Ports},
+    child::{
+        Ended, GuardedChild,
+        guarded::LastWords,
+        ports::{PortLease, Ports},
+    },
     messages::{LogCollectorMsg, ServerManagerMsg, UplinkMsg},
 };
 
@@ -160,7 +167,7 @@ impl Life {
             Ok(ready) => self.tell(Fact::ServerReady { server, url, took: ready.took }),
             Err(not_ready) => {
                 let end = match child.stop().await {
-                    Ok(Ended { tail, .. }) => crate::child::guarded::LastWords(&tail).to_string(),
+                    Ok(Ended { tail, .. }) => LastWords(&tail).to_string(),
                     Err(error) => error.to_string(),
                 };
                 return Fact::ServerFailed { server, why: format!("server-{server} is {not_ready}; {end}") };
@@ -181,7 +188,7 @@ impl Life {
         }
     }
 
-    async fn leased_port(&self) -> Result<crate::child::ports::PortLease, String> {
+    async fn leased_port(&self) -> Result<PortLease, String> {
         let (ports, host) = (self.surroundings.ports.clone(), self.order.host.clone());
         let (port, is_fixed) = (self.order.port, self.order.is_port_fixed);
         let leased = tokio::task::spawn_blocking(move || ports.lease(&host, port, is_fixed)).await;
@@ -200,74 +207,5 @@ fn tell(surroundings: &Surroundings, server: u32, fact: Fact) {
         && surroundings.uplink.cast(UplinkMsg::Fact(*fact)).is_err()
     {
         tracing::warn!(server, "a fact is lost: manager and uplink are gone");
-    }
-}
-
-fn service_of(order: &ServerOrder) -> Result<&'static dyn Service, String> {
-    let name = &order.service.service;
-    let service = hb_services::find(name).ok_or_else(|| format!("the service `{name}` is unknown"))?;
-    if service.is_started() { Ok(service) } else { Err(format!("the service `{name}` is never started by hbnode")) }
-}
-
-fn policy_of(service: &dyn Service) -> Result<StopPolicy, String> {
-    let stopping = service.stopping();
-    let signal = stopping.signal.parse().map_err(|error: crate::child::stopping::UnknownSignal| error.to_string())?;
-    Ok(StopPolicy { signal, grace: stopping.grace })
-}
-
-/// The words that are really run.
-fn command_of(service: &dyn Service, order: &ServerOrder, own_exe: &Path) -> Result<CommandLine, String> {
-    let mut command = service.command(order).map_err(|problem| problem.to_string())?;
-    if command.program == Path::new(OWN_BINARY) {
-        own_exe.clone_into(&mut command.program);
-    }
-    Ok(command)
-}
-
-/// A base URL; an IPv6 address stands in brackets.
-fn base_url(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("http://[{host}]:{port}") } else { format!("http://{host}:{port}") }
-}
-
-/// The command line for people: what follows an option such as `--api-key` is left out.
-fn without_secrets(command: &CommandLine) -> Vec<String> {
-    let names_secret = |word: &str| {
-        let lower = word.to_ascii_lowercase();
-        lower.starts_with('-')
-            && ["api-key", "api_key", "token=", "hf-token", "secret", "password"].iter().any(|name| lower.contains(name))
-    };
-    let mut words = vec![command.program.display().to_string()];
-    let mut is_value = false;
-    for word in &command.args {
-        words.push(match word.split_once('=') {
-            _ if is_value => "***".into(),
-            Some((option, _)) if names_secret(word) => format!("{option}=***"),
-            _ => word.clone(),
-        });
-        is_value = !is_value && names_secret(word) && !word.contains('=');
-    }
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_on_the_command_line_is_left_out() {
-        let args = ["--api-key", "sk-1", "--port", "8000", "--api-key=sk-2", "--hf-token", "hf", "--max-tokens", "5"];
-        let command = CommandLine {
-            program: "vllm".into(),
-            args: args.map(str::to_owned).to_vec(),
-            env: [("K".into(), "sk-3".into())].into(),
-        };
-        let expected = ["vllm", "--api-key", "***", "--port", "8000", "--api-key=***", "--hf-token", "***", "--max-tokens", "5"];
-        assert_eq!(without_secrets(&command), expected);
-    }
-
-    #[test]
-    fn an_ipv6_address_stands_in_brackets() {
-        assert_eq!(base_url("fd00::1", 80), "http://[fd00::1]:80");
-        assert_eq!(base_url("n1", 8000), "http://n1:8000");
     }
 }

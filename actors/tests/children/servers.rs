@@ -149,8 +149,9 @@ impl Bed {
             shared_prefix: None,
             sampling: serde_json::Map::new(),
         };
-        // Far from the ports that the system gives to clients.
-        ServerOrder { server, service, port: 21_500, is_port_fixed: false, host: "127.0.0.1".into(), request }
+        // Below the ports that the system gives to clients, and apart from those of a neighbour's run of this test.
+        let port = 20_000 + (std::process::id() % 5_000) as u16;
+        ServerOrder { server, service, port, is_port_fixed: false, host: "127.0.0.1".into(), request }
     }
 
     fn start(&self, order: ServerOrder) {
@@ -274,7 +275,7 @@ async fn a_repeated_start_changes_nothing_and_all_are_stopped_at_once() {
     let url = bed.ready(first.clone()).await;
     bed.start(first.clone());
     assert_ne!(bed.ready(second).await, url, "both want the same port");
-    bed.start(ServerOrder { port: 21_600, ..first });
+    bed.start(ServerOrder { port: 27_000, ..first });
     assert!(matches!(bed.fact().await, Fact::Warned { .. }));
     assert_eq!(bed.running().await, 2);
     call_t!(bed.manager, ServerManagerMsg::GetStopped, 60_000).unwrap();

@@ -1,0 +1,297 @@
+//! Readiness against a server that answers from a script.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+};
+
+use hb_core::{
+    orders::ServerOrder,
+    trial::{Api, ApiKeySource, ContainerRuntime, HealthCheck, ProtocolName},
+};
+use hb_services::service::{CommandLine, ServiceProblem};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+
+/// What the scripted server says: from the request's head and how often its path was asked, a status and a body.
+type Script = fn(&str, usize) -> (u16, &'static str);
+
+const COMPLETION: &str =
+    r#"{"choices":[{"text":"Hi","finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":8}}"#;
+
+/// A service whose steps are the test's.
+struct Scripted(Vec<Step>);
+
+impl Service for Scripted {
+    fn name(&self) -> &str {
+        "scripted"
+    }
+    fn about(&self) -> &str {
+        "a test's own"
+    }
+    fn default_port(&self) -> u16 {
+        1
+    }
+    fn protocol(&self) -> ProtocolName {
+        ProtocolName::Openai
+    }
+    fn default_api(&self) -> Api {
+        Api::Completions
+    }
+    fn is_started(&self) -> bool {
+        false
+    }
+    fn check(&self, _: &ServiceSpec) -> Vec<ServiceProblem> {
+        Vec::new()
+    }
+    fn command(&self, _: &ServerOrder) -> Result<CommandLine, ServiceProblem> {
+        unreachable!("it is never started")
+    }
+    fn readiness(&self, _: &ServiceSpec) -> Vec<Step> {
+        self.0.clone()
+    }
+    fn lists_model(&self, body: &[u8], model: &str) -> bool {
+        String::from_utf8_lossy(body).contains(model)
+    }
+    fn pull_line(&self, line: &[u8]) -> PullLine {
+        match line {
+            b"success" => PullLine::Done,
+            line if line.starts_with(b"error") => PullLine::Failed(String::from_utf8_lossy(line).into_owned()),
+            line => PullLine::Progress(String::from_utf8_lossy(line).into_owned()),
+        }
+    }
+}
+
+/// Answers each connection once; gives the base URL and the heads of all requests.
+async fn serve(script: Script) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            answer(stream, script, &seen).await;
+        }
+    });
+    (url, heads)
+}
+
+async fn answer(mut stream: TcpStream, script: Script, seen: &Mutex<Vec<String>>) {
+    let mut request = Vec::new();
+    loop {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).await.unwrap();
+        request.extend_from_slice(&bytes[..count]);
+        let text = String::from_utf8_lossy(&request);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if count == 0 || body.len() >= length.unwrap_or(0) {
+            break;
+        }
+    }
+    let head = String::from_utf8_lossy(&request).into_owned();
+    let first_line = head.lines().next().unwrap().to_owned();
+    let times = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(head.clone());
+        seen.iter().filter(|other| other.starts_with(&first_line)).count()
+    };
+    let (status, body) = script(&head, times);
+    let answer = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(answer.as_bytes()).await.unwrap();
+}
+
+fn spec() -> ServiceSpec {
+    ServiceSpec {
+        service: "scripted".into(),
+        model: "tiny".into(),
+        config: serde_json::Map::new(),
+        environment: [].into(),
+        endpoints: Vec::new(),
+        api_key: None,
+        port: None,
+        health: HealthCheck { enabled: true, timeout: Span::from_secs(20), interval: Span::from_millis(1), endpoint: None },
+        runtime: ContainerRuntime::Bare,
+        path: None,
+        binds: Vec::new(),
+        extra_args: Vec::new(),
+        gpus: 0,
+        custom: None,
+    }
+}
+
+fn request() -> RequestSpec {
+    RequestSpec {
+        api: Api::Completions,
+        stream: false,
+        prompt_len: Length::Fixed(8),
+        gen_tokens: Length::Fixed(64),
+        batch: NonZeroU32::MIN,
+        shared_prefix: None,
+        sampling: serde_json::Map::new(),
+    }
+}
+
+/// What came of asking, what was told meanwhile, and what the server saw.
+struct Asked {
+    ready: Result<Ready, NotReady>,
+    told: Vec<String>,
+    heads: Vec<String>,
+}
+
+async fn asked(steps: Vec<Step>, spec: ServiceSpec, limit: Span, key: Option<&Key>, script: Script) -> Asked {
+    let (url, heads) = serve(script).await;
+    let told = Mutex::new(Vec::new());
+    let (service, request) = (Scripted(steps), request());
+    let question = Question { url: &url, service: &service, spec: &spec, request: &request, key, limit };
+    let ready = ask(&question, &|what| told.lock().unwrap().push(what)).await;
+    let heads = heads.lock().unwrap().clone();
+    Asked { ready, told: told.into_inner().unwrap(), heads }
+}
+
+const LONG: Span = Span::from_secs(20);
+
+fn health() -> Step {
+    Step::Healthy { path: "/health".into() }
+}
+
+fn listed() -> Step {
+    Step::ModelListed { path: "/models".into() }
+}
+
+fn pulled() -> Step {
+    Step::ModelPulled { list_path: "/models".into(), path: "/pull".into(), body: r#"{"model":"tiny"}"#.into() }
+}
+
+#[tokio::test]
+async fn every_step_is_asked_until_it_is_answered_well_and_news_are_told_once() {
+    let steps = vec![health(), listed(), Step::Completes];
+    let asked = asked(steps, spec(), LONG, None, |head, times| match head.split(' ').nth(1) {
+        Some("/health") if times < 4 => (503, r#"{"error":{"message":"Loading model"}}"#),
+        Some("/models") if times < 2 => (200, "other"),
+        Some("/models") => (200, "tiny"),
+        Some("/v1/completions") if times < 2 => (500, ""),
+        Some("/v1/completions") => (200, COMPLETION),
+        _ => (200, ""),
+    })
+    .await;
+    asked.ready.unwrap();
+    assert_eq!(
+        asked.told,
+        [
+            "asking /health: http_503: Loading model",
+            "looking for the model in /models: it does not list the model `tiny`",
+            "the first completion: http_500",
+        ]
+    );
+    assert_eq!(asked.heads.len(), 4 + 2 + 2);
+    assert!(asked.heads.last().unwrap().contains(r#""max_tokens":8"#));
+}
+
+#[tokio::test]
+async fn only_the_health_question_is_left_out_on_demand() {
+    let mut spec = spec();
+    spec.health.enabled = false;
+    let asked = asked(vec![health(), listed()], spec, LONG, None, |head, _| {
+        assert!(head.starts_with("GET /models"), "{head}");
+        (200, "tiny")
+    })
+    .await;
+    asked.ready.unwrap();
+    assert_eq!(asked.heads.len(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_model_is_pulled_with_progress() {
+    let asked = asked(vec![pulled()], spec(), LONG, None, |head, _| match head.split(' ').next() {
+        Some("GET") => (200, "other"),
+        _ => (200, "pulling: 1 %\npulling: 1 %\n\npulling: 99 %\nsuccess"),
+    })
+    .await;
+    asked.ready.unwrap();
+    assert_eq!(asked.told, ["pulling: 1 %", "pulling: 99 %"]);
+    assert!(asked.heads[1].ends_with(r#"{"model":"tiny"}"#));
+}
+
+#[tokio::test]
+async fn a_present_model_is_not_pulled() {
+    let asked = asked(vec![pulled()], spec(), LONG, None, |_, _| (200, "tiny")).await;
+    asked.ready.unwrap();
+    assert_eq!(asked.heads.len(), 1);
+}
+
+#[tokio::test]
+async fn a_pull_that_fails_is_final_and_one_that_breaks_off_is_not() {
+    let failed = asked(vec![pulled()], spec(), LONG, None, |head, times| match head.split(' ').next() {
+        Some("GET") => (200, "other"),
+        _ if times < 2 => (200, "pulling: 1 %\n"),
+        _ => (200, "pulling: 1 %\nerror: no such model\n"),
+    })
+    .await;
+    let NotReady::Refused { step, why, .. } = failed.ready.unwrap_err() else { panic!("not refused") };
+    assert_eq!((step.as_str(), why.as_str()), ("pulling the model with /pull", "error: no such model"));
+    assert!(failed.told.iter().any(|what| what.ends_with("the pull ended without saying that it is done")));
+}
+
+#[tokio::test]
+async fn a_wrong_request_and_a_wrong_key_are_final() {
+    let steps = [(Step::Completes, 404), (Step::Completes, 401), (health(), 401), (listed(), 403)];
+    for (step, status) in steps {
+        let script: Script = match status {
+            404 => |_, _| (404, r#"{"error":{"message":"no model `tiny`","type":"NotFoundError"}}"#),
+            401 => |_, _| (401, "who are you?"),
+            _ => |_, _| (403, ""),
+        };
+        let asked = asked(vec![step], spec(), LONG, None, script).await;
+        let error = asked.ready.unwrap_err();
+        assert!(matches!(&error, NotReady::Refused { why, .. } if why.starts_with(&format!("http_{status}"))), "{error}");
+        assert_eq!(asked.heads.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_ends_the_questions_and_names_the_last_answer() {
+    let asked = asked(vec![Step::Completes], spec(), Span::from_millis(200), None, |_, _| (429, "busy")).await;
+    let NotReady::TimedOut { last, limit, .. } = asked.ready.unwrap_err() else { panic!("not timed out") };
+    assert_eq!((last.as_str(), limit), ("http_429: busy", Span::from_millis(200)));
+    assert!(asked.heads.len() > 1);
+}
+
+#[tokio::test]
+async fn nobody_at_the_port_is_said_so() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (url, service, spec, request) = (format!("http://{free}"), Scripted(vec![health()]), spec(), request());
+    let limit = Span::from_millis(100);
+    let question = Question { url: &url, service: &service, spec: &spec, request: &request, key: None, limit };
+    let error = ask(&question, &|_| {}).await.unwrap_err();
+    assert!(error.to_string().contains("Connection refused"), "{error}");
+}
+
+#[tokio::test]
+async fn the_key_goes_with_every_question() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "sk-1").unwrap();
+    let key = Key::read(&ApiKeySource::File(file.path().into())).unwrap();
+    let asked = asked(vec![listed(), Step::Completes], spec(), LONG, Some(&key), |head, _| match head.split(' ').next() {
+        Some("GET") => (200, "tiny"),
+        _ => (200, COMPLETION),
+    })
+    .await;
+    asked.ready.unwrap();
+    assert_eq!(asked.heads.len(), 2);
+    assert!(asked.heads.iter().all(|head| head.contains("authorization: Bearer sk-1")));
+}
+
+#[test]
+fn the_first_completion_is_short_but_not_shorter_than_the_recipe_allows() {
+    let mut request = request();
+    assert_eq!(first_tokens(&request), 8);
+    request.gen_tokens = Length::Fixed(3);
+    assert_eq!(first_tokens(&request), 3);
+    request.sampling.insert("min_tokens".into(), 20.into());
+    assert_eq!(first_tokens(&request), 20);
+}
