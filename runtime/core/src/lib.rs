@@ -26,6 +26,8 @@ pub mod row;
 pub mod schedule;
 pub mod statistics;
 pub mod tally;
+#[cfg(test)]
+mod testing;
 pub mod trial;
 pub mod units;
 pub mod verdict;

@@ -2,6 +2,8 @@
 //!
 //! The words here are relied on by others; a change of meaning raises [`SCHEMA_VERSION`].
 
+mod accounting;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,1 +1,11 @@
-//! Placeholder: statistics.
+//! Percentiles, and how far they can be trusted: plain functions over numbers.
+//!
+//! Percentiles are NumPy's linear interpolation, as in the field's other tools; the standard
+//! deviation is the population's within a trial and the sample's across repetitions. Percentiles
+//! are never averaged.
+
+mod intervals;
+mod percentiles;
+
+pub use intervals::{TInterval, order_statistic_ranks, t_interval, wilson};
+pub use percentiles::{Independence, distribution, distribution_of_histogram, percentile, sort};

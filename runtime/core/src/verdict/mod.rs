@@ -1,5 +1,13 @@
 //! Whether to believe a trial: VALID, SUSPECT or INVALID, each with its reasons and figures.
+//!
+//! A verdict is about the measurement, not about the server: a server that saturates is a finding, a
+//! client that could not send what was asked is a fault. Every rule is a function in `rules.rs` with
+//! its limit beside it.
 
+mod evidence;
+mod rules;
+
+pub use evidence::{OpenLoopEvidence, SteadyEvidence, TrialEvidence};
 use serde::{Deserialize, Serialize};
 
 /// How far a result can be believed; the greater, the worse.
@@ -37,4 +45,29 @@ pub struct Verdict {
     pub status: Status,
     /// Worst first.
     pub reasons: Vec<Reason>,
+}
+
+impl Verdict {
+    /// The verdict that follows from these reasons.
+    #[must_use]
+    pub fn of(mut reasons: Vec<Reason>) -> Self {
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.status));
+        Self { status: reasons.first().map_or(Status::Valid, |reason| reason.status), reasons }
+    }
+}
+
+/// The verdict on a trial.
+#[must_use]
+pub fn judge(evidence: &TrialEvidence) -> Verdict {
+    Verdict::of(rules::RULES.iter().filter_map(|rule| rule(evidence)).collect())
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Valid => "VALID",
+            Self::Suspect => "SUSPECT",
+            Self::Invalid => "INVALID",
+        })
+    }
 }

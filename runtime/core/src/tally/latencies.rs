@@ -1,0 +1,87 @@
+//! The latencies there are, what each is of a record, and a histogram of each.
+
+use crate::{
+    histogram::Histogram,
+    record::{Outcome, Record},
+};
+
+/// A latency of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names are those of `report::Latencies`, which defines them")]
+pub enum Latency {
+    Ttft,
+    TtftScheduled,
+    E2el,
+    E2elScheduled,
+    Tpot,
+    Itl,
+    Icl,
+    DispatchDelay,
+}
+
+impl Latency {
+    /// All of them, in the report's order.
+    pub const ALL: [Self; 8] =
+        [Self::Ttft, Self::TtftScheduled, Self::E2el, Self::E2elScheduled, Self::Tpot, Self::Itl, Self::Icl, Self::DispatchDelay];
+
+    /// The name without its unit.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ttft => "ttft",
+            Self::TtftScheduled => "ttft_scheduled",
+            Self::E2el => "e2el",
+            Self::E2elScheduled => "e2el_scheduled",
+            Self::Tpot => "tpot",
+            Self::Itl => "itl",
+            Self::Icl => "icl",
+            Self::DispatchDelay => "dispatch_delay",
+        }
+    }
+
+    /// What it is of this record, in seconds: of completed requests, and the dispatch delay of every
+    /// request that was sent. The gaps between tokens are in no record.
+    #[must_use]
+    pub fn of(self, record: &Record) -> Option<f64> {
+        if record.outcome != Outcome::Completed && self != Self::DispatchDelay {
+            return None;
+        }
+        match self {
+            Self::Ttft => record.ttft(),
+            Self::TtftScheduled => record.ttft_scheduled(),
+            Self::E2el => record.e2el(),
+            Self::E2elScheduled => record.e2el_scheduled(),
+            Self::Tpot => record.tpot(),
+            Self::DispatchDelay => record.dispatch_delay(),
+            Self::Itl | Self::Icl => None,
+        }
+    }
+}
+
+/// A histogram for each latency, of the measured stage.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LatencyHistograms([Histogram; Latency::ALL.len()]);
+
+impl LatencyHistograms {
+    pub(super) fn new() -> Self {
+        Self(std::array::from_fn(|_| Histogram::new()))
+    }
+
+    pub(super) fn of(&self, latency: Latency) -> &Histogram {
+        &self.0[latency as usize]
+    }
+
+    pub(super) fn record(&mut self, record: &Record) {
+        for latency in Latency::ALL {
+            if let Some(seconds) = latency.of(record) {
+                self.0[latency as usize].record((seconds * 1e9).round() as u64);
+            }
+        }
+    }
+
+    pub(super) fn merge(&mut self, latency: Latency, other: &Histogram) {
+        if other.count() > 0 {
+            self.0[latency as usize].merge(other);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a verdict is made of: the figures of a trial that say whether it measured what it says.
+
+/// The evidence on one trial; all counts are of the measured stage.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TrialEvidence {
+    /// Requests that were due.
+    pub due: u64,
+    /// Requests with a whole answer.
+    pub completed: u64,
+    /// Requests that failed or ran into one of our deadlines.
+    pub failed: u64,
+    /// Requests given up by us at the drain's end.
+    pub cancelled: u64,
+    /// Requests that were never sent.
+    pub dropped: u64,
+    /// Requests whose executor or node is gone.
+    pub lost: u64,
+    /// Ends told of requests whose end was known.
+    pub repeated_ends: u64,
+    /// An open loop's sends.
+    pub open_loop: Option<OpenLoopEvidence>,
+    /// CPU time of the busiest executor over the time it could have had.
+    pub cpu_ratio: f64,
+    /// Mean lateness of the client's timers.
+    pub lag_mean_seconds: f64,
+    /// The largest.
+    pub lag_max_seconds: f64,
+    /// The median time per token.
+    pub tpot_p50_seconds: Option<f64>,
+    /// The median time to first token.
+    pub ttft_p50_seconds: Option<f64>,
+    /// Executors that failed and took up their share again, or gave up.
+    pub executor_restarts: u32,
+    /// Client or monitor nodes that were lost.
+    pub nodes_lost: u32,
+    /// Servers that ended by themselves.
+    pub servers_exited: u32,
+    /// Servers that were started again.
+    pub servers_restarted: u32,
+    /// Whether the protocol can make an answer as long as was asked.
+    pub can_force_length: bool,
+    /// Answer tokens of completed requests.
+    pub output_tokens: u64,
+    /// Answer tokens that these were asked for.
+    pub requested_output_tokens: u64,
+    /// Prompt tokens that the server counted, of completed requests that were asked by token count.
+    pub input_tokens: u64,
+    /// Prompt tokens that these were to have; zero where nobody knows.
+    pub requested_input_tokens: u64,
+    /// Prompt tokens from the server's cache, where it says so.
+    pub cached_tokens: Option<u64>,
+    /// Whether prompts were meant to share their beginning.
+    pub has_shared_prefix: bool,
+    /// How even the window was; `None` where it is too short to say.
+    pub steady: Option<SteadyEvidence>,
+    /// The largest bound of a client's clock, where there is more than one node.
+    pub clock_bound_seconds: f64,
+    /// Batches that never came.
+    pub missing_batches: u64,
+    /// GPUs whose clock was held down.
+    pub gpus_throttled: u32,
+    /// Whether the load was ended before its planned end.
+    pub is_interrupted: bool,
+}
+
+/// What an open loop asked for within its window, and what was sent there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenLoopEvidence {
+    /// Requests that the schedule had.
+    pub due: u64,
+    /// Requests that were sent, of whichever were due there.
+    pub sent: u64,
+    /// Of those that were not, the ones held back by `max_in_flight`.
+    pub held_back: u64,
+}
+
+/// The first and the last third of the window.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SteadyEvidence {
+    /// Requests completed in each.
+    pub completed: [u64; 2],
+    /// Answer tokens that came in each.
+    pub output_tokens: [f64; 2],
+}
+
+impl TrialEvidence {
+    /// Whether every request that was due ended once.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.repeated_ends == 0 && self.completed + self.failed + self.cancelled + self.dropped + self.lost == self.due
+    }
+}

@@ -1,0 +1,430 @@
+//! The rules of a verdict and their limits. Where a figure has two limits, the harder one decides.
+
+use super::{Reason, Status, TrialEvidence};
+
+/// An open loop that sends less than this share of what was asked did not apply the load.
+pub(super) const LEAST_SENT: f64 = 0.98;
+/// Above this share of their cores the load threads may add to what they measure…
+pub(super) const CPU_SUSPECT: f64 = 0.80;
+/// …and above this one they do.
+pub(super) const CPU_INVALID: f64 = 0.95;
+/// Lateness of timers, over the median time per token (to first token where there is only one).
+pub(super) const LAG_SHARE: f64 = 0.05;
+/// Lateness below this is the granularity of the timers themselves.
+pub(super) const LAG_FLOOR_SECONDS: f64 = 0.002;
+/// A single stall longer than the median time to first token, and than this, is a stall of the client.
+pub(super) const STALL_FLOOR_SECONDS: f64 = 0.1;
+/// Share of due requests that failed, ran into a deadline, were given up or were lost.
+pub(super) const ERRORS_SUSPECT: f64 = 0.01;
+/// Percentiles over what is left then say nothing of the service.
+pub(super) const ERRORS_INVALID: f64 = 0.10;
+/// Below this many answers even a median is a guess.
+pub(super) const FEWEST_COMPLETED: u64 = 30;
+/// Share of the asked answer tokens that came.
+pub(super) const LEAST_OUTPUT: f64 = 0.98;
+/// Prompt tokens served over those asked for, off by more than this.
+pub(super) const PROMPT_OFF: f64 = 0.02;
+/// Share of prompt tokens from the prefix cache where prompts were not meant to begin alike. Chat templates
+/// begin alike by themselves, hence not zero.
+pub(super) const CACHE_HIT: f64 = 0.05;
+/// First and last third of the window may differ by this share of their mean…
+pub(super) const UNSTEADY: f64 = 0.20;
+/// …and by this many standard deviations of the number of requests, lest chance be taken for drift.
+pub(super) const UNSTEADY_SIGMAS: f64 = 4.0;
+/// Bound of the clocks by which the nodes' windows are aligned.
+pub(super) const CLOCK_BOUND_SECONDS: f64 = 0.05;
+
+/// A rule: a reason, if the evidence gives one.
+pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
+
+/// All rules.
+pub(super) const RULES: [Rule; 21] = [
+    unbalanced_books,
+    nothing_completed,
+    zero_tokens,
+    achieved_rate,
+    client_cpu,
+    client_lag,
+    client_stall,
+    errors,
+    few_samples,
+    executor_restarted,
+    node_lost,
+    server_exited,
+    server_restarted,
+    short_outputs,
+    prompt_length,
+    prefix_cache,
+    unsteady,
+    clock_doubt,
+    missing_batches,
+    gpu_throttled,
+    interrupted,
+];
+
+/// A reason with its figure and the limit that this crossed.
+fn reason(code: &str, status: Status, value: f64, limit: f64, message: String) -> Option<Reason> {
+    Some(Reason { code: code.to_owned(), status, message, value, limit })
+}
+
+/// A reason if there is any of what should not be at all.
+fn none_allowed(code: &str, status: Status, count: u64, message: String) -> Option<Reason> {
+    if count == 0 { None } else { reason(code, status, count as f64, 0.0, message) }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn unbalanced_books(evidence: &TrialEvidence) -> Option<Reason> {
+    if evidence.is_balanced() {
+        return None;
+    }
+    let ended = evidence.completed + evidence.failed + evidence.cancelled + evidence.dropped + evidence.lost;
+    let message = format!(
+        "{} requests were due and {ended} ends are told, {} of them more than once",
+        evidence.due, evidence.repeated_ends
+    );
+    reason("unbalanced_books", Status::Invalid, ended as f64, evidence.due as f64, message)
+}
+
+fn nothing_completed(evidence: &TrialEvidence) -> Option<Reason> {
+    if evidence.completed > 0 {
+        return None;
+    }
+    reason("nothing_completed", Status::Invalid, 0.0, 1.0, format!("none of {} requests was answered", evidence.due))
+}
+
+fn zero_tokens(evidence: &TrialEvidence) -> Option<Reason> {
+    if evidence.completed == 0 || evidence.output_tokens > 0 {
+        return None;
+    }
+    reason("zero_tokens", Status::Invalid, 0.0, 1.0, format!("{} answers have no token", evidence.completed))
+}
+
+/// By counts and not by rates: the requests that a Poisson schedule really has in its window may be some per
+/// cent off its mean rate by chance.
+fn achieved_rate(evidence: &TrialEvidence) -> Option<Reason> {
+    let asked = evidence.open_loop.filter(|open| open.due > 0)?;
+    let sent = share(asked.sent, asked.due);
+    if sent >= LEAST_SENT {
+        return None;
+    }
+    let held = if asked.held_back > 0 { format!(", {} were held back by max_in_flight", asked.held_back) } else { String::new() };
+    let message = format!("{} of {} requests were sent within the window, {}{held}", asked.sent, asked.due, percent(sent));
+    reason("achieved_rate", Status::Invalid, sent, LEAST_SENT, message)
+}
+
+fn client_cpu(evidence: &TrialEvidence) -> Option<Reason> {
+    let (status, limit) = if evidence.cpu_ratio > CPU_INVALID {
+        (Status::Invalid, CPU_INVALID)
+    } else if evidence.cpu_ratio > CPU_SUSPECT {
+        (Status::Suspect, CPU_SUSPECT)
+    } else {
+        return None;
+    };
+    let message = format!("the busiest executor used {} of its cores", percent(evidence.cpu_ratio));
+    reason("client_cpu", status, evidence.cpu_ratio, limit, message)
+}
+
+fn client_lag(evidence: &TrialEvidence) -> Option<Reason> {
+    let (what, measured) = match (evidence.tpot_p50_seconds, evidence.ttft_p50_seconds) {
+        (Some(tpot), _) => ("time per token", tpot),
+        (None, Some(ttft)) => ("time to first token", ttft),
+        (None, None) => return None,
+    };
+    let limit = (measured * LAG_SHARE).max(LAG_FLOOR_SECONDS);
+    if evidence.lag_mean_seconds <= limit {
+        return None;
+    }
+    let lag = evidence.lag_mean_seconds;
+    let message =
+        format!("the client's timers were {:.1} ms late on average, the median {what} is {:.1} ms", lag * 1e3, measured * 1e3);
+    reason("client_lag", Status::Suspect, lag, limit, message)
+}
+
+fn client_stall(evidence: &TrialEvidence) -> Option<Reason> {
+    let limit = evidence.ttft_p50_seconds?.max(STALL_FLOOR_SECONDS);
+    if evidence.lag_max_seconds <= limit {
+        return None;
+    }
+    let message = format!("the client stood still for {:.0} ms at once", evidence.lag_max_seconds * 1e3);
+    reason("client_stall", Status::Suspect, evidence.lag_max_seconds, limit, message)
+}
+
+fn errors(evidence: &TrialEvidence) -> Option<Reason> {
+    let bad = evidence.failed + evidence.cancelled + evidence.lost;
+    let value = share(bad, evidence.due);
+    let (status, limit) = if value > ERRORS_INVALID {
+        (Status::Invalid, ERRORS_INVALID)
+    } else if value > ERRORS_SUSPECT {
+        (Status::Suspect, ERRORS_SUSPECT)
+    } else {
+        return None;
+    };
+    let message = format!(
+        "{} of {} requests failed, were given up or were lost, {}; latencies are those of the others",
+        bad,
+        evidence.due,
+        percent(value)
+    );
+    reason("errors", status, value, limit, message)
+}
+
+fn few_samples(evidence: &TrialEvidence) -> Option<Reason> {
+    if evidence.completed == 0 || evidence.completed >= FEWEST_COMPLETED {
+        return None;
+    }
+    let message = format!("{} answers are too few for percentiles", evidence.completed);
+    reason("few_samples", Status::Suspect, evidence.completed as f64, FEWEST_COMPLETED as f64, message)
+}
+
+fn executor_restarted(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = evidence.executor_restarts;
+    none_allowed("executor_restarted", Status::Suspect, count.into(), format!("{count} times an executor failed while load ran"))
+}
+
+fn node_lost(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = evidence.nodes_lost;
+    none_allowed("node_lost", Status::Suspect, count.into(), format!("{count} nodes were lost while load ran"))
+}
+
+/// What was measured afterwards is not the service that the recipe describes.
+fn server_exited(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = evidence.servers_exited;
+    none_allowed("server_exited", Status::Invalid, count.into(), format!("{count} servers ended by themselves while load ran"))
+}
+
+fn server_restarted(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = evidence.servers_restarted;
+    none_allowed("server_restarted", Status::Suspect, count.into(), format!("{count} servers were started again while load ran"))
+}
+
+/// Only where the protocol can force a length: elsewhere a natural stop is no fault.
+fn short_outputs(evidence: &TrialEvidence) -> Option<Reason> {
+    let value = share(evidence.output_tokens, evidence.requested_output_tokens);
+    if !evidence.can_force_length || evidence.requested_output_tokens == 0 || value >= LEAST_OUTPUT || evidence.output_tokens == 0
+    {
+        return None;
+    }
+    let message = format!("answers have {} of the tokens that were asked for", percent(value));
+    reason("short_outputs", Status::Suspect, value, LEAST_OUTPUT, message)
+}
+
+fn prompt_length(evidence: &TrialEvidence) -> Option<Reason> {
+    if evidence.requested_input_tokens == 0 || evidence.input_tokens == 0 {
+        return None;
+    }
+    let off = (share(evidence.input_tokens, evidence.requested_input_tokens) - 1.0).abs();
+    if off <= PROMPT_OFF {
+        return None;
+    }
+    let message = format!(
+        "prompts had {} tokens by the server's count and {} were asked for",
+        evidence.input_tokens, evidence.requested_input_tokens
+    );
+    reason("prompt_length", Status::Suspect, off, PROMPT_OFF, message)
+}
+
+fn prefix_cache(evidence: &TrialEvidence) -> Option<Reason> {
+    let value = share(evidence.cached_tokens?, evidence.input_tokens);
+    if evidence.has_shared_prefix || value <= CACHE_HIT {
+        return None;
+    }
+    let message = format!("{} of the prompt tokens came from the server's cache, and none were meant to", percent(value));
+    reason("prefix_cache", Status::Suspect, value, CACHE_HIT, message)
+}
+
+fn unsteady(evidence: &TrialEvidence) -> Option<Reason> {
+    let steady = evidence.steady?;
+    let [first, last] = steady.output_tokens;
+    let mean = (first + last) / 2.0;
+    let value = if mean > 0.0 { (last - first).abs() / mean } else { 0.0 };
+    let chance = UNSTEADY_SIGMAS * (steady.completed.iter().sum::<u64>() as f64).sqrt();
+    if value <= UNSTEADY || steady.completed[0].abs_diff(steady.completed[1]) as f64 <= chance {
+        return None;
+    }
+    let message = format!("{first:.0} answer tokens came in the first third of the window and {last:.0} in the last");
+    reason("unsteady", Status::Suspect, value, UNSTEADY, message)
+}
+
+fn clock_doubt(evidence: &TrialEvidence) -> Option<Reason> {
+    if evidence.clock_bound_seconds <= CLOCK_BOUND_SECONDS {
+        return None;
+    }
+    let message = format!("the nodes' clocks are aligned to {:.0} ms only", evidence.clock_bound_seconds * 1e3);
+    reason("clock_doubt", Status::Suspect, evidence.clock_bound_seconds, CLOCK_BOUND_SECONDS, message)
+}
+
+fn missing_batches(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = evidence.missing_batches;
+    none_allowed("missing_batches", Status::Suspect, count, format!("{count} batches never came"))
+}
+
+fn gpu_throttled(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = evidence.gpus_throttled;
+    none_allowed("gpu_throttled", Status::Suspect, count.into(), format!("the clocks of {count} GPUs were held down"))
+}
+
+fn interrupted(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = u64::from(evidence.is_interrupted);
+    none_allowed("interrupted", Status::Suspect, count, "the load was ended before its planned end".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::{OpenLoopEvidence, SteadyEvidence, judge};
+
+    /// A trial that nothing is wrong with.
+    fn healthy() -> TrialEvidence {
+        TrialEvidence {
+            due: 10_000,
+            completed: 10_000,
+            open_loop: Some(OpenLoopEvidence { due: 10_000, sent: 10_000, held_back: 0 }),
+            cpu_ratio: 0.3,
+            lag_mean_seconds: 0.001,
+            lag_max_seconds: 0.02,
+            tpot_p50_seconds: Some(0.1),
+            ttft_p50_seconds: Some(0.2),
+            can_force_length: true,
+            output_tokens: 100_000,
+            requested_output_tokens: 100_000,
+            input_tokens: 1_000_000,
+            requested_input_tokens: 1_000_000,
+            cached_tokens: Some(0),
+            steady: Some(SteadyEvidence { completed: [3_000, 3_000], output_tokens: [30_000.0, 30_000.0] }),
+            ..TrialEvidence::default()
+        }
+    }
+
+    /// What is planted gives this reason alone, and what just falls short of it gives none.
+    fn check(code: &str, status: Status, planted: impl Fn(&mut TrialEvidence), spared: impl Fn(&mut TrialEvidence)) {
+        let judged = |change: &dyn Fn(&mut TrialEvidence)| {
+            let mut evidence = healthy();
+            change(&mut evidence);
+            judge(&evidence)
+        };
+        let found = judged(&planted);
+        let codes: Vec<&str> = found.reasons.iter().map(|reason| reason.code.as_str()).collect();
+        assert_eq!((codes, found.status), (vec![code], status), "{found:?}");
+        let found = judged(&spared);
+        assert!(found.reasons.is_empty(), "{code}: {found:?}");
+    }
+
+    use Status::{Invalid, Suspect};
+
+    #[test]
+    fn a_healthy_trial_is_valid() {
+        assert_eq!(judge(&healthy()), crate::verdict::Verdict::default());
+    }
+
+    #[test]
+    fn books_that_do_not_balance_are_invalid() {
+        check("unbalanced_books", Invalid, |e| e.due += 1, |_| {});
+        check("unbalanced_books", Invalid, |e| e.repeated_ends = 1, |_| {});
+    }
+
+    #[test]
+    fn a_trial_without_an_answer_is_invalid() {
+        let empty = TrialEvidence::default();
+        assert_eq!(judge(&empty).reasons[0].code, "nothing_completed");
+        check("zero_tokens", Invalid, |e| e.output_tokens = 0, |e| e.output_tokens = 98_000);
+    }
+
+    #[test]
+    fn a_client_that_does_not_send_is_invalid() {
+        let sent = |sent| move |e: &mut TrialEvidence| e.open_loop = Some(OpenLoopEvidence { due: 10_000, sent, held_back: 0 });
+        check("achieved_rate", Invalid, sent(9_799), sent(9_800));
+    }
+
+    #[test]
+    fn a_busy_client_is_suspect_and_a_saturated_one_invalid() {
+        check("client_cpu", Suspect, |e| e.cpu_ratio = 0.81, |e| e.cpu_ratio = 0.80);
+        check("client_cpu", Invalid, |e| e.cpu_ratio = 0.96, |e| e.cpu_ratio = 0.0);
+    }
+
+    #[test]
+    fn a_late_client_is_suspect_in_proportion_to_what_it_measures() {
+        check("client_lag", Suspect, |e| e.lag_mean_seconds = 0.0051, |e| e.lag_mean_seconds = 0.005);
+        let granular = |lag: f64| move |e: &mut TrialEvidence| (e.lag_mean_seconds, e.tpot_p50_seconds) = (lag, Some(0.001));
+        check("client_lag", Suspect, granular(0.0021), granular(0.002));
+        let one_token = |lag: f64| move |e: &mut TrialEvidence| (e.lag_mean_seconds, e.tpot_p50_seconds) = (lag, None);
+        check("client_lag", Suspect, one_token(0.011), one_token(0.01));
+        check("client_stall", Suspect, |e| e.lag_max_seconds = 0.21, |e| e.lag_max_seconds = 0.2);
+    }
+
+    #[test]
+    fn errors_are_suspect_from_one_percent_and_invalid_from_ten() {
+        let failing = |failed| move |e: &mut TrialEvidence| (e.failed, e.completed) = (failed, 10_000 - failed);
+        check("errors", Suspect, failing(101), failing(100));
+        check("errors", Suspect, failing(1_000), failing(0));
+        check("errors", Invalid, failing(1_001), failing(100));
+        let lost = |lost| move |e: &mut TrialEvidence| (e.lost, e.completed) = (lost, 10_000 - lost);
+        check("errors", Invalid, lost(2_000), lost(99));
+    }
+
+    #[test]
+    fn few_answers_are_suspect() {
+        let completed = |count| move |e: &mut TrialEvidence| (e.due, e.completed) = (count, count);
+        check("few_samples", Suspect, completed(29), completed(30));
+    }
+
+    #[test]
+    fn what_broke_while_load_ran_is_told() {
+        check("executor_restarted", Suspect, |e| e.executor_restarts = 1, |_| {});
+        check("node_lost", Suspect, |e| e.nodes_lost = 1, |_| {});
+        check("server_exited", Invalid, |e| e.servers_exited = 1, |_| {});
+        check("server_restarted", Suspect, |e| e.servers_restarted = 1, |_| {});
+        check("missing_batches", Suspect, |e| e.missing_batches = 1, |_| {});
+        check("gpu_throttled", Suspect, |e| e.gpus_throttled = 1, |_| {});
+        check("interrupted", Suspect, |e| e.is_interrupted = true, |_| {});
+    }
+
+    #[test]
+    fn short_answers_count_only_where_length_can_be_forced() {
+        check("short_outputs", Suspect, |e| e.output_tokens = 97_999, |e| e.output_tokens = 98_000);
+        let free = |e: &mut TrialEvidence| (e.output_tokens, e.can_force_length) = (50_000, false);
+        check("short_outputs", Suspect, |e| e.output_tokens = 50_000, free);
+    }
+
+    #[test]
+    fn prompts_of_another_length_are_suspect() {
+        check("prompt_length", Suspect, |e| e.input_tokens = 1_021_000, |e| e.input_tokens = 1_019_000);
+        check("prompt_length", Suspect, |e| e.input_tokens = 900_000, |e| e.requested_input_tokens = 0);
+    }
+
+    #[test]
+    fn a_cache_hit_is_suspect_where_none_was_meant() {
+        check("prefix_cache", Suspect, |e| e.cached_tokens = Some(51_000), |e| e.cached_tokens = Some(50_000));
+        let meant = |e: &mut TrialEvidence| (e.cached_tokens, e.has_shared_prefix) = (Some(900_000), true);
+        check("prefix_cache", Suspect, |e| e.cached_tokens = Some(900_000), meant);
+    }
+
+    #[test]
+    fn drift_is_told_from_chance() {
+        let thirds = |first: u64, last: u64| {
+            let tokens = [first, last].map(|count| count as f64 * 10.0);
+            move |e: &mut TrialEvidence| e.steady = Some(SteadyEvidence { completed: [first, last], output_tokens: tokens })
+        };
+        check("unsteady", Suspect, thirds(3_000, 2_000), thirds(3_000, 2_500));
+        check("unsteady", Suspect, thirds(1_000, 2_000), thirds(20, 12));
+    }
+
+    #[test]
+    fn clocks_that_are_far_apart_are_suspect() {
+        check("clock_doubt", Suspect, |e| e.clock_bound_seconds = 0.051, |e| e.clock_bound_seconds = 0.05);
+    }
+
+    #[test]
+    fn the_worst_reason_stands_first_and_decides() {
+        let mut evidence = healthy();
+        (evidence.executor_restarts, evidence.servers_exited) = (1, 1);
+        let verdict = judge(&evidence);
+        assert_eq!((verdict.status, verdict.reasons[0].code.as_str(), verdict.reasons.len()), (Invalid, "server_exited", 2));
+    }
+}
