@@ -1,0 +1,66 @@
+//! Latencies as a table: percentiles, how sure they are, and from which clock they count.
+
+use hb_core::report::{Distribution, TrialReport};
+
+use super::{
+    figures,
+    markup::{escape, table},
+};
+
+/// Percentiles of everything that was measured.
+pub(crate) fn section(trial: &TrialReport) -> String {
+    let all = &trial.latency;
+    let measured = [
+        ("ttft_seconds", "Time to first token", "from sending", &all.ttft_seconds),
+        ("ttft_scheduled_seconds", "Time to first token", "from when it was due", &all.ttft_scheduled_seconds),
+        ("e2el_seconds", "Whole answer", "from sending", &all.e2el_seconds),
+        ("e2el_scheduled_seconds", "Whole answer", "from when it was due", &all.e2el_scheduled_seconds),
+        ("tpot_seconds", "Time per token", "after the first", &all.tpot_seconds),
+        ("itl_seconds", "Gap between tokens", "every token", &all.itl_seconds),
+        ("icl_seconds", "Gap between events", "as they arrived", &all.icl_seconds),
+        ("dispatch_delay_seconds", "Sending delay", "due to sent: the client's own", &all.dispatch_delay_seconds),
+    ];
+    let rows: Vec<Vec<String>> = measured
+        .into_iter()
+        .filter_map(|(key, name, clock, distribution)| {
+            let distribution = distribution.as_ref()?;
+            let source = source_of(trial, key);
+            Some(row(name, clock, distribution, source))
+        })
+        .collect();
+    if rows.is_empty() {
+        return "<h3>Latency</h3><p class=\"none\">No latency was measured.</p>\n".to_owned();
+    }
+    let head = ["Latency", "Mean", "p50", "p90", "p95", "p99", "p99.9", "Max", "Samples", "From"];
+    format!(
+        "<h3>Latency</h3>\n{}<p class=\"note\">Below p50, p90 and p99: the 95 % confidence interval; it is left out where too few samples allow one.</p>\n",
+        table("numbers latency", &head, rows)
+    )
+}
+
+/// Where the percentiles come from, whether the key is written with its unit or without.
+fn source_of<'a>(trial: &'a TrialReport, key: &str) -> &'a str {
+    let sources = &trial.percentile_source;
+    sources.get(key).or_else(|| sources.get(key.trim_end_matches("_seconds"))).map_or("–", String::as_str)
+}
+
+fn row(name: &str, clock: &str, distribution: &Distribution, source: &str) -> Vec<String> {
+    let sure = |value: f64, key: &str| match distribution.ci.get(key) {
+        Some([low, high]) => {
+            format!("{}<small>{} – {}</small>", figures::seconds(value), figures::seconds(*low), figures::seconds(*high))
+        }
+        None => figures::seconds(value),
+    };
+    vec![
+        format!("{name}<small>{clock}</small>"),
+        figures::seconds(distribution.mean),
+        sure(distribution.p50, "p50"),
+        sure(distribution.p90, "p90"),
+        figures::seconds(distribution.p95),
+        sure(distribution.p99, "p99"),
+        figures::seconds(distribution.p99_9),
+        figures::seconds(distribution.max),
+        figures::count(distribution.count),
+        escape(source),
+    ]
+}

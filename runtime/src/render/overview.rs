@@ -1,0 +1,196 @@
+//! What a reader sees before any one trial: the run, its key figures, all trials side by side.
+
+use hb_core::report::{Distribution, Report, RunSummary, TrialReport};
+
+use super::{
+    badge, figures,
+    markup::{element, escape, table, text},
+    plain, sweepchart, trial_label,
+};
+
+/// What was run and when.
+pub(crate) fn masthead(run: &RunSummary) -> String {
+    format!(
+        "<header class=\"masthead\"><div><p class=\"kicker\">Benchmark report</p>{}<p class=\"when\">{} <span class=\"dot\">·</span> run {}</p></div></header>\n",
+        text("h1", "", &run.scenario),
+        escape(&when(run)),
+        escape(&run.id)
+    )
+}
+
+/// The start, and how long it took where both ends can be read.
+fn when(run: &RunSummary) -> String {
+    let start = run.started_at.get(..16).map(|start| start.replace('T', " "));
+    let took = run.started_at.parse::<jiff::Timestamp>().ok().zip(run.ended_at.parse::<jiff::Timestamp>().ok());
+    match (start, took) {
+        (Some(start), Some((from, to))) => {
+            let seconds = to.duration_since(from).as_secs_f64();
+            format!("{start} UTC, took {}", figures::span(seconds))
+        }
+        _ => run.started_at.clone(),
+    }
+}
+
+/// The figures that one asks for first, of the best trial that can be believed most.
+pub(crate) fn key_figures(report: &Report) -> String {
+    let by_trust = |trial: &&TrialReport| {
+        let throughput = trial.throughput.output_tokens_per_second;
+        (std::cmp::Reverse(trial.verdict.status), ordered::Total(throughput))
+    };
+    let Some(best) = report.trials.iter().max_by_key(by_trust) else { return String::new() };
+    let note = match report.trials.len() {
+        1 => String::new(),
+        _ => format!("<p class=\"of\">Trial with the highest throughput: <b>{}</b></p>", escape(&trial_label(best))),
+    };
+    let latency = &best.latency;
+    let pick = |distribution: &Option<Distribution>, of: fn(&Distribution) -> f64| {
+        distribution.as_ref().map_or("–".to_owned(), |distribution| figures::seconds(of(distribution)))
+    };
+    let completed = figures::percent(best.accounting.completed as f64 / best.accounting.due as f64);
+    let tiles = [
+        ("Output throughput", figures::three_digits(best.throughput.output_tokens_per_second), "tokens/s"),
+        ("Requests", figures::three_digits(best.throughput.requests_per_second), "completed/s"),
+        ("Time to first token", pick(&latency.ttft_seconds, |d| d.p50), "median"),
+        ("Time to first token", pick(&latency.ttft_seconds, |d| d.p99), "99th percentile"),
+        ("Whole answer", pick(&latency.e2el_seconds, |d| d.p99), "99th percentile"),
+        ("Completed", completed, "of requests that were due"),
+    ];
+    let tile = |(name, value, note): (&str, String, &str)| {
+        format!("<div class=\"tile\"><dt>{name}</dt><dd>{}<small>{note}</small></dd></div>\n", escape(&value))
+    };
+    format!("<section aria-label=\"key figures\">{note}<dl class=\"tiles\">\n{}</dl></section>\n", tiles.map(tile).concat())
+}
+
+/// An order over all floats, for the best of several.
+mod ordered {
+    /// A float that is ordered as `f64::total_cmp` says.
+    #[derive(PartialEq)]
+    pub(super) struct Total(pub(super) f64);
+
+    impl Eq for Total {}
+    impl PartialOrd for Total {
+        fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    impl Ord for Total {
+        fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+            self.0.total_cmp(&other.0)
+        }
+    }
+}
+
+/// What a person should read.
+pub(crate) fn warnings(warnings: &[String]) -> String {
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let lines: String = warnings.iter().map(|warning| text("li", "", warning)).collect();
+    format!("<section class=\"warnings\"><h2>Warnings</h2><ul>{lines}</ul></section>\n")
+}
+
+/// Throughput against latency over all trials.
+pub(crate) fn sweep(trials: &[TrialReport]) -> String {
+    let charts = [
+        sweepchart::draw(trials, "Time to first token, 99th percentile", |trial| Some(trial.latency.ttft_seconds.as_ref()?.p99)),
+        sweepchart::draw(trials, "Whole answer, median", |trial| Some(trial.latency.e2el_seconds.as_ref()?.p50)),
+    ]
+    .concat();
+    if charts.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = trials.first().map(|trial| trial.parameters.keys().map(String::as_str).collect()).unwrap_or_default();
+    let names = if names.is_empty() { "trial".to_owned() } else { names.join(" · ") };
+    format!(
+        "<section><h2>What it carries</h2><p class=\"note\">Each point is a trial, labelled with {}. To the right is more, down is faster. \
+         <span class=\"badge valid\">circle</span> <span class=\"badge suspect\">triangle</span> <span class=\"badge invalid\">cross</span></p><div class=\"charts\">{charts}</div></section>\n",
+        text("b", "", &names)
+    )
+}
+
+/// All trials side by side.
+pub(crate) fn trial_table(trials: &[TrialReport]) -> String {
+    if trials.is_empty() {
+        return String::new();
+    }
+    let cell = |distribution: &Option<Distribution>, of: fn(&Distribution) -> f64| match distribution {
+        Some(distribution) => sortable(of(distribution), &figures::seconds(of(distribution))),
+        None => "–".to_owned(),
+    };
+    let has_goodput = trials.iter().any(|trial| trial.throughput.goodput_requests_per_second.is_some());
+    let mut head = vec![
+        "Trial",
+        "Verdict",
+        "Requests /s",
+        "Output tokens/s",
+        "TTFT p50",
+        "TTFT p99",
+        "TPOT p50",
+        "Answer p50",
+        "Answer p99",
+        "Completed",
+        "Due",
+    ];
+    if has_goodput {
+        head.push("Goodput /s");
+    }
+    let rows = trials.iter().enumerate().map(|(number, trial)| {
+        let (rates, latency) = (&trial.throughput, &trial.latency);
+        let mut row = vec![
+            element("a", &format!("href=\"#trial-{number}\""), escape(trial.id.as_str())),
+            sortable(f64::from(trial.verdict.status as u8), &badge(trial.verdict.status)),
+            sortable(rates.requests_per_second, &figures::three_digits(rates.requests_per_second)),
+            sortable(rates.output_tokens_per_second, &figures::three_digits(rates.output_tokens_per_second)),
+            cell(&latency.ttft_seconds, |d| d.p50),
+            cell(&latency.ttft_seconds, |d| d.p99),
+            cell(&latency.tpot_seconds, |d| d.p50),
+            cell(&latency.e2el_seconds, |d| d.p50),
+            cell(&latency.e2el_seconds, |d| d.p99),
+            sortable(trial.accounting.completed as f64, &figures::count(trial.accounting.completed)),
+            sortable(trial.accounting.due as f64, &figures::count(trial.accounting.due)),
+        ];
+        if has_goodput {
+            let goodput = rates.goodput_requests_per_second;
+            row.push(goodput.map_or("–".to_owned(), |goodput| sortable(goodput, &figures::three_digits(goodput))));
+        }
+        row
+    });
+    format!("<section><h2>Trials</h2>{}</section>\n", table("numbers sort", &head, rows))
+}
+
+/// A cell that the page's script can sort by its value. The content is markup.
+fn sortable(value: f64, content: &str) -> String {
+    // What was not measured sorts below everything that was.
+    let value = if value.is_finite() { value } else { -1.0 };
+    format!("<span data-value=\"{value}\">{content}</span>")
+}
+
+/// Phases and builds of the run.
+pub(crate) fn run_facts(run: &RunSummary) -> String {
+    let mut rows: Vec<Vec<String>> = vec![
+        vec!["Run".to_owned(), escape(&run.id)],
+        vec!["Started".to_owned(), escape(&run.started_at)],
+        vec!["Ended".to_owned(), escape(&run.ended_at)],
+        vec!["hbnode".to_owned(), escape(&run.hbnode_version)],
+        vec!["Trials planned".to_owned(), figures::count(u64::from(run.trials_planned))],
+    ];
+    rows.extend(
+        run.phase_seconds.iter().map(|(phase, seconds)| vec![escape(&phase.replace('_', " ")), figures::seconds(*seconds)]),
+    );
+    format!("<section><h2>Run</h2>{}</section>\n", table("facts", &["Fact", "Value"], rows))
+}
+
+/// A table of named values.
+pub(crate) fn facts<'a>(title: &str, values: impl IntoIterator<Item = (&'a String, &'a serde_json::Value)>) -> String {
+    let rows: Vec<Vec<String>> = values.into_iter().map(|(name, value)| vec![escape(name), escape(&plain(value))]).collect();
+    if rows.is_empty() { String::new() } else { format!("<h3>{title}</h3>{}", table("facts", &["Name", "Value"], rows)) }
+}
+
+/// Where the figures come from.
+pub(crate) fn footer(report: &Report) -> String {
+    format!(
+        "<footer>Written by {} · report format {} · the same figures stand in <code>report.json</code></footer>\n",
+        escape(if report.run.hbnode_version.is_empty() { "hbnode" } else { &report.run.hbnode_version }),
+        escape(&report.schema_version)
+    )
+}

@@ -1,0 +1,75 @@
+//! One trial: its verdict, its sum, its latencies, its course.
+
+use hb_core::report::TrialReport;
+
+use super::{
+    accounting, badge, figures, latency,
+    markup::{escape, table},
+    nodes, overview, timeline, verdict,
+};
+
+/// The trial's section; folded where many share the page.
+pub(crate) fn section(trial: &TrialReport, number: usize, trials: usize) -> String {
+    let open = if number == 0 || trials <= 3 { " open" } else { "" };
+    let unfinished = if trial.complete { "" } else { " <span class=\"unbalanced\">not completed</span>" };
+    format!(
+        "<details class=\"trial\" id=\"trial-{number}\"{open}><summary><h2>{}</h2> {}{unfinished}</summary>\n{}{}{}{}{}{}{}</details>\n",
+        escape(trial.id.as_str()),
+        badge(trial.verdict.status),
+        verdict::reasons(&trial.verdict),
+        overview::facts("Parameters", &trial.parameters),
+        accounting::section(&trial.accounting, &trial.other_accounting),
+        rates(trial),
+        latency::section(trial),
+        timeline::section(trial, trials),
+        nodes::section(trial),
+    )
+}
+
+/// What was asked for, what was sent and what came back.
+fn rates(trial: &TrialReport) -> String {
+    let (load, rates, tokens) = (&trial.load, &trial.throughput, &trial.tokens);
+    let per_second = |value: f64| format!("{} /s", figures::three_digits(value));
+    let mut rows = vec![vec!["Measured window".to_owned(), figures::seconds(trial.window.seconds)]];
+    if let Some(rate) = load.requested_rate {
+        rows.push(vec!["Requests asked for".to_owned(), per_second(rate)]);
+    }
+    rows.push(vec!["Requests sent".to_owned(), per_second(load.achieved_rate)]);
+    rows.push(vec!["Requests completed".to_owned(), per_second(rates.requests_per_second)]);
+    if let Some(goodput) = rates.goodput_requests_per_second {
+        rows.push(vec!["Goodput: all limits met".to_owned(), per_second(goodput)]);
+    }
+    rows.extend(trial.slo.iter().map(|(limit, share)| vec![format!("Met {}", escape(limit)), figures::percent(*share)]));
+    if let Some(concurrency) = load.requested_concurrency {
+        rows.push(vec!["Concurrency asked for".to_owned(), figures::count(u64::from(concurrency))]);
+    }
+    let flight = format!(
+        "{} mean, {} at most",
+        figures::three_digits(load.concurrency_mean),
+        figures::count(load.concurrency_peak.into())
+    );
+    rows.push(vec!["In flight".to_owned(), flight]);
+    rows.push(vec!["Output tokens".to_owned(), per_second(rates.output_tokens_per_second)]);
+    rows.push(vec!["Input and output tokens".to_owned(), per_second(rates.total_tokens_per_second)]);
+    let asked = |served: u64, asked: u64| match asked {
+        0 => figures::count(served),
+        _ => format!(
+            "{} of {} asked for ({})",
+            figures::count(served),
+            figures::count(asked),
+            figures::percent(served as f64 / asked as f64)
+        ),
+    };
+    rows.push(vec!["Output tokens, all".to_owned(), asked(tokens.output, tokens.requested_output)]);
+    rows.push(vec!["Input tokens, all".to_owned(), asked(tokens.input, tokens.requested_input)]);
+    if let Some(cached) = tokens.cached {
+        rows.push(vec!["Input tokens from the server's cache".to_owned(), figures::count(cached)]);
+    }
+    if tokens.stopped_early > 0 {
+        rows.push(vec!["Answers that ended by themselves".to_owned(), figures::count(tokens.stopped_early)]);
+    }
+    if let Some(source) = &tokens.source {
+        rows.push(vec!["Tokens counted by".to_owned(), escape(source)]);
+    }
+    format!("<h3>Load and throughput</h3>{}", table("facts", &["Figure", "Value"], rows))
+}

@@ -1,0 +1,143 @@
+//! Files that are either whole or plainly not: written as `NAME.partial`, then renamed and synced.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Write},
+    os::unix::fs::{OpenOptionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+/// The end of a file's name until it is whole.
+pub(crate) const PARTIAL: &str = ".partial";
+
+/// Writes a whole file; whoever sees its name sees all of it, even after a power cut.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// The same for content that is too large to hold.
+pub(crate) fn write_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    let partial = partial_of(path);
+    let mut file = BufWriter::new(create(&partial)?);
+    fill(&mut file)?;
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    publish(&partial, path)
+}
+
+/// Gives a finished file its final name, durably.
+pub(crate) fn publish(partial: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(partial, path)?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// The name that a file has until it is whole.
+pub(crate) fn partial_of(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(PARTIAL);
+    PathBuf::from(name)
+}
+
+/// A new or emptied file that its group may read and nobody else may write.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)
+}
+
+/// Lets `link` point to `target`, at no time to nothing.
+pub(crate) fn point(link: &Path, target: &Path) -> io::Result<()> {
+    let mut fresh = OsString::from(link);
+    fresh.push(format!(".{}.partial", std::process::id()));
+    let fresh = PathBuf::from(fresh);
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => symlink(target, &fresh)?,
+    }
+    fs::rename(&fresh, link)
+}
+
+/// A file that grows while the run goes on: every line is with the kernel when `line` returns, so the
+/// death of this process loses none of them.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    path: PathBuf,
+    file: File,
+    /// Bytes that were written whole.
+    length: u64,
+}
+
+impl Growing {
+    /// Begins `path` under its partial name.
+    pub(crate) fn begin(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: create(&partial_of(path))?, length: 0 })
+    }
+
+    /// Appends. What a failed write left behind is cut off again, so that the next one starts clean.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(bytes) {
+            self.file.set_len(self.length)?;
+            io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.length))?;
+            return Err(error);
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes in it so far.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The name it will have.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Syncs it and gives it its final name.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        publish(&partial_of(&self.path), &self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_filled_never_gets_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        write_with(&path, |_| Err(io::Error::other("no"))).unwrap_err();
+        assert!(!path.exists() && partial_of(&path).exists());
+        write_whole(&path, b"{}").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), partial_of(&path).exists()), (b"{}".to_vec(), false));
+    }
+
+    #[test]
+    fn a_link_is_moved_on_to_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("latest");
+        for target in ["one", "two"] {
+            point(&link, Path::new(target)).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_growing_file_shows_each_line_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let mut growing = Growing::begin(&path).unwrap();
+        growing.append(b"one\n").unwrap();
+        assert_eq!(fs::read(partial_of(&path)).unwrap(), b"one\n");
+        growing.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one\n");
+    }
+}

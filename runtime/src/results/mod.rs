@@ -1,0 +1,340 @@
+//! The run's folder: what is written when, so that a run that is killed at any moment leaves all it had.
+//!
+//! ```text
+//! <results>/<scenario>/latest -> <run>
+//! <results>/<scenario>/<run>/
+//!   recipe.yaml  recipe.resolved.yaml      at the start
+//!   events.jsonl  metrics.csv  logs/       line by line, `.partial` until the end
+//!   <trial>/batches                        as batches come, `.partial` until the trial is over
+//!   <trial>/{requests.jsonl,timeseries.csv,trial.json}      when the trial is over
+//!   manifest.json  summary.md  report.html  report.json     at the end, in this order
+//! ```
+//!
+//! Before the load a folder that cannot be written is an error; afterwards a failed write is kept as a
+//! warning and the rest goes on: what could be saved is saved, and the report says what is missing.
+
+mod durable;
+mod logs;
+mod manifest;
+mod readings;
+mod recover;
+mod rows;
+mod spool;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use hb_core::{
+    batch::{Batch, Source},
+    events::RunEvent,
+    facts::{LogBatch, NodeReading},
+    record::Record,
+    report::{Report, TrialReport},
+    tally::LostRow,
+    units::TrialId,
+};
+
+use self::{durable::Growing, logs::Logs, spool::Spool};
+pub use self::{
+    logs::MAX_LOG_BYTES,
+    manifest::Manifest,
+    recover::{Recovered, RecoveredTrial, recover},
+    spool::Batches,
+};
+use crate::render;
+
+/// Room that must be left on the file system before a load starts.
+const NEEDED_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Why there is no folder to write to.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultsError {
+    /// The file system refuses.
+    #[error("cannot {doing} `{}`: {cause}", path.display())]
+    Refused {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Too little room for even a small run.
+    #[error("only {free_bytes} bytes are free for results in `{}`, {needed_bytes} are needed", path.display())]
+    Full {
+        /// Where.
+        path: PathBuf,
+        /// What is left.
+        free_bytes: u64,
+        /// What a run needs at least.
+        needed_bytes: u64,
+    },
+    /// Another run has this folder.
+    #[error("the results folder `{}` is there already", path.display())]
+    Taken {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+impl ResultsError {
+    fn refused(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::Refused { doing, path: path.to_owned(), cause }
+    }
+}
+
+/// The folder of a run that goes on.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    events: Growing,
+    metrics: Growing,
+    logs: Option<Logs>,
+    spools: BTreeMap<TrialId, Spool>,
+    troubles: Troubles,
+}
+
+impl RunFolder {
+    /// Makes the folder, writes the recipe into it and lets `latest` point to it.
+    ///
+    /// # Errors
+    /// If anything of that cannot be done; nothing of the run has begun then.
+    pub fn create(
+        results_root: &Path,
+        scenario: &str,
+        run_id: &str,
+        recipe_text: &str,
+        resolved_yaml: &str,
+    ) -> Result<Self, ResultsError> {
+        let shelf = results_root.join(folder_name(scenario));
+        fs::create_dir_all(&shelf).map_err(ResultsError::refused("create the results folder", &shelf))?;
+        check_room(&shelf)?;
+        let path = shelf.join(folder_name(run_id));
+        fs::create_dir(&path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::AlreadyExists => ResultsError::Taken { path: path.clone() },
+            _ => ResultsError::Refused { doing: "create the run's folder", path: path.clone(), cause },
+        })?;
+        let write = |name: &str, text: &str| {
+            let file = path.join(name);
+            durable::write_whole(&file, text.as_bytes()).map_err(ResultsError::refused("write", &file))
+        };
+        write("recipe.yaml", recipe_text)?;
+        write("recipe.resolved.yaml", resolved_yaml)?;
+        let logs = path.join("logs");
+        fs::create_dir(&logs).map_err(ResultsError::refused("create", &logs))?;
+        let begin = |name: &str| Growing::begin(&path.join(name)).map_err(ResultsError::refused("begin", &path.join(name)));
+        let folder = Self {
+            events: begin("events.jsonl")?,
+            metrics: begin("metrics.csv")?,
+            logs: Some(Logs::begin(&logs, MAX_LOG_BYTES).map_err(ResultsError::refused("begin the logs in", &logs))?),
+            spools: BTreeMap::new(),
+            troubles: Troubles::default(),
+            path,
+        };
+        durable::sync_folder(&shelf).map_err(ResultsError::refused("sync", &shelf))?;
+        let link = shelf.join("latest");
+        let run = folder.path.file_name().map(PathBuf::from).unwrap_or_default();
+        durable::point(&link, &run).map_err(ResultsError::refused("renew the link", &link))?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A trial's folder.
+    #[must_use]
+    pub fn trial_path(&self, trial: &TrialId) -> PathBuf {
+        self.path.join(folder_name(trial.as_str()))
+    }
+
+    /// What could not be written so far, for the report's warnings.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.troubles.sentences()
+    }
+
+    /// Appends to `events.jsonl`; it is with the kernel when this returns.
+    pub fn event(&mut self, event: &RunEvent) {
+        let appended = json_line(event).and_then(|line| self.events.append(&line));
+        self.troubles.note("events.jsonl", appended);
+    }
+
+    /// Appends a sample to `metrics.csv`.
+    pub fn reading(&mut self, reading: &NodeReading) {
+        let is_first = self.metrics.length() == 0;
+        let appended = readings::lines(reading, is_first).and_then(|lines| self.metrics.append(&lines));
+        self.troubles.note("metrics.csv", appended);
+    }
+
+    /// Appends lines to the logs.
+    pub fn logs(&mut self, batch: &LogBatch) {
+        let appended = self.logs.as_mut().map_or(Ok(()), |logs| logs.append(batch));
+        self.troubles.note("logs", appended);
+    }
+
+    /// Makes the trial's folder and begins its spool.
+    ///
+    /// # Errors
+    /// If that cannot be done: no batch of the trial could be kept.
+    pub fn begin_trial(&mut self, trial: &TrialId) -> Result<(), ResultsError> {
+        let folder = self.trial_path(trial);
+        fs::create_dir_all(&folder).map_err(ResultsError::refused("create the trial's folder", &folder))?;
+        let spool = Spool::begin(&folder).map_err(ResultsError::refused("begin the spool in", &folder))?;
+        self.spools.insert(trial.clone(), spool);
+        Ok(())
+    }
+
+    /// Keeps a batch, so that the death of this process does not lose it. Acknowledge it only then.
+    ///
+    /// # Errors
+    /// If it could not be written whole, or its trial has not begun.
+    pub fn spool(&mut self, batch: &Batch) -> io::Result<()> {
+        let trial = &batch.key.source.trial;
+        match self.spools.get_mut(trial) {
+            Some(spool) => spool.append(batch),
+            None => Err(io::Error::other(format!("trial `{trial}` has no open spool"))),
+        }
+    }
+
+    /// The batches kept so far of a trial.
+    ///
+    /// # Errors
+    /// If its spool cannot be opened.
+    pub fn batches(&self, trial: &TrialId) -> io::Result<Batches> {
+        Batches::open(&spool::find(&self.trial_path(trial)))
+    }
+
+    /// The records kept so far of a trial, each with who sent it.
+    ///
+    /// # Errors
+    /// If its spool cannot be opened.
+    pub fn rows(&self, trial: &TrialId) -> io::Result<impl Iterator<Item = io::Result<(Source, Record)>> + use<>> {
+        spool::rows(&spool::find(&self.trial_path(trial)))
+    }
+
+    /// Writes what the trial came to; from here on it is safe, whatever becomes of the run.
+    pub fn finish_trial(&mut self, report: &TrialReport, lost: &[LostRow]) {
+        let folder = self.trial_path(&report.id);
+        let name = folder_name(report.id.as_str());
+        let made = fs::create_dir_all(&folder);
+        self.troubles.note(&name, made);
+        self.troubles.note(&format!("{name}/requests.jsonl"), rows::write_requests(&folder, lost));
+        self.troubles.note(&format!("{name}/timeseries.csv"), rows::write_timeseries(&folder, &report.timeline));
+        let written = pretty(report).and_then(|text| durable::write_whole(&folder.join("trial.json"), &text));
+        self.troubles.note(&format!("{name}/trial.json"), written);
+        if let Some(spool) = self.spools.remove(&report.id) {
+            self.troubles.note(&format!("{name}/{}", spool::SPOOL), spool.finish());
+        }
+    }
+
+    /// Writes all that a run ends with. The report gets the warnings of what could not be written;
+    /// they are returned too, for the terminal.
+    pub fn finish(mut self, report: &Report, manifest: &Manifest) -> Vec<String> {
+        for (trial, spool) in std::mem::take(&mut self.spools) {
+            self.troubles.note(&format!("{trial}/{}", spool::SPOOL), spool.finish());
+        }
+        let log_ends = self.logs.take().map_or_else(Vec::new, Logs::finish);
+        for (name, end) in log_ends {
+            match end {
+                Ok(0) => {}
+                Ok(left_out) => self.troubles.tell(format!("{left_out} bytes are left out of `{name}`: it is full")),
+                Err(error) => self.troubles.note::<()>(&name, Err(error)),
+            }
+        }
+        let Self { path, events, metrics, mut troubles, .. } = self;
+        troubles.note("events.jsonl", events.finish());
+        troubles.note("metrics.csv", metrics.finish());
+        let manifest = pretty(manifest).and_then(|text| durable::write_whole(&path.join("manifest.json"), &text));
+        troubles.note("manifest.json", manifest);
+        write_reports(&path, report, &mut troubles);
+        troubles.sentences()
+    }
+}
+
+/// Writes `summary.md`, `report.html` and, last, `report.json`: who sees that one sees all.
+pub(crate) fn write_reports(folder: &Path, report: &Report, troubles: &mut Troubles) {
+    let mut report = report.clone();
+    let given = std::mem::take(&mut report.warnings);
+    let told = |troubles: &Troubles| {
+        let fresh: Vec<String> = troubles.sentences().into_iter().filter(|sentence| !given.contains(sentence)).collect();
+        given.iter().cloned().chain(fresh).collect()
+    };
+    report.warnings = told(troubles);
+    let summary = render::summary(&report);
+    troubles.note("summary.md", durable::write_whole(&folder.join("summary.md"), summary.as_bytes()));
+    report.warnings = told(troubles);
+    let page = render::report_html(&report);
+    troubles.note("report.html", durable::write_whole(&folder.join("report.html"), page.as_bytes()));
+    report.warnings = told(troubles);
+    let written = pretty(&report).and_then(|text| durable::write_whole(&folder.join("report.json"), &text));
+    troubles.note("report.json", written);
+}
+
+/// What could not be written, by file: how often, and the last cause.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    by_file: BTreeMap<String, (u64, String)>,
+    told: Vec<String>,
+}
+
+impl Troubles {
+    fn note<T>(&mut self, file: &str, written: io::Result<T>) {
+        if let Err(error) = written {
+            let entry = self.by_file.entry(file.to_owned()).or_default();
+            *entry = (entry.0 + 1, error.to_string());
+        }
+    }
+
+    fn tell(&mut self, sentence: String) {
+        self.told.push(sentence);
+    }
+
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        let missing = self.by_file.iter().map(|(file, (times, cause))| match times {
+            1 => format!("`{file}` could not be written: {cause}"),
+            _ => format!("`{file}` is incomplete: {times} writes failed, the last one with: {cause}"),
+        });
+        missing.chain(self.told.iter().cloned()).collect()
+    }
+}
+
+/// A text as a name of a folder: nothing in it leads elsewhere, hides it or needs quoting.
+fn folder_name(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-' | '=' | '+');
+    let name: String = text.chars().map(|letter| if is_plain(letter) { letter } else { '-' }).take(200).collect();
+    if name.is_empty() || name.starts_with(['.', '-']) || name == "latest" { format!("run-{name}") } else { name }
+}
+
+fn check_room(shelf: &Path) -> Result<(), ResultsError> {
+    let room =
+        rustix::fs::statvfs(shelf).map_err(|errno| ResultsError::refused("look at the file system of", shelf)(errno.into()))?;
+    let free_bytes = room.f_bavail.saturating_mul(room.f_frsize);
+    let is_full = free_bytes < NEEDED_BYTES;
+    if is_full { Err(ResultsError::Full { path: shelf.to_owned(), free_bytes, needed_bytes: NEEDED_BYTES }) } else { Ok(()) }
+}
+
+/// Unix nanoseconds as RFC 3339; what no calendar holds gives the epoch.
+pub(crate) fn instant(unix_nanos: i128) -> String {
+    jiff::Timestamp::from_nanosecond(unix_nanos).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}
+
+fn json_line(value: &impl serde::Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn pretty(value: &impl serde::Serialize) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;
