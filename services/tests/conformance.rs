@@ -1,5 +1,7 @@
 //! What every service must be, and the words that start one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf};
 
 use hb_core::{
