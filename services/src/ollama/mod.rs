@@ -1,1 +1,5 @@
-//! Placeholder: ollama.
+//! Ollama.
+
+mod service;
+
+pub use self::service::Ollama;
