@@ -120,10 +120,10 @@ impl Life {
     /// Starts it and stays with it to its end.
     async fn started(&mut self) -> Result<Fact, String> {
         let service = service_of(&self.order)?;
-        let policy = policy_of(service)?;
+        let policy = policy_of(&*service)?;
         let lease = self.leased_port().await?;
         self.order.port = lease.port();
-        let command = command_of(service, &self.order, &self.surroundings.own_exe)?;
+        let command = command_of(&*service, &self.order, &self.surroundings.own_exe)?;
         if self.stop.is_cancelled() {
             return Ok(Fact::ServerStopped { server: self.order.server });
         }
@@ -139,7 +139,7 @@ impl Life {
         let child = slot.get_or_init(|| child);
         let words = without_secrets(&command);
         self.tell(Fact::ServerStarted { server: self.order.server, pid: child.pid(), command: words });
-        Ok(self.watched(service, child).await)
+        Ok(self.watched(&*service, child).await)
     }
 
     /// From the start of the process to its end.
