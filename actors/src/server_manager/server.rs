@@ -17,7 +17,7 @@ use ractor::ActorRef;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    command::{base_url, command_of, policy_of, service_of, without_secrets},
+    command::{base_url, command_of, policy_of, ready_limit, service_of, without_secrets},
     readiness::{Question, ask},
 };
 use crate::{
@@ -153,7 +153,7 @@ impl Life {
             spec: &self.order.service,
             request: &self.order.request,
             key: None,
-            limit: self.order.service.health.timeout,
+            limit: ready_limit(&self.order.service),
         };
         let ready = tokio::select! {
             biased;

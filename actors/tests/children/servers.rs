@@ -340,6 +340,16 @@ async fn a_custom_service_is_started_and_ended_as_its_block_says() {
     bed.manager.cast(ServerManagerMsg::Stop(0)).unwrap();
     assert_eq!(bed.fact().await, Fact::ServerStopped { server: 0 });
     assert_eq!(left(&bed.mark), [0; 0]);
+    // Its own limit counts, not the one for all.
+    let mut late = order.clone();
+    if let Some(block) = &mut late.service.custom {
+        block.ready_timeout = Some(Span::from_millis(900));
+        block.command.extend(["--start-delay".into(), "1h".into()]);
+    }
+    bed.start(late);
+    assert!(matches!(bed.fact().await, Fact::ServerStarted { .. }));
+    let Fact::ServerFailed { why, .. } = bed.fact().await else { panic!("not failed") };
+    assert!(why.contains("not ready within 900ms"), "{why}");
     // A signal that ends nothing is found before anything runs.
     if let Some(block) = &mut order.service.custom {
         block.stop_signal = Some("SIGSTOP".into());
