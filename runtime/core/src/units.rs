@@ -144,7 +144,8 @@ impl JsonSchema for Span {
         json_schema!({
             "description": "A length of time: `90s`, `2m`, `1h 30m`, `02:00:00`; a bare number is seconds.",
             "type": ["string", "number"],
-            "minimum": 0
+            "minimum": 0,
+            "x-span": true
         })
     }
 }

@@ -1,1 +1,127 @@
-//! Placeholder: recipe.
+//! The recipe: what was written, held to what can be meant, and expanded into trials.
+//!
+//! ```text
+//! text ─► tree (lines) ─► shape (schema) ─► Recipe ─► checks (across fields) ─► trials
+//! ```
+//!
+//! [`read`] collects every problem on that way; [`trials`] applies every default.
+
+mod checks;
+mod expand;
+mod observing;
+mod one_or_many;
+mod orchestration;
+mod problem;
+mod read;
+mod roles;
+mod servers;
+mod shape;
+mod tree;
+mod unsupported;
+mod words;
+mod workload;
+
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    expand::trials,
+    observing::*,
+    one_or_many::OneOrMany,
+    orchestration::*,
+    problem::{Problem, Severity, show},
+    read::{KnownService, Reading, read},
+    roles::{NodeNeeds, Pushgateway},
+    servers::*,
+    unsupported::unsupported,
+    words::{PlainText, TokenCount, Variables},
+    workload::*,
+};
+use crate::trial::Api;
+
+/// A benchmark: what is measured, how, where and how often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "hbnode recipe")]
+pub struct Recipe {
+    /// The experiment's name, which is also its results folder's.
+    pub scenario: String,
+    /// The Slurm partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// The project that pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<PlainText>,
+    /// The quality of service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
+    /// Modules that the job loads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
+    /// How often each trial is run; default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repetitions: Option<NonZeroU32>,
+    /// Where the run happens, on how many nodes, and what each is for.
+    pub orchestration: Orchestration,
+    /// What one node of each role needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// The load.
+    pub workload: Workload,
+    /// The servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servers: Option<Servers>,
+    /// Images and executables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Artifacts>,
+    /// Folders that servers see: `source:target[:ro|rw]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub binds: Vec<String>,
+    /// Variables for the servers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: Variables,
+    /// Services described without Rust, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub custom_services: BTreeMap<String, CustomServiceWords>,
+    /// Where every process's output goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Logging>,
+    /// What is sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<Monitoring>,
+    /// What is written about the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reporting: Option<Reporting>,
+    /// Prices for the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// Seed, commit, notes, tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// What the service's own table says its operation is; set by [`read`].
+    #[serde(skip)]
+    #[schemars(skip)]
+    default_api: Option<Api>,
+}
+
+/// The JSON Schema of a recipe.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Recipe).to_value()
+}
+
+fn rate_schema(_: &mut SchemaGenerator) -> Schema {
+    positive(1_000_000)
+}
+
+fn burstiness_schema(_: &mut SchemaGenerator) -> Schema {
+    positive(1_000)
+}
+
+/// A number above zero, or a list of them.
+fn positive(most: u32) -> Schema {
+    let one = json_schema!({ "type": "number", "exclusiveMinimum": 0, "maximum": most });
+    json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1, "maxItems": 1000 }] })
+}

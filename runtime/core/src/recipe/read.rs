@@ -1,0 +1,152 @@
+//! From bytes to a recipe and everything that is wrong with it.
+
+use serde_json::Value;
+
+use super::{
+    Recipe, checks,
+    problem::{Problem, Severity},
+    schema,
+    shape::Walk,
+    tree::{self, MOST_BYTES, Node, NotYaml, Shape},
+};
+use crate::trial::{Api, ProtocolName};
+
+/// What the reader must know of a service that is built in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownService {
+    /// Its name.
+    pub name: &'static str,
+    /// The operation used where the recipe names none.
+    pub default_api: Api,
+    /// Whether it is started; if not, a recipe must give endpoints.
+    pub is_started: bool,
+}
+
+/// What came of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The recipe, if there is no error.
+    pub recipe: Option<Recipe>,
+    /// Every problem, in the order of lines.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a recipe, with `sets` (path and value, as in `--set orchestration.mode=local`) put over what is written.
+#[must_use]
+pub fn read(bytes: &[u8], sets: &[(String, String)], services: &[KnownService]) -> Reading {
+    let mut tree = match text_of(bytes).and_then(|text| tree_of(text)) {
+        Ok(tree) => tree,
+        Err(problem) => return Reading { recipe: None, problems: vec![problem] },
+    };
+    let mut problems: Vec<Problem> = sets.iter().filter_map(|(path, value)| put(&mut tree, path, value).err()).collect();
+    let schema = schema();
+    let mut walk = Walk::new(&schema);
+    let places = tree.clone();
+    walk.check(&mut tree);
+    problems.extend(walk.problems);
+
+    // What was wrong is cut out by now, so that the rest can be read and checked as well.
+    let recipe = match deserialize(tree.to_json()) {
+        Ok(mut recipe) => {
+            recipe.default_api = default_api(&recipe, services);
+            let mut further = checks::check(&recipe, services);
+            further.retain(|problem| !is_told(&problems, &problem.path));
+            for mut problem in further {
+                let place = places.place_of(&problem.path);
+                (problem.line, problem.column) = (place.map(|place| place.line), place.map(|place| place.column));
+                problems.push(problem);
+            }
+            Some(recipe)
+        }
+        Err(problem) => {
+            if !problems.iter().any(Problem::is_error) {
+                let place = places.place_of(&problem.path);
+                let (line, column) = (place.map(|place| place.line), place.map(|place| place.column));
+                problems.push(Problem { line, column, ..problem });
+            }
+            None
+        }
+    };
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    let has_error = problems.iter().any(Problem::is_error);
+    Reading { recipe: recipe.filter(|_| !has_error), problems }
+}
+
+fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
+    if bytes.len() > MOST_BYTES {
+        let found = format!("{} bytes", bytes.len());
+        return Err(Problem::error("", found, format!("a recipe of at most {MOST_BYTES} bytes")));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let found = format!("bytes that are no UTF-8 text, at offset {}", error.valid_up_to());
+        Problem::error("", found, "a recipe, which is YAML text")
+    })?;
+    if text.contains('\0') {
+        return Err(Problem::error("", "a zero byte", "a recipe, which is YAML text"));
+    }
+    Ok(text)
+}
+
+fn tree_of(text: &str) -> Result<Node, Problem> {
+    let accepted = "a block of keys and values, beginning with `scenario: NAME`";
+    // An empty stream is no error to us but a text with nothing in it.
+    let has_content = text.lines().any(|line| !matches!(line.trim(), "" | "---" | "...") && !line.trim_start().starts_with('#'));
+    if !has_content {
+        return Err(Problem::error("", "an empty recipe", accepted));
+    }
+    let tree = tree::parse(text).map_err(|NotYaml { what, place }| {
+        let problem = Problem::error("", what, "well-formed YAML");
+        let line = place.and_then(|place| text.lines().nth(place.line as usize - 1));
+        let problem = match line.is_some_and(|line| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t')) {
+            true => problem.advise("the line is indented by a tab; YAML takes spaces only"),
+            false => problem,
+        };
+        Problem { line: place.map(|place| place.line), column: place.map(|place| place.column), ..problem }
+    })?;
+    if !matches!(tree.shape, Shape::Map(_)) {
+        let place = tree.place;
+        let problem = Problem::error("", "no block", accepted);
+        return Err(Problem { line: place.map(|place| place.line), column: place.map(|place| place.column), ..problem });
+    }
+    Ok(tree)
+}
+
+/// Puts one `--set` into the tree.
+fn put(tree: &mut Node, path: &str, value: &str) -> Result<(), Problem> {
+    let given = || format!("--set {path}={value}");
+    if path.trim().is_empty() {
+        return Err(Problem::error("", given(), "--set PATH=VALUE, such as `--set orchestration.mode=local`"));
+    }
+    let node = match value.trim() {
+        "" => Ok(Node { shape: Shape::Text(String::new()), place: None }),
+        text => tree::parse(text),
+    };
+    let node = node.map_err(|error| Problem::error(path, format!("{}: {error}", given()), "a YAML value"))?;
+    tree.set(path, node).map_err(|why| Problem::error(path, format!("{}: {why}", given()), "a path into the recipe"))
+}
+
+fn deserialize(json: Value) -> Result<Recipe, Problem> {
+    serde_path_to_error::deserialize::<_, Recipe>(json).map_err(|error| {
+        let path = error.path().to_string();
+        Problem::error(if path == "." { String::new() } else { path }, error.inner().to_string(), "")
+    })
+}
+
+/// Whether a field has an error already: what follows from it is no news.
+fn is_told(problems: &[Problem], path: &str) -> bool {
+    problems.iter().any(|told| {
+        let begins = path.strip_prefix(told.path.as_str());
+        told.severity == Severity::Error
+            && !told.path.is_empty()
+            && begins.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    })
+}
+
+fn default_api(recipe: &Recipe, services: &[KnownService]) -> Option<Api> {
+    let name = recipe.workload.service.as_str();
+    let custom = recipe.custom_services.get(name).map(|custom| match custom.protocol {
+        ProtocolName::Openai => Api::Completions,
+        ProtocolName::Ollama => Api::Generate,
+    });
+    custom.or_else(|| services.iter().find(|service| service.name == name).map(|service| service.default_api))
+}

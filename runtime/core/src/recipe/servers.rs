@@ -1,0 +1,168 @@
+//! The service's servers, what they run in, and custom services, as a recipe writes them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::{Map, Value};
+
+use super::words::Variables;
+use crate::{
+    trial::{ContainerRuntime, ProtocolName},
+    units::Span,
+};
+
+/// The servers.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Servers {
+    /// How readiness is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheckWords>,
+    /// The service's own settings; a list in it is a sweep, `extra_args` excepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_config: Option<Map<String, Value>>,
+    /// Base URLs of servers that already run; nothing is started or stopped then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+    /// The variable that holds the endpoints' key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// The file that holds the endpoints' key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
+}
+
+/// How a server is asked whether it is ready.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HealthCheckWords {
+    /// Whether the HTTP check is made; model and completion are asked in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// The time a server has from its start to its first completion; default 600s. A bare number is seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// The pause between two questions; default 2s. A bare number is seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Span>,
+    /// The path to ask, such as `/health`; default by service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+}
+
+/// Images and executables.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Artifacts {
+    /// The folder that relative image paths start from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers_dir: Option<PathBuf>,
+    /// The service's image, or its executable where `runtime` is `bare`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Artifact>,
+    /// The old toolkit's client image; hbnode needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<Artifact>,
+    /// The service's image as a bare path; `service.path` says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<PathBuf>,
+    /// What servers run in; default apptainer in slurm mode, else bare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<ContainerRuntime>,
+    /// Further words for the container runtime's command line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_args: Vec<String>,
+}
+
+/// An image and where it comes from.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// The file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Where it is pulled from, such as `docker://ollama/ollama:latest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+}
+
+/// A service described without Rust.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomServiceWords {
+    /// The command's words, or one text that is cut at spaces; `{port}` and `{model}` are filled in.
+    pub command: CommandWords,
+    /// Variables for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: Variables,
+    /// How readiness is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<Ready>,
+    /// The protocol it speaks.
+    pub protocol: ProtocolName,
+    /// Its port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub port: Option<u16>,
+    /// The signal that ends it; default SIGTERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+    /// The time it has to end; default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace: Option<Span>,
+}
+
+/// How a custom service's readiness is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ready {
+    /// The path that answers 200.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The time it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+}
+
+/// A command as words, never a shell text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct CommandWords(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for CommandWords {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = CommandWords;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of words such as [my-server, --port, \"{port}\"]")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<CommandWords, E> {
+                Ok(CommandWords(text.split_whitespace().map(str::to_owned).collect()))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut entries: A) -> Result<CommandWords, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = entries.next_element()? {
+                    words.push(word);
+                }
+                Ok(CommandWords(words))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for CommandWords {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "CommandWords".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A list of words, or one text that is cut at spaces; no shell reads it.",
+            "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }]
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Every file in `recipes/` is read, expands, and fits the schema; the schema's file is not stale.
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads the files that the core is quiet about")]
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use hb_core::{
+    recipe::{KnownService, Reading, read, schema, show, trials, unsupported},
+    trial::Api,
+};
+
+const SERVICES: [KnownService; 4] = [
+    KnownService { name: "ollama", default_api: Api::Generate, is_started: true },
+    KnownService { name: "vllm", default_api: Api::Completions, is_started: true },
+    KnownService { name: "dummy", default_api: Api::Completions, is_started: true },
+    KnownService { name: "openai", default_api: Api::Chat, is_started: false },
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn reading(text: &str) -> Reading {
+    read(text.as_bytes(), &[], &SERVICES)
+}
+
+#[test]
+fn every_recipe_is_read_and_expands_and_fits_the_schema() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let mut count = 0;
+    for entry in fs::read_dir(root().join("recipes")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let found = reading(&text);
+        let page = show(&found.problems, &text, &path.display().to_string());
+        let recipe = found.recipe.unwrap_or_else(|| panic!("{page}"));
+        assert_eq!(found.problems, [], "{page}");
+        assert_eq!(unsupported(&recipe), [], "{}", path.display());
+        let trials = trials(&recipe);
+        let ids: BTreeSet<&str> = trials.iter().map(|trial| trial.id.as_str()).collect();
+        assert!(!trials.is_empty() && ids.len() == trials.len(), "{}", path.display());
+        let json = serde_json::to_value(&recipe).unwrap();
+        let misfits: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert_eq!(misfits, Vec::<String>::new(), "{}", path.display());
+        count += 1;
+    }
+    assert_eq!(count, 7);
+}
+
+#[test]
+fn the_schema_in_the_repository_is_the_one_of_the_types() {
+    let path = root().join("schemas/recipe-format.yaml");
+    let text = format!("# Generated from the types by `hbnode schema`.\n{}", serde_yaml::to_string(&schema()).unwrap());
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    assert!(fs::read_to_string(&path).unwrap() == text, "run this test with UPDATE_SCHEMA=1");
+}
+
+#[test]
+fn a_sweep_has_stable_readable_names() {
+    let text = fs::read_to_string(root().join("recipes/sweep.yaml")).unwrap();
+    let trials = trials(&reading(&text).recipe.unwrap());
+    let ids: Vec<&str> = trials.iter().map(|trial| trial.id.as_str()).collect();
+    assert_eq!(ids.len(), 8);
+    assert_eq!(
+        ids[..3],
+        ["concurrency-1.prompt_len-128.r1", "concurrency-1.prompt_len-128.r2", "concurrency-1.prompt_len-512.r1"]
+    );
+    let seeds: BTreeSet<u64> = trials.iter().map(|trial| trial.seed).collect();
+    assert_eq!(seeds.len(), 8);
+}
+
+fn check_broken(text: &str, path: &str, line: Option<u32>) {
+    let found = reading(text);
+    let page = show(&found.problems, text, "broken.yaml");
+    assert!(found.recipe.is_none(), "{text}");
+    assert!(found.problems.iter().any(|problem| problem.is_error() && problem.path == path && problem.line == line), "{page}");
+}
+
+#[test]
+fn broken_recipes_name_the_field_and_the_line() {
+    let base = "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n  duration: 10s\n";
+    assert!(reading(base).recipe.is_some());
+    for (line, path) in [
+        ("  concurency: 4", "workload.concurency"),
+        ("  concurrency: 0", "workload.concurrency"),
+        ("  concurrency: [1, two]", "workload.concurrency[1]"),
+        ("  concurrency: []", "workload.concurrency"),
+        ("  warmup: soon", "workload.warmup"),
+        ("  warmup: -1s", "workload.warmup"),
+        ("  duration: 20s", "workload.duration"),
+        ("  target_rps: .nan", "workload.target_rps"),
+        ("  target_rps: .inf", "workload.target_rps"),
+        ("  target_rps: 0", "workload.target_rps"),
+        ("  api: telepathy", "workload.api"),
+        ("  prompt_len: {uniform: [1]}", "workload.prompt_len.uniform"),
+        ("  slo: {tfft_p99: 1s}", "workload.slo.tfft_p99"),
+        ("  requests: 1e30", "workload.requests"),
+        ("colour: blue", "colour"),
+    ] {
+        check_broken(&format!("{base}{line}\n"), path, Some(6));
+    }
+    for text in ["", "# only words\n", "- a list\n", "scenario: [\n", "a: &a [*a]\n", "\tscenario: s\n", "just words"] {
+        let found = reading(text);
+        assert!(found.recipe.is_none() && found.problems.iter().any(|problem| problem.is_error()), "{text:?}");
+    }
+    assert!(read(&[0xff, 0xfe, 0], &[], &SERVICES).recipe.is_none());
+    assert!(read(&vec![b'a'; 100 << 20], &[], &SERVICES).recipe.is_none());
+}
+
+#[test]
+fn set_overrides_and_unknown_paths_are_named() {
+    let text = "scenario: s\norchestration: {mode: local}\nworkload: {service: dummy, duration: 10s}\n";
+    let set = |path: &str, value: &str| read(text.as_bytes(), &[(path.into(), value.into())], &SERVICES);
+    let recipe = set("workload.concurrency", "[1, 2]").recipe.unwrap();
+    assert_eq!(trials(&recipe).len(), 2);
+    let wrong = set("workload.concurency", "4");
+    assert_eq!(wrong.problems[0].advice.as_deref(), Some("did you mean `concurrency`?"));
+}
+
+#[test]
+fn zero_where_zero_means_something_is_accepted() {
+    let text = "scenario: s\norchestration: {mode: local, job_config: {time_limit: 02:00:00}}\nresources: {servers: {gpus: 0}}\n\
+                workload: {service: ollama, model: m, duration: 10, warmup: 0s}\nservers: {service_config: {gpu_layers: 0}}\n";
+    let found = reading(text);
+    assert!(found.recipe.is_some(), "{}", show(&found.problems, text, "zero.yaml"));
+    assert_eq!(found.problems.len(), 1, "a bare number is a warning: {:?}", found.problems);
+}
