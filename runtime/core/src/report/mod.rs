@@ -3,11 +3,21 @@
 //! The words here are relied on by others; a change of meaning raises [`SCHEMA_VERSION`].
 
 mod accounting;
+mod concurrency;
+mod gather;
+mod resources;
+mod run;
+mod summary;
+mod trial;
 
 use std::collections::BTreeMap;
 
+pub use resources::ReadingSums;
+pub use run::run;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use summary::summary_markdown;
+pub use trial::{TrialFrame, trial};
 
 use crate::{units::TrialId, verdict::Verdict};
 

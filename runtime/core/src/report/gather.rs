@@ -1,0 +1,226 @@
+//! One pass over a trial's rows: everything a report needs of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Accounting;
+use crate::{
+    record::{Kind, Outcome, Record, Stage, TokensSource},
+    tally::Latency,
+    trial::SloLimit,
+    units::Nanos,
+};
+
+/// Up to so many rows the percentiles are exact.
+const MOST_EXACT: u64 = 1_000_000;
+/// A request that was due at the window's very end may leave so much later and still count as sent there.
+const SEND_GRACE: Nanos = Nanos(10_000_000);
+
+/// Sums over rows.
+pub(super) struct Gathered<'a> {
+    window: (Nanos, Nanos),
+    limits: &'a [SloLimit],
+    /// By stage.
+    pub(super) accounting: BTreeMap<Stage, Accounting>,
+    /// Of the measured stage; `None` once there are too many.
+    samples: Option<BTreeMap<Latency, Vec<f64>>>,
+    measured: u64,
+    most_exact: u64,
+    /// Instants of sending and ending of all requests that have both.
+    pub(super) starts: Vec<u64>,
+    pub(super) ends: Vec<u64>,
+    /// The last end of a measured request.
+    pub(super) last_end: Nanos,
+    /// By stamp, within the window, of every stage.
+    pub(super) sent: u64,
+    pub(super) completed: u64,
+    pub(super) output_tokens: f64,
+    pub(super) input_tokens: u64,
+    /// Measured requests that were sent within the window.
+    pub(super) measured_sent: u64,
+    /// Completed measured requests.
+    pub(super) total_input: u64,
+    pub(super) total_output: u64,
+    pub(super) asked_output: u64,
+    pub(super) cached: Option<u64>,
+    pub(super) stopped_early: u64,
+    sources: BTreeSet<TokensSource>,
+    /// Requests that met each limit, and every one.
+    met: Vec<u64>,
+    pub(super) good: u64,
+}
+
+impl<'a> Gathered<'a> {
+    pub(super) fn new(window: (Nanos, Nanos), limits: &'a [SloLimit]) -> Self {
+        Self {
+            window,
+            limits,
+            accounting: BTreeMap::new(),
+            samples: Some(BTreeMap::new()),
+            measured: 0,
+            most_exact: MOST_EXACT,
+            starts: Vec::new(),
+            ends: Vec::new(),
+            last_end: Nanos(0),
+            sent: 0,
+            completed: 0,
+            output_tokens: 0.0,
+            input_tokens: 0,
+            measured_sent: 0,
+            total_input: 0,
+            total_output: 0,
+            asked_output: 0,
+            cached: None,
+            stopped_early: 0,
+            sources: BTreeSet::new(),
+            met: vec![0; limits.len()],
+            good: 0,
+        }
+    }
+
+    pub(super) fn take(&mut self, record: &Record) {
+        self.accounting.entry(record.stage).or_default().add(record);
+        self.by_stamp(record);
+        if record.stage == Stage::Measure {
+            self.of_measured(record);
+        }
+    }
+
+    /// Rates count what happens within the window, whenever it was due.
+    fn by_stamp(&mut self, record: &Record) {
+        let (start, end) = self.window;
+        let is_inside = |instant: &Nanos| (start..end).contains(instant);
+        self.sent += u64::from(record.sent.as_ref().is_some_and(is_inside));
+        if let (Some(sent), Some(ended)) = (record.sent, record.end.or(record.last)) {
+            self.starts.push(sent.0);
+            self.ends.push(ended.0.max(sent.0));
+        }
+        let (Some(first), Some(last)) = (record.first, record.last) else { return };
+        self.completed += u64::from(record.outcome == Outcome::Completed && is_inside(&last));
+        if is_inside(&first) {
+            self.input_tokens += u64::from(record.input_tokens.unwrap_or(0));
+        }
+        let tokens = record.output_tokens.unwrap_or(0);
+        if tokens == 0 {
+            return;
+        }
+        // The first token where it came, the others evenly from there to the last.
+        let took = last.since(first).as_nanos();
+        let inside = last.min(end).since(first.max(start)).as_nanos();
+        let rest = if took == 0 { f64::from(u8::from(is_inside(&first))) } else { inside as f64 / took as f64 };
+        self.output_tokens += f64::from(u8::from(is_inside(&first))) + f64::from(tokens - 1) * rest;
+    }
+
+    fn of_measured(&mut self, record: &Record) {
+        self.measured += 1;
+        if self.measured > self.most_exact {
+            self.samples = None;
+        }
+        if let Some(samples) = &mut self.samples {
+            for latency in Latency::ALL {
+                if let Some(seconds) = latency.of(record) {
+                    samples.entry(latency).or_default().push(seconds);
+                }
+            }
+        }
+        self.last_end = self.last_end.max(record.end.or(record.last).unwrap_or_default());
+        let until = Nanos(self.window.1.0.saturating_add(SEND_GRACE.0));
+        self.measured_sent += u64::from(record.sent.is_some_and(|sent| sent < until));
+        if record.outcome != Outcome::Completed {
+            return;
+        }
+        self.total_input += u64::from(record.input_tokens.unwrap_or(0));
+        self.total_output += u64::from(record.output_tokens.unwrap_or(0));
+        self.asked_output += u64::from(record.asked_tokens);
+        self.stopped_early += u64::from(record.stopped_early);
+        self.sources.extend(record.tokens_source);
+        if let Some(cached) = record.cached_tokens {
+            self.cached = Some(self.cached.unwrap_or(0) + u64::from(cached));
+        }
+        let mut is_good = true;
+        for (limit, met) in self.limits.iter().zip(&mut self.met) {
+            let is_met = meets(record, limit);
+            *met += u64::from(is_met);
+            is_good &= is_met;
+        }
+        self.good += u64::from(is_good);
+    }
+
+    /// The samples of a latency, if all are here.
+    pub(super) fn samples(&mut self, latency: Latency) -> Option<Vec<f64>> {
+        self.samples.as_mut().map(|samples| samples.remove(&latency).unwrap_or_default())
+    }
+
+    /// Who counted the tokens.
+    pub(super) fn tokens_source(&self) -> Option<String> {
+        let name = |source: &TokensSource| match source {
+            TokensSource::Usage => "usage",
+            TokensSource::Tokenize => "tokenize",
+            TokensSource::Tokenizer => "tokenizer",
+            TokensSource::Events => "events",
+        };
+        match self.sources.len() {
+            0 => None,
+            1 => self.sources.first().map(|source| name(source).to_owned()),
+            _ => Some("mixed".to_owned()),
+        }
+    }
+
+    /// The share of due requests that met each limit, by name, and all of them.
+    pub(super) fn attainment(&self) -> BTreeMap<String, f64> {
+        let due = self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.due);
+        if self.limits.is_empty() || due == 0 {
+            return BTreeMap::new();
+        }
+        let share = |met: u64| met as f64 / due as f64;
+        let named = |limit: &SloLimit| format!("{}_p{}", limit.metric, limit.percentile.to_string().replace('.', "_"));
+        let each = self.limits.iter().zip(&self.met).map(|(limit, met)| (named(limit), share(*met)));
+        each.chain([("all".to_owned(), share(self.good))]).collect()
+    }
+
+    /// Measured requests that `max_in_flight` held back.
+    pub(super) fn held_back(&self) -> u64 {
+        let dropped = self.accounting.get(&Stage::Measure).map(|accounting| &accounting.dropped);
+        dropped.and_then(|dropped| dropped.get(&Kind::MaxInFlight.to_string())).copied().unwrap_or(0)
+    }
+}
+
+/// Whether an answer keeps a limit. One without a second token has no time per token to exceed.
+fn meets(record: &Record, limit: &SloLimit) -> bool {
+    let seconds = match limit.metric.as_str() {
+        "ttft" => record.ttft(),
+        // A request's mean gap between tokens is its time per token.
+        "tpot" | "itl" => return record.tpot().is_none_or(|seconds| seconds <= limit.limit.as_secs_f64()),
+        "e2el" => record.e2el(),
+        _ => None,
+    };
+    seconds.is_some_and(|seconds| seconds <= limit.limit.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::answered;
+
+    #[test]
+    fn beyond_the_limit_no_sample_is_kept_and_every_sum_goes_on() {
+        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &[]);
+        gathered.most_exact = 10;
+        (0..10).for_each(|index| gathered.take(&answered(index, index, 300, 2)));
+        assert_eq!(gathered.samples.as_ref().map(|samples| samples[&Latency::Ttft].len()), Some(10));
+        gathered.take(&answered(10, 10, 300, 2));
+        assert_eq!(gathered.samples(Latency::Ttft), None);
+        assert_eq!((gathered.completed, gathered.total_output), (11, 22));
+    }
+
+    #[test]
+    fn only_the_tokens_inside_the_window_count() {
+        let tokens = |window: (u64, u64)| {
+            let mut gathered = Gathered::new((Nanos(window.0), Nanos(window.1)), &[]);
+            // First token at 100, last at 300, 20 between and after.
+            gathered.take(&answered(0, 0, 300, 21));
+            gathered.output_tokens
+        };
+        assert_eq!([tokens((0, 400)), tokens((0, 200)), tokens((200, 400)), tokens((150, 250))], [21.0, 11.0, 10.0, 10.0]);
+        assert_eq!(tokens((0, 100)), 0.0);
+    }
+}

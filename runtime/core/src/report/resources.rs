@@ -1,0 +1,110 @@
+//! A node's samples, summed up while they come.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::NodeFigures;
+use crate::facts::{GpuReading, NodeReading};
+
+/// Sums over the samples of one node.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ReadingSums {
+    samples: u64,
+    cpu_percent: f64,
+    memory_used_bytes_max: u64,
+    gpus: BTreeMap<u32, GpuSums>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+struct GpuSums {
+    name: String,
+    samples: u64,
+    utilization_percent: f64,
+    memory_used_bytes_max: u64,
+    /// The first and the newest reading of the energy counter.
+    energy_joules: Option<(f64, f64)>,
+    throttled: u64,
+}
+
+impl ReadingSums {
+    /// Adds one sample.
+    pub fn take(&mut self, reading: &NodeReading) {
+        if !reading.cpu_percent.is_empty() {
+            self.samples += 1;
+            let sum: f64 = reading.cpu_percent.iter().copied().map(f64::from).sum();
+            self.cpu_percent += sum / reading.cpu_percent.len() as f64;
+        }
+        self.memory_used_bytes_max = self.memory_used_bytes_max.max(reading.memory_used_bytes);
+        reading.gpus.iter().for_each(|gpu| self.gpus.entry(gpu.index).or_default().take(gpu));
+    }
+
+    /// Writes the sums into the node's figures.
+    pub fn fill(&self, figures: &mut NodeFigures) {
+        figures.cpu_percent_mean = (self.samples > 0).then(|| self.cpu_percent / self.samples as f64);
+        figures.memory_used_bytes_max = (self.memory_used_bytes_max > 0).then_some(self.memory_used_bytes_max);
+        figures.gpus = self.gpus.iter().map(|(index, gpu)| (index.to_string(), gpu.figures())).collect();
+    }
+
+    /// Energy of all GPUs between their first and last sample; `None` where no GPU tells it.
+    #[must_use]
+    pub fn energy_joules(&self) -> Option<f64> {
+        let told: Vec<f64> = self.gpus.values().filter_map(GpuSums::energy).collect();
+        (!told.is_empty()).then(|| told.iter().sum())
+    }
+
+    /// GPUs whose clock was held down in any sample.
+    #[must_use]
+    pub fn throttled(&self) -> u32 {
+        self.gpus.values().filter(|gpu| gpu.throttled > 0).count() as u32
+    }
+}
+
+impl GpuSums {
+    fn take(&mut self, gpu: &GpuReading) {
+        self.name.clone_from(&gpu.name);
+        self.samples += 1;
+        self.utilization_percent += f64::from(gpu.utilization_percent);
+        self.memory_used_bytes_max = self.memory_used_bytes_max.max(gpu.memory_used_bytes);
+        self.throttled += u64::from(gpu.is_throttled == Some(true));
+        if let Some(now) = gpu.energy_joules {
+            self.energy_joules = Some((self.energy_joules.map_or(now, |(first, _)| first), now));
+        }
+    }
+
+    fn energy(&self) -> Option<f64> {
+        self.energy_joules.map(|(first, newest)| (newest - first).max(0.0))
+    }
+
+    fn figures(&self) -> serde_json::Value {
+        json!({
+            "name": self.name,
+            "utilization_percent_mean": self.utilization_percent / self.samples.max(1) as f64,
+            "memory_used_bytes_max": self.memory_used_bytes_max,
+            "energy_joules": self.energy(),
+            "throttled_share": self.throttled as f64 / self.samples.max(1) as f64,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_peaks_and_energy_are_those_of_the_samples() {
+        let mut sums = ReadingSums::default();
+        for (cpu, memory, energy) in [(10.0, 5, 100.0), (30.0, 9, 160.0), (20.0, 7, 250.0)] {
+            let gpu = GpuReading { energy_joules: Some(energy), is_throttled: Some(energy > 200.0), ..GpuReading::default() };
+            let reading =
+                NodeReading { cpu_percent: vec![cpu, cpu], memory_used_bytes: memory, gpus: vec![gpu], ..NodeReading::default() };
+            sums.take(&reading);
+        }
+        let mut figures = NodeFigures::default();
+        sums.fill(&mut figures);
+        assert_eq!((figures.cpu_percent_mean, figures.memory_used_bytes_max), (Some(20.0), Some(9)));
+        assert_eq!((sums.energy_joules(), sums.throttled()), (Some(150.0), 1));
+        assert_eq!(figures.gpus["0"]["energy_joules"], 150.0);
+        assert_eq!(ReadingSums::default().energy_joules(), None);
+    }
+}

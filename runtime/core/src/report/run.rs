@@ -1,0 +1,49 @@
+//! The whole run from its trials.
+
+use super::{Report, RunSummary, SCHEMA_VERSION, TrialReport};
+use crate::verdict::{Reason, Status, Verdict};
+
+/// The report of a run. Its verdict is its worst trial's; no finished trial is INVALID.
+#[must_use]
+pub fn run(summary: RunSummary, trials: Vec<TrialReport>, warnings: Vec<String>) -> Report {
+    let mut verdict = Verdict::of(trials.iter().flat_map(told).collect());
+    if !trials.iter().any(|trial| trial.complete) {
+        let message = match &summary.incomplete_reason {
+            Some(why) => format!("no trial was finished: {why}"),
+            None => "no trial was finished".to_owned(),
+        };
+        let none = Reason { code: "no_finished_trial".to_owned(), status: Status::Invalid, message, value: 0.0, limit: 1.0 };
+        verdict.reasons.insert(0, none);
+        verdict.status = Status::Invalid;
+    }
+    Report { schema_version: SCHEMA_VERSION.to_owned(), run: summary, verdict, trials, warnings }
+}
+
+/// A trial's reasons, each with the trial's name.
+fn told(trial: &TrialReport) -> impl Iterator<Item = Reason> {
+    trial.verdict.reasons.iter().map(|reason| Reason { message: format!("{}: {}", trial.id, reason.message), ..reason.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(complete: bool, status: Status) -> TrialReport {
+        let reason = Reason { code: "c".into(), status, message: "m".into(), value: 1.0, limit: 0.0 };
+        let reasons = if status == Status::Valid { Vec::new() } else { vec![reason] };
+        TrialReport { id: "t".into(), complete, verdict: Verdict { status, reasons }, ..TrialReport::default() }
+    }
+
+    fn check(trials: Vec<TrialReport>, expected: Status) {
+        assert_eq!(run(RunSummary::default(), trials, Vec::new()).verdict.status, expected);
+    }
+
+    #[test]
+    fn the_worst_trial_decides_and_no_finished_trial_is_invalid() {
+        check(vec![ended(true, Status::Valid), ended(true, Status::Valid)], Status::Valid);
+        check(vec![ended(true, Status::Suspect), ended(true, Status::Valid)], Status::Suspect);
+        check(vec![ended(true, Status::Valid), ended(true, Status::Invalid)], Status::Invalid);
+        check(vec![ended(false, Status::Suspect)], Status::Invalid);
+        check(Vec::new(), Status::Invalid);
+    }
+}

@@ -1,0 +1,96 @@
+//! `summary.md`: what a person would paste into a mail.
+
+use std::fmt::Write as _;
+
+use super::{Accounting, Distribution, Report, TrialReport};
+use crate::verdict::Verdict;
+
+/// The run in a page of Markdown.
+#[must_use]
+pub fn summary_markdown(report: &Report) -> String {
+    let run = &report.run;
+    let mut text = format!("# {}: {}\n\n", run.scenario, report.verdict.status);
+    let finished = report.trials.iter().filter(|trial| trial.complete).count();
+    let _ = writeln!(
+        text,
+        "Run `{}`, {} to {}, hbnode {}. {finished} of {} trials finished.",
+        run.id, run.started_at, run.ended_at, run.hbnode_version, run.trials_planned
+    );
+    if let Some(why) = &run.incomplete_reason {
+        let _ = writeln!(text, "\nThe run is incomplete: {why}.");
+    }
+    reasons(&mut text, &report.verdict);
+    if !report.trials.is_empty() {
+        text.push_str(
+            "\n| trial | verdict | load | sent/s | TTFT p50 / p99 | TPOT p50 / p99 | E2EL p50 / p99 | answer tokens/s |\n\
+             |---|---|---|---:|---:|---:|---:|---:|\n",
+        );
+        report.trials.iter().for_each(|trial| row(&mut text, trial));
+        text.push_str("\nTimes in milliseconds, from sending; percentiles of completed requests.\n\n");
+        for trial in &report.trials {
+            let _ = writeln!(text, "- `{}`: {}", trial.id, accounting_line(&trial.accounting));
+        }
+    }
+    if !report.warnings.is_empty() {
+        text.push_str("\n## Warnings\n\n");
+        report.warnings.iter().for_each(|warning| _ = writeln!(text, "- {warning}"));
+    }
+    text
+}
+
+fn reasons(text: &mut String, verdict: &Verdict) {
+    if !verdict.reasons.is_empty() {
+        text.push('\n');
+    }
+    for reason in &verdict.reasons {
+        let _ = writeln!(text, "- **{}** `{}`: {}", reason.status, reason.code, reason.message);
+    }
+}
+
+fn row(text: &mut String, trial: &TrialReport) {
+    let load = match (trial.load.requested_rate, trial.load.requested_concurrency) {
+        (Some(rate), _) => format!("{rate} req/s"),
+        (None, Some(concurrency)) => format!("concurrency {concurrency}"),
+        (None, None) => trial.load.model.clone(),
+    };
+    let _ = writeln!(
+        text,
+        "| `{}` | {} | {load} | {:.2} | {} | {} | {} | {:.1} |",
+        trial.id,
+        trial.verdict.status,
+        trial.load.achieved_rate,
+        pair(trial.latency.ttft_seconds.as_ref()),
+        pair(trial.latency.tpot_seconds.as_ref()),
+        pair(trial.latency.e2el_seconds.as_ref()),
+        trial.throughput.output_tokens_per_second,
+    );
+}
+
+/// Median and 99th percentile; one without a confidence interval is no figure to mail around.
+fn pair(distribution: Option<&Distribution>) -> String {
+    let Some(found) = distribution else { return "–".to_owned() };
+    let shown = |name: &str, seconds: f64| {
+        if found.ci.contains_key(name) { format!("{:.1}", seconds * 1e3) } else { "too few samples".to_owned() }
+    };
+    format!("{} / {}", shown("p50", found.p50), shown("p99", found.p99))
+}
+
+/// `100 due = 90 completed + 10 failed (http_500 10)`.
+fn accounting_line(accounting: &Accounting) -> String {
+    let kinds = |by_kind: &std::collections::BTreeMap<String, u64>| {
+        let each: Vec<String> = by_kind.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) }
+    };
+    format!(
+        "{} due = {} completed + {} failed{} + {} timed out + {} cancelled + {} dropped{} + {} lost",
+        accounting.due,
+        accounting.completed,
+        accounting.failed_total(),
+        kinds(&accounting.failed),
+        accounting.timed_out,
+        accounting.cancelled,
+        accounting.dropped_total(),
+        kinds(&accounting.dropped),
+        accounting.lost
+    )
+}

@@ -1,0 +1,295 @@
+//! One trial from its tally and its rows.
+//!
+//! Latencies are those of requests that were **due** in the measured stage, however late they ended.
+//! Rates count what happened within the window by its stamps, of whichever stage. A window that a
+//! number of requests ends lasts in a closed loop until the last of them has ended, in an open one
+//! until one mean gap after the last is due.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
+
+use serde_json::Value;
+
+use super::{
+    ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
+    TrialReport, Window, concurrency, gather::Gathered,
+};
+use crate::{
+    batch::Source,
+    plan::Plan,
+    record::{Record, Stage},
+    schedule::Schedule,
+    statistics::{Independence, distribution, distribution_of_histogram},
+    tally::{Latency, LostRow, TrialTally},
+    trial::{Api, Length, LoadModel, Stop},
+    units::Nanos,
+    verdict::{self, OpenLoopEvidence, SteadyEvidence, TrialEvidence},
+};
+
+/// Below so many whole seconds nothing is said of a window's evenness.
+const SHORTEST_STEADY_SECONDS: u32 = 9;
+
+/// What is known of a trial besides its requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrialFrame {
+    /// The trial, placed.
+    pub plan: Plan,
+    /// RFC 3339, UTC: the trial's zero.
+    pub started_at: String,
+    /// When the load was stopped before its planned end, if it was.
+    pub ended_early_at_seconds: Option<f64>,
+    /// Seconds by phase; their sum is what the trial cost.
+    pub phase_seconds: BTreeMap<String, f64>,
+    /// Nodes that took part, with what their samples came to ([`super::ReadingSums::fill`]).
+    pub nodes: BTreeMap<String, NodeFigures>,
+    /// Energy of the GPUs while the trial ran.
+    pub energy_joules: Option<f64>,
+    /// GPUs whose clock was held down.
+    pub gpus_throttled: u32,
+    /// What is known of the servers.
+    pub server: BTreeMap<String, Value>,
+    /// The client's own error floor, where it was measured.
+    pub calibration: Option<Value>,
+    /// What happened. The verdict counts `executor_restarted`, `executor_gave_up`, `node_lost`,
+    /// `server_exited` and `server_restarted`.
+    pub events: Vec<TimedEvent>,
+    /// Whether the protocol can make an answer as long as was asked.
+    pub can_force_length: bool,
+}
+
+/// The report of a trial whose tally is closed. The rows are all that batches brought, in any order,
+/// without those that the tally itself gave as lost.
+#[must_use]
+pub fn trial(
+    frame: &TrialFrame,
+    tally: &TrialTally,
+    rows: impl Iterator<Item = (Source, Record)>,
+    lost: &[LostRow],
+) -> TrialReport {
+    let plan = &frame.plan.trial;
+    let (start, planned_end) = planned_window(frame);
+    let mut gathered = Gathered::new((start, planned_end), &plan.slo.limits);
+    rows.for_each(|(_, record)| gathered.take(&record));
+    lost.iter().for_each(|row| gathered.take(&row.record));
+    let end = if planned_end == Nanos(u64::MAX) { gathered.last_end.max(start) } else { planned_end };
+    let window = Window { start: start.as_secs_f64(), end: end.as_secs_f64(), seconds: end.since(start).as_secs_f64() };
+    let timeline = tally.timeline();
+    let (latency, percentile_source) = latencies(&mut gathered, tally);
+    let client = client(frame, tally);
+    let evidence = evidence(frame, tally, &gathered, &latency, &client, steady(&timeline, &window));
+
+    let mut other_accounting = gathered.accounting.clone();
+    let accounting = other_accounting.remove(&Stage::Measure).unwrap_or_default();
+    let other_accounting = other_accounting.into_values().map(|accounting| ("warmup".to_owned(), accounting)).collect();
+    let per_second = |count: f64| if window.seconds > 0.0 { count / window.seconds } else { 0.0 };
+    let (concurrency_mean, concurrency_peak) =
+        concurrency::in_flight(std::mem::take(&mut gathered.starts), std::mem::take(&mut gathered.ends), (start, end));
+    let (model, requested_rate, requested_concurrency) = match &plan.load.model {
+        LoadModel::Closed { concurrency, .. } => ("closed", None, Some(concurrency.get())),
+        LoadModel::Open { rate, .. } => ("open", Some(*rate), None),
+    };
+    TrialReport {
+        id: plan.id.clone(),
+        parameters: plan.parameters.clone(),
+        repetition: plan.repetition,
+        started_at: frame.started_at.clone(),
+        complete: frame.ended_early_at_seconds.is_none(),
+        phase_seconds: frame.phase_seconds.clone(),
+        verdict: verdict::judge(&evidence),
+        accounting,
+        other_accounting,
+        window,
+        load: LoadFigures {
+            model: model.to_owned(),
+            requested_rate,
+            achieved_rate: per_second(gathered.sent as f64),
+            requested_concurrency,
+            concurrency_mean,
+            concurrency_peak,
+        },
+        latency,
+        tokens: TokenFigures {
+            input: gathered.total_input,
+            output: gathered.total_output,
+            source: gathered.tokens_source(),
+            requested_output: gathered.asked_output,
+            requested_input: asked_input(frame, evidence.completed),
+            cached: gathered.cached,
+            stopped_early: gathered.stopped_early,
+        },
+        throughput: Throughput {
+            requests_per_second: per_second(gathered.completed as f64),
+            output_tokens_per_second: per_second(gathered.output_tokens),
+            total_tokens_per_second: per_second(gathered.output_tokens + gathered.input_tokens as f64),
+            goodput_requests_per_second: (!plan.slo.limits.is_empty()).then(|| per_second(gathered.good as f64)),
+        },
+        percentile_source,
+        slo: gathered.attainment(),
+        client,
+        server: frame.server.clone(),
+        cost: cost(frame, gathered.total_output),
+        resources: Resources { nodes: frame.nodes.clone() },
+        events: frame.events.clone(),
+        timeline,
+    }
+}
+
+/// Where the measured stage lies; it ends at the end of time where only its requests can say.
+fn planned_window(frame: &TrialFrame) -> (Nanos, Nanos) {
+    let trial = &frame.plan.trial;
+    let start = Nanos::from(trial.load.warmup.0);
+    let end = match (trial.load.stop, &trial.load.model) {
+        (Stop::After(span), _) => Nanos(start.0.saturating_add(Nanos::from(span.0).0)),
+        (stop @ Stop::Requests(_), LoadModel::Open { rate, arrivals }) => {
+            let schedule = Schedule::open(*rate, *arrivals, trial.load.warmup, stop, trial.seed);
+            let last = schedule.shard(0, NonZeroU32::MIN).last().map_or(start, |due| due.at.max(start));
+            Nanos(last.0.saturating_add(Nanos::from_secs_f64(1.0 / rate).0))
+        }
+        (Stop::Requests(_), LoadModel::Closed { .. }) => Nanos(u64::MAX),
+    };
+    let early = frame.ended_early_at_seconds.map_or(Nanos(u64::MAX), Nanos::from_secs_f64);
+    (start, end.min(early).max(start))
+}
+
+/// Every latency's distribution, and where its percentiles come from.
+fn latencies(gathered: &mut Gathered<'_>, tally: &TrialTally) -> (Latencies, BTreeMap<String, String>) {
+    let mut sources = BTreeMap::new();
+    let mut of = |latency: Latency| -> Option<Distribution> {
+        let is_gap = matches!(latency, Latency::Itl | Latency::Icl);
+        let samples = if is_gap { None } else { gathered.samples(latency) };
+        let independence = if is_gap { Independence::Pooled } else { Independence::Independent };
+        let (found, source) = match samples {
+            Some(samples) => (distribution(samples), "records"),
+            None => (distribution_of_histogram(tally.latency(latency), independence), "histogram"),
+        };
+        found.inspect(|_| _ = sources.insert(format!("{}_seconds", latency.name()), source.to_owned()))
+    };
+    let latencies = Latencies {
+        ttft_seconds: of(Latency::Ttft),
+        ttft_scheduled_seconds: of(Latency::TtftScheduled),
+        e2el_seconds: of(Latency::E2el),
+        e2el_scheduled_seconds: of(Latency::E2elScheduled),
+        tpot_seconds: of(Latency::Tpot),
+        itl_seconds: of(Latency::Itl),
+        icl_seconds: of(Latency::Icl),
+        dispatch_delay_seconds: of(Latency::DispatchDelay),
+    };
+    (latencies, sources)
+}
+
+fn client(frame: &TrialFrame, tally: &TrialTally) -> ClientFigures {
+    let executors = tally.executors();
+    let most = |figure: fn(&crate::tally::ExecutorHealth) -> f64| executors.values().map(figure).fold(0.0, f64::max);
+    let lag = [("mean", most(|health| health.lag_mean_seconds)), ("max", most(|health| health.lag_max_seconds))];
+    ClientFigures {
+        calibration: frame.calibration.clone(),
+        cpu_ratio: most(|health| health.cpu_ratio),
+        lag_seconds: lag.into_iter().map(|(name, seconds)| (name.to_owned(), seconds)).collect(),
+        executors: executors.values().filter(|health| health.requests > 0).count() as u32,
+        missing_batches: tally.missing_batches(),
+    }
+}
+
+/// The first and the last third of the window's whole seconds.
+fn steady(timeline: &[Second], window: &Window) -> Option<SteadyEvidence> {
+    let (first, last) = (window.start.ceil() as u32, window.end.floor() as u32);
+    let length = last.saturating_sub(first);
+    if length < SHORTEST_STEADY_SECONDS {
+        return None;
+    }
+    let within = |from: u32, to: u32| timeline.iter().filter(move |second| (from..to).contains(&second.at));
+    let thirds = [(first, first + length / 3), (last - length / 3, last)];
+    Some(SteadyEvidence {
+        completed: thirds.map(|(from, to)| within(from, to).map(|second| second.completed).sum()),
+        output_tokens: thirds
+            .map(|(from, to)| within(from, to).map(|second| second.output_tokens).fold(0.0, |sum, tokens| sum + tokens)),
+    })
+}
+
+fn evidence(
+    frame: &TrialFrame,
+    tally: &TrialTally,
+    gathered: &Gathered<'_>,
+    latency: &Latencies,
+    client: &ClientFigures,
+    steady: Option<SteadyEvidence>,
+) -> TrialEvidence {
+    let trial = &frame.plan.trial;
+    let accounting = gathered.accounting.get(&Stage::Measure).cloned().unwrap_or_default();
+    let happened = |names: &[&str]| frame.events.iter().filter(|event| names.contains(&event.what.as_str())).count() as u32;
+    let median = |distribution: &Option<Distribution>| distribution.as_ref().map(|found| found.p50);
+    let bounds = frame.nodes.values().filter_map(|node| node.clock_bound_seconds);
+    // A tokenizer may put one token before each prompt, and a chat template any number.
+    let is_counted = trial.request.api == Api::Completions && matches!(trial.request.prompt_len, Length::Fixed(_));
+    let requested = if is_counted { asked_input(frame, accounting.completed) } else { 0 };
+    let excess = gathered.total_input.saturating_sub(requested).min(accounting.completed);
+    let is_open = matches!(trial.load.model, LoadModel::Open { .. });
+    TrialEvidence {
+        // From the batches, while the others are from the rows: a row that is missing unbalances the books.
+        due: tally.accounting(Stage::Measure).due,
+        completed: accounting.completed,
+        failed: accounting.failed_total() + accounting.timed_out,
+        cancelled: accounting.cancelled,
+        dropped: accounting.dropped_total(),
+        lost: accounting.lost,
+        repeated_ends: tally.repeated_indices(),
+        open_loop: is_open.then(|| OpenLoopEvidence {
+            due: accounting.due,
+            sent: gathered.measured_sent,
+            held_back: gathered.held_back(),
+        }),
+        cpu_ratio: client.cpu_ratio,
+        lag_mean_seconds: client.lag_seconds.get("mean").copied().unwrap_or(0.0),
+        lag_max_seconds: client.lag_seconds.get("max").copied().unwrap_or(0.0),
+        tpot_p50_seconds: median(&latency.tpot_seconds),
+        ttft_p50_seconds: median(&latency.ttft_seconds),
+        executor_restarts: happened(&["executor_restarted", "executor_gave_up"]),
+        nodes_lost: happened(&["node_lost"]),
+        servers_exited: happened(&["server_exited"]),
+        servers_restarted: happened(&["server_restarted"]),
+        can_force_length: frame.can_force_length,
+        output_tokens: gathered.total_output,
+        requested_output_tokens: gathered.asked_output,
+        input_tokens: if requested > 0 { gathered.total_input - excess } else { gathered.total_input },
+        requested_input_tokens: requested,
+        cached_tokens: gathered.cached,
+        has_shared_prefix: trial.request.shared_prefix.is_some(),
+        steady,
+        clock_bound_seconds: bounds.fold(0.0, f64::max),
+        missing_batches: client.missing_batches,
+        gpus_throttled: frame.gpus_throttled,
+        is_interrupted: frame.ended_early_at_seconds.is_some(),
+    }
+}
+
+/// Prompt tokens that so many requests were to have; of a distribution, by its mean.
+fn asked_input(frame: &TrialFrame, requests: u64) -> u64 {
+    let request = &frame.plan.trial.request;
+    let mean = match request.prompt_len {
+        Length::Fixed(tokens) => f64::from(tokens),
+        Length::Uniform(low, high) => (f64::from(low) + f64::from(high)) / 2.0,
+        Length::Normal(mean, _) => mean,
+        Length::Lognormal(median, sigma) => median * (sigma * sigma / 2.0).exp(),
+    };
+    (mean * requests as f64 * f64::from(request.batch.get())).round() as u64
+}
+
+fn cost(frame: &TrialFrame, output_tokens: u64) -> BTreeMap<String, f64> {
+    let hours = frame.phase_seconds.values().sum::<f64>() / 3600.0;
+    let server_nodes: BTreeSet<_> = frame.plan.servers.iter().map(|server| &server.node).collect();
+    let gpus = server_nodes.len() as f64 * f64::from(frame.plan.trial.service.gpus);
+    let mut cost =
+        BTreeMap::from([("node_hours".to_owned(), frame.nodes.len() as f64 * hours), ("gpu_hours".to_owned(), gpus * hours)]);
+    if let Some(joules) = frame.energy_joules {
+        cost.insert("energy_joules".to_owned(), joules);
+        if joules > 0.0 {
+            cost.insert("tokens_per_joule".to_owned(), output_tokens as f64 / joules);
+        }
+    }
+    cost
+}
+
+#[cfg(test)]
+mod tests;

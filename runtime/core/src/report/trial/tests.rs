@@ -1,0 +1,239 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    batch::{Batch, BatchKey, ClientHealth},
+    record::{Kind, Outcome, TokensSource},
+    report::{Report, RunSummary, run, summary_markdown},
+    tally::Taken,
+    testing::{answered, closed_plan, open_plan},
+    trial::SloLimit,
+    units::Span,
+    verdict::Status,
+};
+
+const MILLISECOND: u64 = 1_000_000;
+
+fn frame(plan: Plan) -> TrialFrame {
+    TrialFrame {
+        plan,
+        started_at: "2026-01-01T00:00:00Z".into(),
+        ended_early_at_seconds: None,
+        phase_seconds: BTreeMap::from([("execution".to_owned(), 36.0)]),
+        nodes: BTreeMap::from([("node-0".to_owned(), NodeFigures::default())]),
+        energy_joules: Some(50.0),
+        gpus_throttled: 0,
+        server: BTreeMap::new(),
+        calibration: None,
+        events: Vec::new(),
+        can_force_length: true,
+    }
+}
+
+fn source() -> Source {
+    Source { trial: "t".into(), node: "node-0".into(), incarnation: 0, executor: 0, epoch: 0 }
+}
+
+/// The report of these records, told in one batch.
+fn reported(frame: &TrialFrame, records: Vec<Record>) -> TrialReport {
+    let mut tally = TrialTally::new(&frame.plan);
+    let batch = Batch {
+        key: BatchKey { source: source(), seq: 0 },
+        span: (Nanos(0), Nanos(11_000 * MILLISECOND)),
+        counts: Batch::counted(&records),
+        records: records.clone(),
+        opened: Vec::new(),
+        itl: Vec::new(),
+        icl: Vec::new(),
+        health: ClientHealth::default(),
+        is_last: true,
+    };
+    assert_eq!(tally.take(&batch), Taken::New);
+    let lost = tally.close(frame.ended_early_at_seconds);
+    trial(frame, &tally, records.into_iter().map(|record| (source(), record)), &lost)
+}
+
+/// One client for ten seconds: a request of 100 ms after another, 11 tokens each.
+fn even(count: u64) -> Vec<Record> {
+    (0..count).map(|index| answered(index, index * 100 * MILLISECOND, 100 * MILLISECOND, 11)).collect()
+}
+
+#[test]
+fn an_even_trial_has_the_figures_of_the_textbook() {
+    let report = reported(&frame(closed_plan(1, 1)), even(100));
+    assert_eq!(report.verdict, verdict::Verdict::default());
+    assert_eq!((report.window.start, report.window.end, report.window.seconds), (0.0, 10.0, 10.0));
+    assert!((report.load.concurrency_mean - 1.0).abs() < 1e-9);
+    assert_eq!((report.load.concurrency_peak, report.load.achieved_rate), (1, 10.0));
+    assert_eq!(report.load.requested_concurrency, Some(1));
+    // The last request ends with the window and not within it.
+    assert!((report.throughput.requests_per_second - 9.9).abs() < 1e-9);
+    assert!((report.throughput.output_tokens_per_second - 110.0).abs() < 1e-6);
+    assert!((report.throughput.total_tokens_per_second - 1_110.0).abs() < 1e-6);
+    let e2el = report.latency.e2el_seconds.unwrap();
+    assert!((e2el.p50 - 0.1).abs() < 1e-9 && (e2el.p99 - 0.1).abs() < 1e-9 && e2el.count == 100);
+    let tpot = report.latency.tpot_seconds.unwrap();
+    assert!((tpot.mean - 0.2 / 3.0 / 10.0).abs() < 1e-6);
+    assert_eq!(report.latency.itl_seconds, None);
+    assert_eq!(report.percentile_source["e2el_seconds"], "records");
+    assert_eq!((report.tokens.output, report.tokens.source.as_deref()), (1_100, Some("usage")));
+    assert_eq!(report.cost["node_hours"], 0.01);
+    assert_eq!(report.cost["tokens_per_joule"], 22.0);
+}
+
+#[test]
+fn a_request_belongs_to_where_it_was_due_and_its_tokens_to_when_they_came() {
+    // Due and sent at 9 s, answered from 10 s to 14 s: its latency counts, its tokens lie outside.
+    let mut late = answered(0, 9_000 * MILLISECOND, 5_000 * MILLISECOND, 5);
+    late.first = Some(Nanos(10_000 * MILLISECOND));
+    let report = reported(&frame(closed_plan(1, 1)), vec![late]);
+    assert_eq!(report.latency.e2el_seconds.unwrap().count, 1);
+    assert_eq!((report.throughput.requests_per_second, report.throughput.output_tokens_per_second), (0.0, 0.0));
+    assert!((report.load.concurrency_mean - 0.1).abs() < 1e-9);
+    assert_eq!(report.accounting.completed, 1);
+}
+
+#[test]
+fn attainment_is_over_all_that_was_due() {
+    let mut frame = frame(closed_plan(1, 1));
+    let limit = |metric: &str, percentile, milliseconds| SloLimit {
+        metric: metric.into(),
+        percentile,
+        limit: Span::from_millis(milliseconds),
+    };
+    frame.plan.trial.slo.limits = vec![limit("ttft", 99.0, 50), limit("e2el", 99.9, 99)];
+    let mut records = even(100);
+    records[0].outcome = Outcome::Failed;
+    records[0].kind = Some(Kind::Http(500));
+    (1..20).for_each(|at| records[at].last = records[at].sent.map(|sent| Nanos(sent.0 + 90 * MILLISECOND)));
+    let report = reported(&frame, records);
+    assert_eq!(report.slo, BTreeMap::from([("ttft_p99".into(), 0.99), ("e2el_p99_9".into(), 0.19), ("all".into(), 0.19)]));
+    assert_eq!(report.throughput.goodput_requests_per_second, Some(1.9));
+    assert_eq!(report.accounting.failed["http_500"], 1);
+}
+
+#[test]
+fn a_number_of_requests_ends_a_closed_window_with_the_last_of_them() {
+    let mut frame = frame(closed_plan(1, 1));
+    frame.plan.trial.load.stop = Stop::Requests(40);
+    let report = reported(&frame, even(40));
+    assert_eq!(report.window.seconds, 4.0);
+    assert!((report.throughput.output_tokens_per_second - 110.0).abs() < 1e-6);
+}
+
+#[test]
+fn an_open_loop_that_sends_all_is_valid_and_one_that_does_not_is_invalid() {
+    let frame = frame(open_plan(20.0, 1));
+    let load = &frame.plan.trial.load;
+    let schedule = Schedule::open(20.0, crate::trial::Arrivals::Poisson, load.warmup, load.stop, frame.plan.trial.seed);
+    let records: Vec<Record> = schedule
+        .shard(0, NonZeroU32::MIN)
+        .map(|due| Record { stage: due.stage, ..answered(due.index, due.at.0, 100 * MILLISECOND, 11) })
+        .collect();
+    let whole = reported(&frame, records.clone());
+    assert_eq!(whole.verdict.status, Status::Valid, "{:?}", whole.verdict);
+    assert_eq!(whole.other_accounting.keys().collect::<Vec<_>>(), ["warmup"]);
+    let dropped = |mut record: Record| {
+        if record.index.is_multiple_of(20) {
+            record = Record::unsent(record.index, record.stage, record.due, Outcome::Dropped, Kind::SenderLate);
+        }
+        record
+    };
+    let starved = reported(&frame, records.into_iter().map(dropped).collect());
+    assert_eq!(starved.verdict.reasons[0].code, "achieved_rate");
+    assert_eq!(starved.verdict.status, Status::Invalid);
+}
+
+#[test]
+fn what_happened_reaches_the_verdict() {
+    let mut frame = frame(closed_plan(1, 1));
+    frame.events.push(TimedEvent { at_seconds: 3.0, what: "executor_restarted".into(), message: "m".into() });
+    frame.ended_early_at_seconds = Some(5.0);
+    let report = reported(&frame, even(50));
+    let codes: Vec<&str> = report.verdict.reasons.iter().map(|reason| reason.code.as_str()).collect();
+    assert_eq!(codes, ["executor_restarted", "interrupted"]);
+    assert_eq!((report.complete, report.window.end), (false, 5.0));
+}
+
+#[test]
+fn a_row_that_is_missing_unbalances_the_books() {
+    let frame = frame(closed_plan(1, 1));
+    let mut tally = TrialTally::new(&frame.plan);
+    let records = even(40);
+    let batch = Batch {
+        key: BatchKey { source: source(), seq: 0 },
+        span: (Nanos(0), Nanos(MILLISECOND)),
+        counts: Batch::counted(&records),
+        records: records.clone(),
+        opened: Vec::new(),
+        itl: Vec::new(),
+        icl: Vec::new(),
+        health: ClientHealth::default(),
+        is_last: true,
+    };
+    assert_eq!(tally.take(&batch), Taken::New);
+    let lost = tally.close(None);
+    let report = trial(&frame, &tally, records.into_iter().skip(1).map(|record| (source(), record)), &lost);
+    assert_eq!((report.verdict.status, report.verdict.reasons[0].code.as_str()), (Status::Invalid, "unbalanced_books"));
+}
+
+#[test]
+fn tokens_that_two_counted_are_said_to_be_mixed() {
+    let mut records = even(40);
+    records[3].tokens_source = Some(TokensSource::Events);
+    assert_eq!(reported(&frame(closed_plan(1, 1)), records).tokens.source.as_deref(), Some("mixed"));
+}
+
+fn any_end() -> impl Strategy<Value = (Outcome, Option<Kind>)> {
+    prop_oneof![
+        Just((Outcome::Completed, None)),
+        Just((Outcome::Failed, Some(Kind::Reset))),
+        (400u16..600).prop_map(|status| (Outcome::Failed, Some(Kind::Http(status)))),
+        Just((Outcome::TimedOut, Some(Kind::TotalTimeout))),
+        Just((Outcome::Cancelled, Some(Kind::DrainEnded))),
+        Just((Outcome::Dropped, Some(Kind::MaxInFlight))),
+        Just((Outcome::Dropped, Some(Kind::SenderLate))),
+        Just((Outcome::Lost, Some(Kind::ExecutorLost))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_parts_sum_to_what_was_due_whatever_happens(ends in prop::collection::vec((any_end(), any::<bool>()), 0..200)) {
+        let mut records = even(ends.len() as u64);
+        for (record, ((outcome, kind), is_measured)) in records.iter_mut().zip(&ends) {
+            (record.outcome, record.kind) = (*outcome, *kind);
+            record.stage = if *is_measured { Stage::Measure } else { Stage::Warmup };
+        }
+        let report = reported(&frame(open_plan(20.0, 1)), records);
+        prop_assert!(report.accounting.is_balanced());
+        prop_assert!(report.other_accounting.values().all(|accounting| accounting.is_balanced()));
+        prop_assert!(!report.verdict.reasons.iter().any(|reason| reason.code == "unbalanced_books"));
+        prop_assert!(report.accounting.due + report.other_accounting.values().map(|other| other.due).sum::<u64>() >= ends.len() as u64);
+    }
+}
+
+#[test]
+fn the_summary_reads_like_a_mail() {
+    let plan = frame(closed_plan(1, 1));
+    let mut broken = even(40);
+    broken[0].outcome = Outcome::Failed;
+    broken[0].kind = Some(Kind::Http(503));
+    let summary = RunSummary {
+        id: "20260101-000000".into(),
+        scenario: "smoke".into(),
+        started_at: "2026-01-01T00:00:00Z".into(),
+        ended_at: "2026-01-01T00:01:00Z".into(),
+        hbnode_version: "0.1.0".into(),
+        complete: true,
+        trials_planned: 2,
+        ..RunSummary::default()
+    };
+    let trials = vec![reported(&plan, even(100)), reported(&plan, broken)];
+    let report: Report = run(summary, trials, vec!["node-3 has another kernel".into()]);
+    insta::assert_snapshot!(summary_markdown(&report));
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report, "what is written is read back");
+}
