@@ -4,3 +4,4 @@ pub mod http;
 pub mod push;
 pub mod render;
 pub mod results;
+pub mod terminal;
