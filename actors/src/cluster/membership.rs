@@ -114,8 +114,6 @@ struct Peer {
     unanswered: u32,
     is_suspect: bool,
     is_leaving: bool,
-    executors: u32,
-    servers: u32,
     clock: ClockWindow,
 }
 
@@ -136,10 +134,6 @@ pub struct PeerStatus {
     pub is_linked: bool,
     /// Whether it misses beats.
     pub is_suspect: bool,
-    /// Executors that ran at its last answer.
-    pub executors: u32,
-    /// Servers that ran at its last answer.
-    pub servers: u32,
     /// Its clock, if a beat was answered.
     pub clock: Option<ClockEstimate>,
 }
@@ -251,8 +245,6 @@ impl Membership {
         let peer = self.peers.get_mut(&id).expect("the peer was just found");
         peer.last_answer = now;
         peer.unanswered = 0;
-        peer.executors = answer.back.executors;
-        peer.servers = answer.back.servers;
         let mut effects = Vec::new();
         if std::mem::take(&mut peer.is_suspect) {
             effects.push(Effect::Report(ClusterEvent::Recovered { peer: id.clone() }));
@@ -320,8 +312,6 @@ impl Membership {
             host: peer.host.clone(),
             is_linked: matches!(peer.presence, Presence::Linked(_)),
             is_suspect: peer.is_suspect,
-            executors: peer.executors,
-            servers: peer.servers,
             clock: peer.clock.best(),
         };
         self.peers.iter().map(status).collect()
@@ -376,8 +366,6 @@ impl Membership {
                 unanswered: 0,
                 is_suspect: false,
                 is_leaving: false,
-                executors: 0,
-                servers: 0,
                 clock: ClockWindow::default(),
             },
         );

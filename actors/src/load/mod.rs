@@ -26,7 +26,7 @@ mod supply;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use hb_core::{routing::RoutingError, units::Nanos};
 use tokio_util::sync::CancellationToken;
@@ -57,9 +57,6 @@ pub enum LoadError {
     /// Nobody knows the service.
     #[error("no service is called `{0}`")]
     UnknownService(String),
-    /// The key cannot stand in a header.
-    #[error("the API key holds characters that no HTTP header can carry")]
-    Key,
     /// The share's numbers contradict each other.
     #[error("executor {executor} is not one of {executors}")]
     Share {
@@ -79,16 +76,6 @@ pub enum LoadError {
     Start(String),
 }
 
-/// The key for an endpoint. It is never shown.
-#[derive(Clone)]
-pub struct ApiKey(pub String);
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(…)")
-    }
-}
-
 /// The trial's time on this node.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -97,6 +84,16 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// The clock of a trial that starts at this Unix time on this node, which may lie ahead or have passed.
+    #[must_use]
+    pub fn starting_at(start_unix_nanos: i128, now_unix_nanos: i128) -> Self {
+        let now = Instant::now();
+        let ahead = start_unix_nanos - now_unix_nanos;
+        let distance = std::time::Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
+        let start = if ahead >= 0 { now.checked_add(distance) } else { now.checked_sub(distance) };
+        Self { start: start.unwrap_or(now) }
+    }
+
     /// Now, since the trial's start; zero before it.
     #[must_use]
     pub fn now(self) -> Nanos {

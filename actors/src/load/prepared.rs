@@ -13,7 +13,8 @@ use hb_services::{
     protocol::{Protocol, Reader},
 };
 
-use super::{ApiKey, LoadError, server::Server, supply::Supply};
+use super::{LoadError, server::Server, supply::Supply};
+use crate::server_manager::key::Key;
 
 /// A share that can be driven.
 pub struct Prepared {
@@ -31,7 +32,7 @@ impl Prepared {
     ///
     /// # Errors
     /// What in the share cannot be used.
-    pub fn new(share: LoadShare, key: Option<ApiKey>) -> Result<Self, LoadError> {
+    pub fn new(share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
         let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
         let shards = shards.ok_or(LoadError::Share { executor: share.executor, executors: share.executors })?;
         let name = match &share.service.custom {

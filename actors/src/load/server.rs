@@ -18,7 +18,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{ApiKey, Clock, LoadError, connection::Link};
+use super::{Clock, LoadError, connection::Link};
+use crate::server_manager::key::Key;
 
 /// One server of the trial.
 pub(super) struct Server {
@@ -32,7 +33,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub fn new(url: &str, path: &str, key: Option<&ApiKey>) -> Result<Self, LoadError> {
+    pub fn new(url: &str, path: &str, key: Option<&Key>) -> Result<Self, LoadError> {
         let refuse = |why: &str| LoadError::Url { url: url.to_owned(), why: why.to_owned() };
         let parsed: Uri = url.parse().map_err(|error| refuse(&format!("{error}")))?;
         match parsed.scheme_str() {
@@ -50,10 +51,8 @@ impl Server {
         let uri = format!("{base}{path}").parse().map_err(|error| refuse(&format!("{error}")))?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("its host cannot stand in a header"))?;
         let mut headers = HeaderMap::from_iter([(HOST, host), (CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        if let Some(ApiKey(key)) = key {
-            let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| LoadError::Key)?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+        if let Some(key) = key {
+            headers.insert(AUTHORIZATION, key.header());
         }
         Ok(Self {
             host: authority.host().trim_matches(['[', ']']).to_owned(),

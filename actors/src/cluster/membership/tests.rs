@@ -67,7 +67,7 @@ fn pass(members: &mut Membership, from: u64, to: u64, answering: Option<LinkId>)
 }
 
 fn answer(seq: u64) -> Answer {
-    let back = BeatBack { seq, unix_nanos: 0, executors: 0, servers: 0 };
+    let back = BeatBack { seq, unix_nanos: 0 };
     Answer { seq, sent_unix_nanos: 0, round_trip: Duration::from_millis(1), back }
 }
 
