@@ -15,18 +15,12 @@ mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::{
-    indices::Indices,
-    latencies::LatencyHistograms,
-    nodes::{ExecutorSums, NodeSums},
-    seconds::Seconds,
-    sequences::Sequence,
-};
+use self::{indices::Indices, latencies::LatencyHistograms, nodes::ExecutorSums, seconds::Seconds, sequences::Sequence};
 pub use self::{
     latencies::Latency,
     live::{Live, NodeLive},
     lost::LostRow,
-    nodes::ExecutorHealth,
+    nodes::{ExecutorHealth, NodeSums},
 };
 use crate::{
     batch::{Batch, BatchKey, Open, Source},
