@@ -1,5 +1,5 @@
 //! Every file in `recipes/` is read, expands, and fits the schema; the schema's file is not stale.
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads the files that the core is quiet about")]
+#![expect(clippy::disallowed_methods, reason = "a test reads the files that the core is quiet about")]
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -125,4 +125,29 @@ fn zero_where_zero_means_something_is_accepted() {
     let found = reading(text);
     assert!(found.recipe.is_some(), "{}", show(&found.problems, text, "zero.yaml"));
     assert_eq!(found.problems.len(), 1, "a bare number is a warning: {:?}", found.problems);
+}
+
+/// The recipes inside `tests/real/*.sh`, with the shell's own words filled in.
+#[test]
+fn recipes_of_the_real_suites_are_accepted_as_they_stand() {
+    let mut count = 0;
+    for entry in fs::read_dir(root().join("tests/real")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "sh") {
+            continue;
+        }
+        let script = fs::read_to_string(&path).unwrap().replace("'YAML'", "YAML");
+        for text in script.split("YAML\n").filter(|text| text.starts_with("scenario:")) {
+            let filled = text.replace("${3:-}", "drills: [{at: 3s, kill: executor}]").replace("$1", "name").replace("$2", "8s");
+            let filled = filled.replace("$URL", "http://127.0.0.1:1").replace("$PORT", "8000").replace("$ROOT", "/root");
+            let filled = filled.replace("url: \"name\"", "url: \"http://127.0.0.1:1\"");
+            let found = reading(&filled);
+            let page = show(&found.problems, &filled, &path.display().to_string());
+            let recipe = found.recipe.unwrap_or_else(|| panic!("{page}"));
+            assert_eq!(unsupported(&recipe), [], "{page}");
+            assert_eq!(trials(&recipe).len(), 1);
+            count += 1;
+        }
+    }
+    assert_eq!(count, 5);
 }

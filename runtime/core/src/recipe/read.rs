@@ -34,7 +34,7 @@ pub struct Reading {
 /// Reads a recipe, with `sets` (path and value, as in `--set orchestration.mode=local`) put over what is written.
 #[must_use]
 pub fn read(bytes: &[u8], sets: &[(String, String)], services: &[KnownService]) -> Reading {
-    let mut tree = match text_of(bytes).and_then(|text| tree_of(text)) {
+    let mut tree = match text_of(bytes).and_then(tree_of) {
         Ok(tree) => tree,
         Err(problem) => return Reading { recipe: None, problems: vec![problem] },
     };
