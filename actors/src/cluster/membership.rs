@@ -53,8 +53,6 @@ pub enum Effect {
         /// Its number.
         seq: u64,
     },
-    /// Say that the run is over.
-    Bye(LinkId),
     /// Close a link; what follows from it is done already.
     Close {
         /// Which.
@@ -256,16 +254,16 @@ impl Membership {
         effects
     }
 
-    /// The run is over: everyone is told, and going is no alarm any more.
-    pub fn dismiss(&mut self) -> Vec<Effect> {
-        let mut effects = Vec::new();
+    /// The run is over, and going is no alarm any more: the links on which to say goodbye.
+    pub fn dismiss(&mut self) -> Vec<LinkId> {
+        let mut links = Vec::new();
         for peer in self.peers.values_mut() {
             peer.is_leaving = true;
             if let Presence::Linked(link) = peer.presence {
-                effects.push(Effect::Bye(link));
+                links.push(link);
             }
         }
-        effects
+        links
     }
 
     /// Time went on.

@@ -185,10 +185,8 @@ impl Watching {
     }
 
     fn dismiss(&mut self, why: String, reply: RpcReplyPort<usize>) {
-        let effects = self.membership.dismiss();
         let mut byes = JoinSet::new();
-        for effect in effects {
-            let Effect::Bye(link) = effect else { unreachable!("a dismissal is made of goodbyes") };
+        for link in self.membership.dismiss() {
             if let Some(agent) = self.agents.get(&link).cloned() {
                 let bye = Bye { why: why.clone() };
                 byes.spawn(async move { agent.bye(bye).await });
@@ -213,7 +211,6 @@ impl Watching {
             match effect {
                 Effect::Greet(link) => self.greet(me, link),
                 Effect::Beat { link, seq } => self.beat(me, link, seq),
-                Effect::Bye(link) => tracing::error!(?link, "a goodbye without a dismissal"),
                 Effect::Close { link, why } => self.close(link, why),
                 Effect::Join { peer, hello, link } => {
                     if let Some(agent) = self.agents.get(&link).cloned() {

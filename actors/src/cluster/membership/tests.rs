@@ -151,7 +151,7 @@ fn our_own_pause_is_no_nodes_silence() {
 #[test]
 fn who_was_dismissed_leaves_without_alarm() {
     let mut members = joined("a", 0);
-    assert_eq!(words(&members.dismiss()), ["Bye"]);
+    assert_eq!(members.dismiss(), [link(0)]);
     assert_eq!(words(&members.session_gone(link(0), Some(id("a")), "here", at(1))), ["Left"]);
     assert!(pass(&mut members, 1, 20, None).is_empty());
 }
