@@ -112,7 +112,7 @@ async fn the_leaders_pages_need_the_token_in_either_place() {
     events.send(RunEvent { unix_nanos: 2, trial: None, happened: Happened::Warned { what: "second".to_owned() } }).unwrap();
     let mut told = String::new();
     while !told.contains("second") {
-        told.push_str(&String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap());
+        told.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
     }
     assert!(told.contains("first"), "{told}");
 }
