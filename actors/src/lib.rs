@@ -12,6 +12,7 @@
 //! * = the only actors that are visible on the network
 //! ```
 
+pub mod agent;
 pub mod child;
 pub mod cluster;
 pub mod executor;

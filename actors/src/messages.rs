@@ -11,7 +11,10 @@ use ractor::RpcReplyPort;
 use ractor_cluster::{RactorClusterMessage, RactorMessage};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{Reply, Wire};
+use crate::{
+    cluster::InboxHandle,
+    wire::{Reply, Wire},
+};
 
 /// The process-group scope of the cluster. The wire's major version is part of it: a peer of another
 /// version is never found.
@@ -99,10 +102,6 @@ pub struct BeatBack {
     pub seq: u64,
     /// Unix time in nanoseconds on the node's clock.
     pub unix_nanos: i128,
-    /// Executors that run.
-    pub executors: u32,
-    /// Servers that run.
-    pub servers: u32,
 }
 
 /// The end of a run, for a node.
@@ -124,7 +123,9 @@ pub enum UplinkMsg {
     /// Post these lines.
     Logs(LogBatch),
     /// The leader's Inbox was found (again).
-    InboxFound(ractor::ActorRef<InboxMsg>),
+    InboxFound(InboxHandle),
+    /// The link to the leader is gone: nothing is sent until it is found again.
+    InboxLost,
     /// A post was answered, or was not.
     Posted(PostResult),
     /// Asks until everything handed in so far is acknowledged.
@@ -173,12 +174,25 @@ pub enum ExecutorSupervisorMsg {
     Stop(TrialId),
     /// A drill: an executor's task panics.
     PanicOne,
+    /// A share was built, or cannot be.
+    Prepared(TrialId, Result<std::sync::Arc<crate::load::Prepared>, String>),
+    /// The load is over, and its last window was handed in.
+    Finished,
     /// Time to start the executor again, under this epoch.
     Restart {
         /// Its trial.
         trial: TrialId,
         /// The new life.
         epoch: u32,
+        /// What ended the old one.
+        why: String,
+    },
+    /// The executor failed more often than is borne.
+    GiveUp {
+        /// Its trial.
+        trial: TrialId,
+        /// What ended its last life.
+        why: String,
     },
     /// How many executors run?
     GetRunning(RpcReplyPort<u32>),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use hb_core::{
     orders::ServerOrder,
-    trial::{Api, ProtocolName, RequestSpec, ServiceSpec},
+    trial::{Api, ContainerRuntime, ProtocolName, RequestSpec, ServiceSpec},
     units::Span,
 };
 use serde_json::{Map, Value};
@@ -107,7 +107,7 @@ pub trait Service: Sync {
     }
     /// How its process is asked to end.
     fn stopping(&self) -> Stopping {
-        Stopping { signal: "SIGTERM".into(), grace: Span::from_secs(20) }
+        Stopping::default()
     }
 }
 
@@ -118,6 +118,12 @@ pub struct Stopping {
     pub signal: String,
     /// The time it has to end.
     pub grace: Span,
+}
+
+impl Default for Stopping {
+    fn default() -> Self {
+        Self { signal: "SIGTERM".into(), grace: Span::from_secs(20) }
+    }
 }
 
 /// The request as it is really sent: what the service's configuration adds stands under `sampling`, where the
@@ -133,4 +139,10 @@ pub fn request_for(service: &dyn Service, spec: &ServiceSpec, request: &RequestS
 pub(crate) fn healthy(spec: &ServiceSpec, path: &str) -> Option<Step> {
     let path = spec.health.endpoint.as_deref().unwrap_or(path);
     spec.health.enabled.then(|| Step::Healthy { path: path.into() })
+}
+
+/// The program: under `bare` the path the recipe names, or the usual name, which `PATH` or the image knows.
+pub(crate) fn program(spec: &ServiceSpec, usual: &str) -> PathBuf {
+    let named = spec.path.clone().filter(|_| spec.runtime == ContainerRuntime::Bare);
+    named.unwrap_or_else(|| usual.into())
 }

@@ -1,5 +1,7 @@
 //! The Dummy over real sockets, asked by a plain TCP client that knows nothing of the crate but its readers.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{num::NonZeroU32, time::Duration};
 
 use hb_core::{
@@ -174,9 +176,12 @@ async fn every_openai_answer_is_read_as_a_success_with_its_exact_counts() {
     running.end().await;
 }
 
+/// Picks the rate of one fault.
+type RateOf = fn(&mut DummyConfig) -> &mut f64;
+
 #[tokio::test]
 async fn each_planted_fault_gives_its_kind_and_is_counted_once() {
-    let rates: [(fn(&mut DummyConfig) -> &mut f64, Option<Kind>); 5] = [
+    let rates: [(RateOf, Option<Kind>); 5] = [
         (|config| &mut config.error_rate, Some(Kind::Http(500))),
         (|config| &mut config.truncate_rate, Some(Kind::Truncated)),
         (|config| &mut config.no_end_rate, Some(Kind::Truncated)),

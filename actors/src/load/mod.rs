@@ -1,1 +1,121 @@
-//! Placeholder: load.
+//! The load engine: sends a share of a trial's requests and accounts for every one that was due.
+//!
+//! ```text
+//! Prepared ── Router, Schedule, Supply of ready bodies
+//!    │                            ┌ open:   one pacer, a task per request in flight
+//!  drive() ── JoinSet, aborts on drop ┤
+//!    │                            └ closed: a task per client
+//!  request ── Pool ── Link (hyper's HTTP/1.1, driven inside the request's own task)
+//!    │
+//!  Ledger  ── outlives the executor: open requests, rows, gaps, health ──► Batch
+//! ```
+//!
+//! The Executor owns the tasks; this module knows no actor.
+
+mod closed;
+mod connection;
+mod drive;
+mod gaps;
+mod health;
+mod ledger;
+mod open;
+mod prepared;
+mod request;
+mod server;
+mod supply;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Instant};
+
+use hb_core::{routing::RoutingError, units::Nanos};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    drive::drive,
+    ledger::{Buried, Due, Ledger},
+    prepared::Prepared,
+};
+
+/// Why a share cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// A server's URL cannot be used.
+    #[error("cannot use server `{url}`: {why}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The URL asks for TLS.
+    #[error("cannot use server `{url}`: https is not supported on the load path yet; write http")]
+    Https {
+        /// The URL.
+        url: String,
+    },
+    /// Nobody knows the service.
+    #[error("no service is called `{0}`")]
+    UnknownService(String),
+    /// The share's numbers contradict each other.
+    #[error("executor {executor} is not one of {executors}")]
+    Share {
+        /// Its number.
+        executor: u32,
+        /// How many there are.
+        executors: u32,
+    },
+    /// The distribution does not fit the servers.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
+    /// One of the load's tasks failed.
+    #[error("a load task panicked: {0}")]
+    Panicked(String),
+    /// The timer or thread of the load could not be made.
+    #[error("cannot start the load: {0}")]
+    Start(String),
+}
+
+/// The trial's time on this node.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// The trial's start.
+    pub start: Instant,
+}
+
+impl Clock {
+    /// The clock of a trial that starts at this Unix time on this node, which may lie ahead or have passed.
+    #[must_use]
+    pub fn starting_at(start_unix_nanos: i128, now_unix_nanos: i128) -> Self {
+        let now = Instant::now();
+        let ahead = start_unix_nanos - now_unix_nanos;
+        let distance = std::time::Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
+        let start = if ahead >= 0 { now.checked_add(distance) } else { now.checked_sub(distance) };
+        Self { start: start.unwrap_or(now) }
+    }
+
+    /// Now, since the trial's start; zero before it.
+    #[must_use]
+    pub fn now(self) -> Nanos {
+        Nanos::from(Instant::now().saturating_duration_since(self.start))
+    }
+
+    fn instant(self, at: Nanos) -> tokio::time::Instant {
+        (self.start + std::time::Duration::from_nanos(at.0)).into()
+    }
+}
+
+/// Makes a load task panic, for drills.
+#[derive(Debug, Clone, Default)]
+pub struct PanicSwitch(Arc<CancellationToken>);
+
+impl PanicSwitch {
+    /// One load task panics now, or as soon as there is one.
+    pub fn trip(&self) {
+        self.0.cancel();
+    }
+
+    async fn tripped(&self) {
+        self.0.cancelled().await;
+    }
+}

@@ -1,1 +1,22 @@
-//! Placeholder: orchestrator.
+//! Owns the run on the leader: feeds facts to the pure [`Run`] and performs the effects it returns.
+//! The only sender of orders.
+//!
+//! ```text
+//! ClusterWatch ──► Orchestrator ──► Agents (orders)
+//! Inbox ─ facts ─►     │
+//!       └ batches ─► Books (tally, spool, trial reports) ◄─ opens, closes
+//! ```
+
+mod actor;
+mod books;
+mod inbox;
+mod nodes;
+mod recorder;
+
+pub(crate) use self::actor::unix_nanos;
+pub use self::{
+    actor::{Expected, Leadership, Orchestrator, OrchestratorMsg, Outcome},
+    books::{Books, BooksArguments, BooksMsg},
+    inbox::Inbox,
+    recorder::{Recorder, Rows},
+};

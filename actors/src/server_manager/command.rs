@@ -1,17 +1,20 @@
 //! What an order means on this node: the service, the words that are really run, how they are ended.
 
-use std::path::Path;
+use std::{env, path::Path};
 
-use hb_core::{orders::ServerOrder, trial::ContainerRuntime};
-use hb_services::service::{CommandLine, OWN_BINARY, Service};
+use hb_core::{orders::ServerOrder, trial::ServiceSpec, units::Span};
+use hb_services::{
+    Resolved,
+    runtime::{Accelerator, PASSED, wrap},
+    service::{CommandLine, OWN_BINARY, Service},
+};
 
 use crate::child::{StopPolicy, stopping::UnknownSignal};
 
 /// The service, if hbnode starts it.
-pub(super) fn service_of(order: &ServerOrder) -> Result<&'static dyn Service, String> {
-    let name = &order.service.service;
-    let service = hb_services::find(name).ok_or_else(|| format!("the service `{name}` is unknown"))?;
-    if service.is_started() { Ok(service) } else { Err(format!("the service `{name}` is never started by hbnode")) }
+pub(super) fn service_of(order: &ServerOrder) -> Result<Resolved, String> {
+    let service = hb_services::resolve(&order.service).map_err(|problem| problem.to_string())?;
+    if service.is_started() { Ok(service) } else { Err(format!("the service `{}` is never started by hbnode", service.name())) }
 }
 
 /// How the service wants its process to end.
@@ -21,16 +24,31 @@ pub(super) fn policy_of(service: &dyn Service) -> Result<StopPolicy, String> {
     Ok(StopPolicy { signal, grace: stopping.grace })
 }
 
-/// The words that are really run.
+/// The time it has to become ready: a custom service's own, or the recipe's for all.
+pub(super) fn ready_limit(spec: &ServiceSpec) -> Span {
+    spec.custom.as_ref().and_then(|block| block.ready_timeout).unwrap_or(spec.health.timeout)
+}
+
+/// The words that are really run: the service's own, wrapped by its runtime.
 pub(super) fn command_of(service: &dyn Service, order: &ServerOrder, own_exe: &Path) -> Result<CommandLine, String> {
-    let mut command = service.command(order).map_err(|problem| problem.to_string())?;
+    let inside = service.command(order).map_err(|problem| problem.to_string())?;
+    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect();
+    let wrapped = wrap(inside, &order.service, accelerator(Path::new("/dev")), &passed);
+    let mut command = wrapped.map_err(|problem| problem.to_string())?;
     if command.program == Path::new(OWN_BINARY) {
         own_exe.clone_into(&mut command.program);
-        return Ok(command);
     }
-    match order.service.runtime {
-        ContainerRuntime::Bare => Ok(command),
-        runtime => Err(format!("no program runs in {runtime:?} yet; set the runtime to `bare`")),
+    Ok(command)
+}
+
+/// The GPUs a container must be told of, by the device files of their drivers.
+fn accelerator(devices: &Path) -> Accelerator {
+    if devices.join("nvidiactl").exists() {
+        Accelerator::Nvidia
+    } else if devices.join("kfd").exists() {
+        Accelerator::Amd
+    } else {
+        Accelerator::None
     }
 }
 
@@ -79,5 +97,14 @@ mod tests {
     fn an_ipv6_address_stands_in_brackets() {
         assert_eq!(base_url("fd00::1", 80), "http://[fd00::1]:80");
         assert_eq!(base_url("n1", 8000), "http://n1:8000");
+    }
+    #[test]
+    fn the_device_files_tell_which_gpus_there_are() {
+        let devices = tempfile::tempdir().unwrap();
+        assert_eq!(accelerator(devices.path()), Accelerator::None);
+        std::fs::write(devices.path().join("kfd"), "").unwrap();
+        assert_eq!(accelerator(devices.path()), Accelerator::Amd);
+        std::fs::write(devices.path().join("nvidiactl"), "").unwrap();
+        assert_eq!(accelerator(devices.path()), Accelerator::Nvidia);
     }
 }

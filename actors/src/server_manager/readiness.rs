@@ -1,6 +1,8 @@
 //! Whether a server is ready: asked, never slept. Health, then the model, then one real completion, each until it is
 //! answered well or the deadline is over. The same for servers we started and for endpoints that already run.
 
+mod pulling;
+
 use std::{error::Error, fmt, time::Duration};
 
 use hb_core::{
@@ -9,11 +11,12 @@ use hb_core::{
 };
 use hb_services::{
     protocol::Prompt,
-    service::{PullLine, Service, Step, request_for},
+    service::{Service, Step, request_for},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::pulling::Pulling;
 use super::key::Key;
 
 /// The time a question about health or models has.
@@ -24,8 +27,6 @@ const COMPLETION_LIMIT: Duration = Duration::from_secs(120);
 const FIRST_TOKENS: u32 = 8;
 /// The longest answer to a question, in bytes.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-/// The longest line of a pull, in bytes.
-const MAX_PULL_LINE_BYTES: usize = 64 * 1024;
 
 /// Everything about the server that is asked.
 pub struct Question<'a> {
@@ -204,7 +205,7 @@ impl Asking<'_> {
         if !status.is_success() {
             return Err(self.refusal(status, &whole(answer).await?, is_final_for_a_request(status)));
         }
-        let mut pulling = Pulling { waiting: Vec::new(), said: String::new(), asking: self };
+        let mut pulling = Pulling::new(self.question.service, self.progress);
         while let Some(bytes) = answer.chunk().await.map_err(|error| Trouble::Again(chain(&error)))? {
             if pulling.feed(&bytes)? {
                 return Ok(());
@@ -239,42 +240,6 @@ impl Asking<'_> {
             (Some(kind), Some(message)) => Err(Trouble::Again(format!("{kind}: {message}"))),
             (Some(kind), None) => Err(Trouble::Again(kind.to_string())),
         }
-    }
-}
-
-/// A pull under way.
-struct Pulling<'a> {
-    waiting: Vec<u8>,
-    said: String,
-    asking: &'a Asking<'a>,
-}
-
-impl Pulling<'_> {
-    /// Takes the next bytes; gives whether the model is there.
-    fn feed(&mut self, bytes: &[u8]) -> Result<bool, Trouble> {
-        for byte in bytes {
-            if *byte != b'\n' {
-                self.waiting.push(*byte);
-                if self.waiting.len() > MAX_PULL_LINE_BYTES {
-                    return Err(Trouble::Final(format!("the pull answers with a line beyond {MAX_PULL_LINE_BYTES} bytes")));
-                }
-                continue;
-            }
-            let line = std::mem::take(&mut self.waiting);
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            match self.asking.question.service.pull_line(&line) {
-                PullLine::Done => return Ok(true),
-                PullLine::Failed(why) => return Err(Trouble::Final(why)),
-                PullLine::Progress(what) if what != self.said => {
-                    (self.asking.progress)(what.clone());
-                    self.said = what;
-                }
-                PullLine::Progress(_) => {}
-            }
-        }
-        Ok(false)
     }
 }
 

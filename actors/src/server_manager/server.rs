@@ -17,7 +17,7 @@ use ractor::ActorRef;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    command::{base_url, command_of, policy_of, service_of, without_secrets},
+    command::{base_url, command_of, policy_of, ready_limit, service_of, without_secrets},
     readiness::{Question, ask},
 };
 use crate::{
@@ -120,10 +120,10 @@ impl Life {
     /// Starts it and stays with it to its end.
     async fn started(&mut self) -> Result<Fact, String> {
         let service = service_of(&self.order)?;
-        let policy = policy_of(service)?;
+        let policy = policy_of(&*service)?;
         let lease = self.leased_port().await?;
         self.order.port = lease.port();
-        let command = command_of(service, &self.order, &self.surroundings.own_exe)?;
+        let command = command_of(&*service, &self.order, &self.surroundings.own_exe)?;
         if self.stop.is_cancelled() {
             return Ok(Fact::ServerStopped { server: self.order.server });
         }
@@ -139,7 +139,7 @@ impl Life {
         let child = slot.get_or_init(|| child);
         let words = without_secrets(&command);
         self.tell(Fact::ServerStarted { server: self.order.server, pid: child.pid(), command: words });
-        Ok(self.watched(service, child).await)
+        Ok(self.watched(&*service, child).await)
     }
 
     /// From the start of the process to its end.
@@ -153,7 +153,7 @@ impl Life {
             spec: &self.order.service,
             request: &self.order.request,
             key: None,
-            limit: self.order.service.health.timeout,
+            limit: ready_limit(&self.order.service),
         };
         let ready = tokio::select! {
             biased;

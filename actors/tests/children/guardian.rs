@@ -118,7 +118,7 @@ async fn nothing_is_left_when_the_holder_is_killed() {
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let mark = mark("holder");
     // Every descendant holds the fifo open: its end of file says that all of them are gone.
-    let script = format!("exec 9>'{}'; echo ready >&9; {FUGITIVES}", fifo.display());
+    let script = format!("exec 9>'{}'; {}", fifo.display(), FUGITIVES.replace("echo ready", "echo ready >&9"));
     let mut holder =
         Command::new(own_exe()).args([HOLD_WORD, &mark, &script]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let read = tokio::task::spawn_blocking(move || {

@@ -9,7 +9,7 @@ use hb_actors::{
 use hb_core::{
     facts::{Fact, LogLine},
     orders::ServerOrder,
-    trial::{Api, ContainerRuntime, HealthCheck, Length, RequestSpec, ServiceSpec},
+    trial::{Api, ContainerRuntime, CustomService, HealthCheck, Length, ProtocolName, RequestSpec, ServiceSpec},
     units::Span,
 };
 use hb_services::dummy::{DummyConfig, serve};
@@ -38,6 +38,8 @@ pub const CASES: &[Case] = crate::cases![
     servers_end_with_their_manager,
     a_server_is_stopped_while_it_is_not_ready,
     what_cannot_be_started_is_a_fact,
+    a_custom_service_is_started_and_ended_as_its_block_says,
+    a_runtime_wraps_the_command_and_keeps_values_out_of_it,
 ];
 
 /// The server's part. Words: `--host H --port P --key value…`.
@@ -309,11 +311,73 @@ async fn a_server_is_stopped_while_it_is_not_ready() {
 
 async fn what_cannot_be_started_is_a_fact() {
     let mut bed = Bed::new("unknown").await;
-    for (service, words) in [("no-such-service", "is unknown"), ("openai", "never started")] {
+    for (service, words) in [("no-such-service", "no service is called `no-such-service`"), ("openai", "never started")] {
         let mut order = bed.order(0);
         order.service.service = service.into();
         bed.start(order);
         let Fact::ServerFailed { why, .. } = bed.fact().await else { panic!("not failed") };
         assert!(why.contains(words), "{why}");
+    }
+}
+
+async fn a_custom_service_is_started_and_ended_as_its_block_says() {
+    let mut bed = Bed::new("custom").await;
+    let mut order = bed.order(0);
+    let own_exe = std::env::current_exe().unwrap().display().to_string();
+    order.service.service = "mine".into();
+    order.service.custom = Some(CustomService {
+        command: [&own_exe, DUMMY_WORD, "--host", "127.0.0.1", "--port", "{port}", "--model", "{model}"].map(String::from).into(),
+        env: [("HB_TEST_MARK".to_owned(), bed.mark.clone())].into(),
+        ready_path: Some("/health".into()),
+        ready_timeout: None,
+        protocol: ProtocolName::Openai,
+        port: None,
+        stop_signal: Some("SIGINT".into()),
+        stop_grace: Some(Span::from_secs(5)),
+    });
+    bed.ready(order.clone()).await;
+    assert_ne!(left(&bed.mark), [0; 0]);
+    bed.manager.cast(ServerManagerMsg::Stop(0)).unwrap();
+    assert_eq!(bed.fact().await, Fact::ServerStopped { server: 0 });
+    assert_eq!(left(&bed.mark), [0; 0]);
+    // Its own limit counts, not the one for all.
+    let mut late = order.clone();
+    if let Some(block) = &mut late.service.custom {
+        block.ready_timeout = Some(Span::from_millis(900));
+        block.command.extend(["--start-delay".into(), "1h".into()]);
+    }
+    bed.start(late);
+    assert!(matches!(bed.fact().await, Fact::ServerStarted { .. }));
+    let Fact::ServerFailed { why, .. } = bed.fact().await else { panic!("not failed") };
+    assert!(why.contains("not ready within 900ms"), "{why}");
+    // A signal that ends nothing is found before anything runs.
+    if let Some(block) = &mut order.service.custom {
+        block.stop_signal = Some("SIGSTOP".into());
+    }
+    bed.start(order);
+    let Fact::ServerFailed { why, .. } = bed.fact().await else { panic!("not failed") };
+    assert!(why.contains("`SIGSTOP` is not a signal"), "{why}");
+}
+
+async fn a_runtime_wraps_the_command_and_keeps_values_out_of_it() {
+    let mut bed = Bed::new("wrapped").await;
+    let mut order = bed.order(0);
+    order.service.service = "vllm".into();
+    order.service.runtime = ContainerRuntime::Apptainer;
+    order.service.path = Some("/no/such/image.sif".into());
+    bed.start(order);
+    // Either there is no Apptainer here, or it finds no such image: the message says which.
+    loop {
+        match bed.fact().await {
+            Fact::ServerStarted { command, .. } => {
+                assert_eq!(command[0], "apptainer");
+                assert!(!command.iter().any(|word| word.contains(&bed.mark)), "{command:?}");
+            }
+            Fact::ServerFailed { why, .. } => {
+                assert!(why.contains("apptainer") || why.contains("image.sif"), "{why}");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -79,7 +79,7 @@ const show = (live) => {
   byId("tiles").replaceChildren(...[
     ["Output throughput", digits(live.output_tokens_per_second), "tokens/s, last second"],
     ["Requests", digits(live.requests_per_second), "completed/s, last second"],
-    ["In flight", digits(live.in_flight), "requests"],
+    ["In flight", (live.in_flight ?? 0).toLocaleString("en"), "requests"],
     ["Time to first token", seconds(pick(latency, "ttft_p50", "ttft_seconds_p50")), "median so far"],
     ["Time to first token", seconds(pick(latency, "ttft_p99", "ttft_seconds_p99")), "99th percentile so far"],
     ["Whole answer", seconds(pick(latency, "e2el_p99", "e2el_seconds_p99")), "99th percentile so far"],

@@ -4,13 +4,12 @@
 //! values under the pointer, sorting and folding. Every text passes through [`markup::escape`].
 
 mod accounting;
-mod figures;
+pub(crate) mod figures;
 mod latency;
 mod markup;
 mod nodes;
 mod overview;
 mod scale;
-mod summary;
 mod sweepchart;
 mod timechart;
 mod timeline;
@@ -62,7 +61,7 @@ pub fn live_html(scenario: &str, run: &str) -> String {
 /// `summary.md`.
 #[must_use]
 pub fn summary(report: &Report) -> String {
-    summary::markdown(report)
+    hb_core::report::summary_markdown(report)
 }
 
 fn page(title: &str, body: &str, script: &str) -> String {

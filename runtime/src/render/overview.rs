@@ -53,7 +53,7 @@ pub(crate) fn key_figures(report: &Report) -> String {
         ("Time to first token", pick(&latency.ttft_seconds, |d| d.p50), "median"),
         ("Time to first token", pick(&latency.ttft_seconds, |d| d.p99), "99th percentile"),
         ("Whole answer", pick(&latency.e2el_seconds, |d| d.p99), "99th percentile"),
-        ("Completed", completed, "of requests that were due"),
+        ("Completed", completed, "of due requests"),
     ];
     let tile = |(name, value, note): (&str, String, &str)| {
         format!("<div class=\"tile\"><dt>{name}</dt><dd>{}<small>{note}</small></dd></div>\n", escape(&value))
@@ -103,7 +103,7 @@ pub(crate) fn sweep(trials: &[TrialReport]) -> String {
     let names = if names.is_empty() { "trial".to_owned() } else { names.join(" · ") };
     format!(
         "<section><h2>What it carries</h2><p class=\"note\">Each point is a trial, labelled with {}. To the right is more, down is faster. \
-         <span class=\"badge valid\">circle</span> <span class=\"badge suspect\">triangle</span> <span class=\"badge invalid\">cross</span></p><div class=\"charts\">{charts}</div></section>\n",
+         A circle is VALID, a triangle SUSPECT, a cross INVALID.</p><div class=\"charts\">{charts}</div></section>\n",
         text("b", "", &names)
     )
 }

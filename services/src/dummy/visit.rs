@@ -48,10 +48,10 @@ impl Visit {
             return;
         }
         match ending {
-            Ending::Completed => self.counters.completed.fetch_add(1, Relaxed),
-            Ending::Refused => self.counters.refused.fetch_add(1, Relaxed),
-            Ending::Planted(fault) => return self.counters.fault(fault),
-        };
+            Ending::Completed => _ = self.counters.completed.fetch_add(1, Relaxed),
+            Ending::Refused => _ = self.counters.refused.fetch_add(1, Relaxed),
+            Ending::Planted(fault) => self.counters.fault(fault),
+        }
     }
 }
 

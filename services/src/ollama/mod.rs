@@ -1,11 +1,13 @@
 //! Ollama's generate and chat: JSON objects, one a line where the answer is streamed.
 
 mod requests;
+mod service;
 mod stream;
 mod wholes;
 
 use hb_core::{record::Kind, trial::RequestSpec};
 
+pub use self::service::Ollama;
 use crate::{
     protocol::{Call, Prompt, Protocol, Reader},
     refusal::refusal,

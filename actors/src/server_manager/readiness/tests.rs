@@ -9,7 +9,7 @@ use hb_core::{
     orders::ServerOrder,
     trial::{Api, ApiKeySource, ContainerRuntime, HealthCheck, ProtocolName},
 };
-use hb_services::service::{CommandLine, ServiceProblem};
+use hb_services::service::{CommandLine, PullLine, ServiceProblem};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

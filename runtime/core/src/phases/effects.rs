@@ -57,8 +57,6 @@ pub enum Effect {
     },
     /// Tell a person.
     Warn(String),
-    /// Say goodbye to every node that is left.
-    Dismiss,
     /// The run is over; write the report.
     Finish,
 }

@@ -528,7 +528,7 @@ impl Run {
         effects
     }
 
-    /// The next step of teardown that can be taken now: load over, books closed, servers gone, nodes dismissed.
+    /// The next step of teardown that can be taken now: load over, books closed, servers gone.
     fn tear_down(&mut self) -> Vec<Effect> {
         if let Some(under_way) = &mut self.trial {
             if !under_way.is_started {
@@ -547,7 +547,6 @@ impl Run {
             effects.push(self.deadline(STOP_SERVERS_WITHIN));
         }
         if self.servers.are_gone() {
-            effects.push(Effect::Dismiss);
             effects.extend(self.enter(Phase::Report));
             effects.push(Effect::Finish);
         }

@@ -95,7 +95,6 @@ struct World {
     opened: Vec<TrialId>,
     closed: Vec<TrialId>,
     entered: Vec<Phase>,
-    dismissed: u32,
     finished: u32,
     up: std::collections::BTreeSet<u32>,
     deadline: Option<(Phase, u64)>,
@@ -121,7 +120,6 @@ impl World {
             opened: Vec::new(),
             closed: Vec::new(),
             entered: Vec::new(),
-            dismissed: 0,
             finished: 0,
             up: std::collections::BTreeSet::new(),
             deadline: None,
@@ -213,10 +211,6 @@ impl World {
             Effect::CloseTrial { trial, .. } => {
                 self.closed.push(trial.clone());
                 self.run.trial_closed(&trial, Ok(()))
-            }
-            Effect::Dismiss => {
-                self.dismissed += 1;
-                Vec::new()
             }
             Effect::Finish => {
                 self.finished += 1;
@@ -349,7 +343,6 @@ proptest! {
         let mut world = World::new(two_trials(), on_node_loss);
         world.play(4, &troubles);
         prop_assert_eq!(world.finished, 1);
-        prop_assert_eq!(world.dismissed, 1);
         prop_assert_eq!(world.entered.last(), Some(&Phase::Report));
         prop_assert_eq!(&world.opened, &world.closed, "every trial that was opened is closed, once");
         prop_assert!(world.up.is_empty() || world.lost.contains(&NodeName::from("node0")), "servers are ended");

@@ -144,7 +144,10 @@ pub fn roles_by_ordinal(nodes: u32, leader: Option<u32>, needs: &NodeNeeds) -> V
     let servers = needs.servers.min(nodes - monitors as u32) as usize;
     roles[..monitors].iter_mut().for_each(|roles| roles.push(Role::Monitor));
     roles[monitors..monitors + servers].iter_mut().for_each(|roles| roles.push(Role::Server));
-    let first_client = if needs.share_servers { monitors } else { monitors + servers };
+    // Where the recipe leaves the number open, clients share the servers' nodes only if there are no others.
+    let has_others = nodes as usize > monitors + servers;
+    let is_shared = needs.share_servers && (needs.clients.is_some() || !has_others);
+    let first_client = if is_shared { monitors } else { monitors + servers };
     let mut line: Vec<usize> = (first_client..nodes as usize).collect();
     line.sort_by_key(|ordinal| Some(*ordinal as u32) == leader);
     let others = line.len() - usize::from(line.last().is_some_and(|ordinal| Some(*ordinal as u32) == leader));
@@ -195,7 +198,10 @@ mod tests {
 
     #[test]
     fn shared_roles_sit_on_the_same_nodes() {
-        assert_eq!(drawn(2, None, &NodeNeeds { share_servers: true, ..needs(0, 2, Some(2)) }), "SC SC");
+        let sharing = |clients| NodeNeeds { share_servers: true, ..needs(0, 2, clients) };
+        assert_eq!(drawn(2, None, &sharing(Some(2))), "SC SC");
+        assert_eq!(drawn(2, None, &sharing(None)), "SC SC");
+        assert_eq!(drawn(4, None, &sharing(None)), "S S C C");
     }
 
     fn candidate(host: &str, ordinal: Option<u32>) -> Candidate {

@@ -83,14 +83,14 @@ fn modes(recipe: &Recipe, problems: &mut Vec<Problem>) {
 }
 
 fn nodes(recipe: &Recipe, problems: &mut Vec<Problem>) {
-    let needs = recipe.needs();
+    let needed = recipe.needs().total();
     if let Some(total) = recipe.orchestration.total_nodes.map(std::num::NonZeroU32::get) {
-        let found = format!("`{total}`, while the roles add up to {}", needs.total);
+        let found = format!("`{total}`, while the roles add up to {}", needed);
         let path = "orchestration.total_nodes";
-        match total.cmp(&needs.total) {
-            std::cmp::Ordering::Less => problems.push(Problem::error(path, found, format!("at least {}", needs.total))),
+        match total.cmp(&needed) {
+            std::cmp::Ordering::Less => problems.push(Problem::error(path, found, format!("at least {}", needed))),
             std::cmp::Ordering::Greater => {
-                let problem = Problem::warning(path, found, needs.total.to_string());
+                let problem = Problem::warning(path, found, needed.to_string());
                 problems.push(problem.advise("the other nodes stay idle and are paid for"));
             }
             std::cmp::Ordering::Equal => {}

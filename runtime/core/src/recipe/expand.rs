@@ -324,7 +324,7 @@ fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
     let Some(rate) = first(&workload.target_rps) else {
         let each =
             first(&workload.clients_per_node).or_else(|| recipe.client_nodes()?.clients_per_node).unwrap_or(NonZeroU32::MIN);
-        let clients = NonZeroU32::new(recipe.needs().clients).unwrap_or(NonZeroU32::MIN);
+        let clients = recipe.needs().clients.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         let concurrency = first(&workload.concurrency).unwrap_or_else(|| each.saturating_mul(clients));
         return LoadModel::Closed { concurrency, think: first(&workload.sleep_seconds).unwrap_or(Span::ZERO) };
     };

@@ -33,7 +33,7 @@ pub use self::{
     orchestration::*,
     problem::{Problem, Severity, show},
     read::{KnownService, Reading, read},
-    roles::{NodeNeeds, Pushgateway},
+    roles::Pushgateway,
     servers::*,
     unsupported::unsupported,
     words::{PlainText, TokenCount, Variables},
@@ -110,6 +110,19 @@ pub struct Recipe {
 #[must_use]
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Recipe).to_value()
+}
+
+/// The schema as `schemas/recipe-format.yaml` holds it.
+#[must_use]
+pub fn schema_text() -> String {
+    let yaml = serde_yaml::to_string(&schema()).expect("a schema is plain data");
+    format!("# Generated from the types by `hbnode schema`.\n{yaml}")
+}
+
+/// A recipe as it was understood, with what was set from the command line: what `recipe.resolved.yaml` holds.
+#[must_use]
+pub fn resolved_text(recipe: &Recipe) -> String {
+    serde_yaml::to_string(recipe).expect("a recipe is plain data")
 }
 
 fn rate_schema(_: &mut SchemaGenerator) -> Schema {

@@ -49,13 +49,12 @@ pub enum Mode {
 }
 
 /// What the run does when a node is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeLoss {
     /// End the trial and the run.
     Fail,
     /// Go on with the nodes that are left; the verdict says so.
-    #[default]
     Continue,
     /// Go on, with the lost node's share spread over the others.
     Redistribute,

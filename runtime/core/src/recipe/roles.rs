@@ -2,24 +2,11 @@
 
 use super::{ClientNodes, Mode, NodeLoss, OneOrMany, Recipe, Strategy};
 use crate::{
+    phases::OnNodeLoss,
+    plan::NodeNeeds,
     trial::{ContainerRuntime, Distribution},
     units::Span,
 };
-
-/// Nodes by role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NodeNeeds {
-    /// Nodes for monitoring alone.
-    pub monitors: u32,
-    /// Nodes with servers.
-    pub servers: u32,
-    /// Nodes with clients.
-    pub clients: u32,
-    /// Whether clients are on the servers' nodes.
-    pub share_servers: bool,
-    /// All nodes.
-    pub total: u32,
-}
 
 /// Where figures are pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +18,8 @@ pub struct Pushgateway {
 }
 
 impl Recipe {
-    /// The nodes that the run needs. Without `node_allocation`: one server and one client, together on one node.
+    /// The nodes that the run needs. Without `node_allocation`: one server and every other node a client, or both
+    /// on one node where there is only one.
     #[must_use]
     pub fn needs(&self) -> NodeNeeds {
         let allocation = self.orchestration.node_allocation.as_ref();
@@ -46,19 +34,23 @@ impl Recipe {
         let is_sharing = clients_block.is_some_and(|clients| clients.share_servers);
         let share_servers = servers > 0 && (is_sharing || allocation.is_none());
         let clients = match clients_block.and_then(|clients| clients.nodes.as_ref()) {
-            Some(nodes) => most(nodes),
-            None if share_servers => servers,
-            None => 1,
+            Some(nodes) => Some(most(nodes)),
+            None if allocation.is_none() => None,
+            None if share_servers => Some(servers),
+            None => Some(1),
         };
         let monitors = allocation.and_then(|allocation| allocation.monitors.as_ref()).map_or(0, |monitors| monitors.nodes);
-        let both = if share_servers { servers.max(clients) } else { servers.saturating_add(clients) };
-        NodeNeeds { monitors, servers, clients, share_servers, total: both.saturating_add(monitors) }
+        NodeNeeds { monitors, servers, clients, share_servers }
     }
 
-    /// What the run does when a node is lost; `continue` unless the recipe says otherwise.
+    /// What the run does when a node is lost, as far as the recipe says.
     #[must_use]
-    pub fn on_node_loss(&self) -> NodeLoss {
-        self.orchestration.on_node_loss.unwrap_or_default()
+    pub fn on_node_loss(&self) -> Option<OnNodeLoss> {
+        match self.orchestration.on_node_loss? {
+            NodeLoss::Fail => Some(OnNodeLoss::Fail),
+            // Redistribute is refused before a run begins.
+            NodeLoss::Continue | NodeLoss::Redistribute => Some(OnNodeLoss::Continue),
+        }
     }
 
     /// The pause between two samples of a node, or `None` where the recipe turns monitoring off.

@@ -19,7 +19,7 @@ const TABLE: &[Row] = &[
     },
     Row {
         path: "orchestration.on_node_loss",
-        is_used: |recipe| recipe.on_node_loss() == NodeLoss::Redistribute,
+        is_used: |recipe| recipe.orchestration.on_node_loss == Some(NodeLoss::Redistribute),
         sentence: "redistribute is not built yet; use continue or fail",
     },
     Row {

@@ -24,6 +24,7 @@ pub(super) struct Gathered<'a> {
     /// Of the measured stage; `None` once there are too many.
     samples: Option<BTreeMap<Latency, Vec<f64>>>,
     measured: u64,
+    most_exact: u64,
     /// Instants of sending and ending of all requests that have both.
     pub(super) starts: Vec<u64>,
     pub(super) ends: Vec<u64>,
@@ -56,6 +57,7 @@ impl<'a> Gathered<'a> {
             accounting: BTreeMap::new(),
             samples: Some(BTreeMap::new()),
             measured: 0,
+            most_exact: MOST_EXACT,
             starts: Vec::new(),
             ends: Vec::new(),
             last_end: Nanos(0),
@@ -110,7 +112,7 @@ impl<'a> Gathered<'a> {
 
     fn of_measured(&mut self, record: &Record) {
         self.measured += 1;
-        if self.measured > MOST_EXACT {
+        if self.measured > self.most_exact {
             self.samples = None;
         }
         if let Some(samples) = &mut self.samples {
@@ -192,4 +194,33 @@ fn meets(record: &Record, limit: &SloLimit) -> bool {
         _ => None,
     };
     seconds.is_some_and(|seconds| seconds <= limit.limit.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::answered;
+
+    #[test]
+    fn beyond_the_limit_no_sample_is_kept_and_every_sum_goes_on() {
+        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &[]);
+        gathered.most_exact = 10;
+        (0..10).for_each(|index| gathered.take(&answered(index, index, 300, 2)));
+        assert_eq!(gathered.samples.as_ref().map(|samples| samples[&Latency::Ttft].len()), Some(10));
+        gathered.take(&answered(10, 10, 300, 2));
+        assert_eq!(gathered.samples(Latency::Ttft), None);
+        assert_eq!((gathered.completed, gathered.total_output), (11, 22));
+    }
+
+    #[test]
+    fn only_the_tokens_inside_the_window_count() {
+        let tokens = |window: (u64, u64)| {
+            let mut gathered = Gathered::new((Nanos(window.0), Nanos(window.1)), &[]);
+            // First token at 100, last at 300, 20 between and after.
+            gathered.take(&answered(0, 0, 300, 21));
+            gathered.output_tokens
+        };
+        assert_eq!([tokens((0, 400)), tokens((0, 200)), tokens((200, 400)), tokens((150, 250))], [21.0, 11.0, 10.0, 10.0]);
+        assert_eq!(tokens((0, 100)), 0.0);
+    }
 }

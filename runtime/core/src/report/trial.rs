@@ -82,7 +82,7 @@ pub fn trial(
 
     let mut other_accounting = gathered.accounting.clone();
     let accounting = other_accounting.remove(&Stage::Measure).unwrap_or_default();
-    let other_accounting = other_accounting.into_iter().map(|(_, accounting)| ("warmup".to_owned(), accounting)).collect();
+    let other_accounting = other_accounting.into_values().map(|accounting| ("warmup".to_owned(), accounting)).collect();
     let per_second = |count: f64| if window.seconds > 0.0 { count / window.seconds } else { 0.0 };
     let (concurrency_mean, concurrency_peak) =
         concurrency::in_flight(std::mem::take(&mut gathered.starts), std::mem::take(&mut gathered.ends), (start, end));
@@ -227,7 +227,8 @@ fn evidence(
     let excess = gathered.total_input.saturating_sub(requested).min(accounting.completed);
     let is_open = matches!(trial.load.model, LoadModel::Open { .. });
     TrialEvidence {
-        due: accounting.due,
+        // From the batches, while the others are from the rows: a row that is missing unbalances the books.
+        due: tally.accounting(Stage::Measure).due,
         completed: accounting.completed,
         failed: accounting.failed_total() + accounting.timed_out,
         cancelled: accounting.cancelled,

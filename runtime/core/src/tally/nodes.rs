@@ -9,9 +9,9 @@ use crate::{
     units::Nanos,
 };
 
-/// One node's sums, in whole numbers.
+/// One node's sums, in whole numbers: what the leader shows of a node, and what a node shows of itself.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct NodeSums {
+pub struct NodeSums {
     outcomes: BTreeMap<String, u64>,
     requests: u64,
     completed: u64,
@@ -23,7 +23,8 @@ pub(super) struct NodeSums {
 }
 
 impl NodeSums {
-    pub(super) fn take(&mut self, batch: &Batch) {
+    /// Counts a window; the caller sees to it that none is counted twice.
+    pub fn take(&mut self, batch: &Batch) {
         self.until = self.until.max(batch.span.1);
         batch.records.iter().for_each(|record| self.ended(record));
     }
@@ -45,7 +46,8 @@ impl NodeSums {
     }
 
     /// The node's figures, but for what its executors say of themselves.
-    pub(super) fn live(&self) -> NodeLive {
+    #[must_use]
+    pub fn live(&self) -> NodeLive {
         NodeLive {
             requests_total: self.requests,
             errors_total: self.requests - self.completed,

@@ -1,8 +1,12 @@
+use std::num::NonZeroU32;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     batch::ClientHealth,
+    record::Kind,
+    schedule::Schedule,
     testing::{answered, closed_plan, open_plan},
 };
 

@@ -134,7 +134,7 @@ fn an_open_loop_that_sends_all_is_valid_and_one_that_does_not_is_invalid() {
     assert_eq!(whole.verdict.status, Status::Valid, "{:?}", whole.verdict);
     assert_eq!(whole.other_accounting.keys().collect::<Vec<_>>(), ["warmup"]);
     let dropped = |mut record: Record| {
-        if record.index % 20 == 0 {
+        if record.index.is_multiple_of(20) {
             record = Record::unsent(record.index, record.stage, record.due, Outcome::Dropped, Kind::SenderLate);
         }
         record
@@ -153,6 +153,28 @@ fn what_happened_reaches_the_verdict() {
     let codes: Vec<&str> = report.verdict.reasons.iter().map(|reason| reason.code.as_str()).collect();
     assert_eq!(codes, ["executor_restarted", "interrupted"]);
     assert_eq!((report.complete, report.window.end), (false, 5.0));
+}
+
+#[test]
+fn a_row_that_is_missing_unbalances_the_books() {
+    let frame = frame(closed_plan(1, 1));
+    let mut tally = TrialTally::new(&frame.plan);
+    let records = even(40);
+    let batch = Batch {
+        key: BatchKey { source: source(), seq: 0 },
+        span: (Nanos(0), Nanos(MILLISECOND)),
+        counts: Batch::counted(&records),
+        records: records.clone(),
+        opened: Vec::new(),
+        itl: Vec::new(),
+        icl: Vec::new(),
+        health: ClientHealth::default(),
+        is_last: true,
+    };
+    assert_eq!(tally.take(&batch), Taken::New);
+    let lost = tally.close(None);
+    let report = trial(&frame, &tally, records.into_iter().skip(1).map(|record| (source(), record)), &lost);
+    assert_eq!((report.verdict.status, report.verdict.reasons[0].code.as_str()), (Status::Invalid, "unbalanced_books"));
 }
 
 #[test]

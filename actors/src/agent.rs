@@ -1,0 +1,72 @@
+//! The node's only actor that is visible on the network: answers who it is and that it is well, and
+//! hands orders on. It must never fail and never waits.
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::{
+    messages::{AgentMsg, BeatBack, Hello, HelloBack},
+    node::NodeMsg,
+    orchestrator::unix_nanos,
+    wire::{WireError, answer},
+};
+
+/// What an Agent is given.
+pub struct AgentArguments {
+    /// What the node says of itself.
+    pub hello: HelloBack,
+    /// Takes orders.
+    pub node: ActorRef<NodeMsg>,
+}
+
+/// The behaviour; its state is its arguments.
+pub struct Agent;
+
+impl Actor for Agent {
+    type Msg = AgentMsg;
+    type State = AgentArguments;
+    type Arguments = AgentArguments;
+
+    async fn pre_start(&self, _: ActorRef<AgentMsg>, arguments: AgentArguments) -> Result<AgentArguments, ActorProcessingErr> {
+        Ok(arguments)
+    }
+
+    async fn handle(&self, _: ActorRef<AgentMsg>, msg: AgentMsg, agent: &mut AgentArguments) -> Result<(), ActorProcessingErr> {
+        match msg {
+            AgentMsg::Hello(hello, reply) => answer(reply, decoded(hello.0).and_then(|hello| agent.hello(&hello))),
+            AgentMsg::Beat(beat, reply) => {
+                answer(reply, decoded(beat.0).map(|beat| BeatBack { seq: beat.seq, unix_nanos: unix_nanos() }));
+            }
+            AgentMsg::Order(order, reply) => match decoded(order.0) {
+                Ok(order) => agent.hand_on(NodeMsg::Order(Box::new(order), reply)),
+                Err(error) => answer(reply, Err(error)),
+            },
+            AgentMsg::Bye(bye, reply) => {
+                let why = decoded(bye.0).map(|bye| bye.why);
+                answer(reply, why.clone().map(drop));
+                agent.hand_on(NodeMsg::Dismissed(why.unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AgentArguments {
+    /// All nodes of a run are of one build: what differs would only be found out in the middle of it.
+    fn hello(&self, hello: &Hello) -> Result<HelloBack, WireError> {
+        if hello.build != self.hello.build {
+            let why = format!("the leader is of build {} and this node of build {}", hello.build, self.hello.build);
+            return Err(WireError::Refused(why));
+        }
+        Ok(self.hello.clone())
+    }
+
+    fn hand_on(&self, message: NodeMsg) {
+        if self.node.cast(message).is_err() {
+            tracing::error!("the node is ending; an order is not carried out");
+        }
+    }
+}
+
+fn decoded<T>(value: Result<T, String>) -> Result<T, WireError> {
+    value.map_err(WireError::Undecodable)
+}

@@ -1,0 +1,317 @@
+//! Watches a node's Executor: builds its share, starts it, and starts it again under a new epoch when it
+//! fails, once the old tasks are gone and what was in flight is written off.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hb_core::{
+    batch::Source,
+    facts::Fact,
+    orders::LoadShare,
+    units::{Nanos, Span, TrialId},
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokio::runtime::Handle;
+
+use super::{Executor, ExecutorArguments, ExecutorMsg};
+use crate::{
+    load::{Clock, Ledger, Prepared},
+    messages::{ExecutorSupervisorMsg, UplinkMsg},
+    orchestrator::unix_nanos,
+    server_manager::key::Key,
+    supervision::Intensity,
+};
+
+/// What an ExecutorSupervisor is given.
+pub struct SupervisorArguments {
+    /// Takes windows and facts.
+    pub uplink: ActorRef<UplinkMsg>,
+    /// The runtime of the load.
+    pub load_runtime: Handle,
+    /// The life of this process.
+    pub incarnation: u64,
+}
+
+/// The behaviour; its state is [`Supervising`].
+pub struct ExecutorSupervisor;
+
+/// The share of the trial that is under way.
+struct Work {
+    share: LoadShare,
+    prepared: Option<Arc<Prepared>>,
+    ledger: Option<Arc<Ledger>>,
+    clock: Option<Clock>,
+    executor: Option<ActorRef<ExecutorMsg>>,
+    intensity: Intensity,
+    failed_at: Option<Instant>,
+    is_stopped: bool,
+}
+
+/// What a node's load is doing.
+pub struct Supervising {
+    arguments: SupervisorArguments,
+    work: Option<Work>,
+    stopped: Vec<RpcReplyPort<()>>,
+}
+
+impl Actor for ExecutorSupervisor {
+    type Msg = ExecutorSupervisorMsg;
+    type State = Supervising;
+    type Arguments = SupervisorArguments;
+
+    async fn pre_start(&self, _: ActorRef<Self::Msg>, arguments: SupervisorArguments) -> Result<Supervising, ActorProcessingErr> {
+        Ok(Supervising { arguments, work: None, stopped: Vec::new() })
+    }
+
+    async fn handle(&self, me: ActorRef<Self::Msg>, msg: Self::Msg, state: &mut Supervising) -> Result<(), ActorProcessingErr> {
+        match msg {
+            ExecutorSupervisorMsg::Prepare(share) => state.prepare(&me, *share),
+            ExecutorSupervisorMsg::Prepared(trial, result) => state.prepared(&me, &trial, result).await,
+            ExecutorSupervisorMsg::Start { trial, start_unix_nanos } => state.start(&me, &trial, start_unix_nanos).await,
+            ExecutorSupervisorMsg::Stop(trial) => state.stop(&trial),
+            ExecutorSupervisorMsg::PanicOne => state.panic_one(),
+            ExecutorSupervisorMsg::Restart { trial, epoch, why } => state.restart(&me, &trial, epoch, why).await,
+            ExecutorSupervisorMsg::GiveUp { trial, why } => state.give_up(&trial, why),
+            ExecutorSupervisorMsg::Finished => state.finished(),
+            ExecutorSupervisorMsg::GetRunning(reply) => {
+                // The caller may have stopped waiting.
+                let _ = reply.send(u32::from(state.is_running()));
+            }
+            ExecutorSupervisorMsg::GetStopped(reply) => state.stop_all(reply),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        me: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut Supervising,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(_, why) => state.failed(&me, &why.to_string()),
+            SupervisionEvent::ActorTerminated(..) => state.answer_stopped(),
+            SupervisionEvent::ActorStarted(_)
+            | SupervisionEvent::ProcessGroupChanged(_)
+            | SupervisionEvent::PidLifecycleEvent(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Supervising {
+    fn prepare(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, share: LoadShare) {
+        if self.is_running() {
+            self.tell(Fact::LoadFailed {
+                trial: share.trial.clone(),
+                executor: share.executor,
+                why: "this node's load of another trial is not over".into(),
+            });
+            return;
+        }
+        let (me, trial, given) = (me.clone(), share.trial.clone(), share.clone());
+        self.work = Some(Work {
+            share,
+            prepared: None,
+            ledger: None,
+            clock: None,
+            executor: None,
+            intensity: Intensity::default(),
+            failed_at: None,
+            is_stopped: false,
+        });
+        self.arguments.load_runtime.spawn(async move {
+            let result = build(given).await;
+            // The node may be ending.
+            let _ = me.cast(ExecutorSupervisorMsg::Prepared(trial, result));
+        });
+    }
+
+    async fn prepared(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, trial: &TrialId, result: Result<Arc<Prepared>, String>) {
+        let incarnation = self.arguments.incarnation;
+        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial) else { return };
+        let (trial, executor) = (trial.clone(), work.share.executor);
+        let fact = match result {
+            Ok(prepared) => {
+                let source = Source { trial: trial.clone(), node: work.share.node.clone(), incarnation, executor, epoch: 0 };
+                work.ledger = Some(Ledger::new(source));
+                work.prepared = Some(prepared);
+                Fact::LoadPrepared { trial, executor }
+            }
+            Err(why) => {
+                self.work = None;
+                Fact::LoadFailed { trial, executor, why }
+            }
+        };
+        self.tell(fact);
+        // A start that came before the share was built was only noted.
+        self.spawn(me).await;
+    }
+
+    async fn start(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, trial: &TrialId, start_unix_nanos: i128) {
+        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial && work.clock.is_none()) else { return };
+        work.clock = Some(Clock::starting_at(start_unix_nanos, unix_nanos()));
+        self.spawn(me).await;
+    }
+
+    async fn spawn(&mut self, me: &ActorRef<ExecutorSupervisorMsg>) {
+        let Some(work) = &mut self.work else { return };
+        let (Some(prepared), Some(ledger), Some(clock)) = (&work.prepared, &work.ledger, work.clock) else { return };
+        let arguments = ExecutorArguments {
+            prepared: Arc::clone(prepared),
+            ledger: Arc::clone(ledger),
+            clock,
+            load_runtime: self.arguments.load_runtime.clone(),
+            uplink: self.arguments.uplink.clone(),
+            supervisor: me.clone(),
+        };
+        match Actor::spawn_linked(None, Executor, arguments, me.get_cell()).await {
+            Ok((executor, _)) => work.executor = Some(executor),
+            Err(error) => {
+                let (trial, executor) = (work.share.trial.clone(), work.share.executor);
+                self.tell(Fact::LoadFailed { trial, executor, why: error.to_string() });
+            }
+        }
+    }
+
+    /// The Executor failed: bear it or not, in any case only once its tasks are gone.
+    fn failed(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, why: &str) {
+        let Some(work) = &mut self.work else { return };
+        work.executor = None;
+        let now = Instant::now();
+        work.failed_at = Some(now);
+        tracing::warn!(trial = %work.share.trial, why, "an executor failed");
+        let pause = work.intensity.failed(now);
+        let epoch = work.ledger.as_ref().map_or(0, |ledger| ledger.epoch()) + 1;
+        let (trial, why) = (work.share.trial.clone(), why.to_owned());
+        match pause {
+            Some(pause) => {
+                me.send_after(pause, move || ExecutorSupervisorMsg::Restart { trial, epoch, why });
+            }
+            None => {
+                me.send_after(GIVE_UP_AFTER, move || ExecutorSupervisorMsg::GiveUp { trial, why });
+            }
+        }
+    }
+
+    async fn restart(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, trial: &TrialId, epoch: u32, why: String) {
+        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial) else { return };
+        let Some(ledger) = &work.ledger else { return };
+        if is_held_elsewhere(ledger) {
+            // A task of the old life is still on its way out; a second load beside it would be a lie.
+            let trial = trial.clone();
+            me.send_after(ASK_AGAIN_AFTER, move || ExecutorSupervisorMsg::Restart { trial, epoch, why });
+            return;
+        }
+        let gap = work.failed_at.take().map_or(Span::ZERO, |at| Span(at.elapsed()));
+        let (executor, is_stopped) = (work.share.executor, work.is_stopped);
+        let lost = self.bury();
+        if is_stopped {
+            self.finished();
+            return;
+        }
+        self.spawn(me).await;
+        self.tell(Fact::ExecutorRestarted { trial: trial.clone(), executor, epoch, lost, gap, why });
+    }
+
+    fn give_up(&mut self, trial: &TrialId, why: String) {
+        let Some(executor) = self.work.as_ref().filter(|work| work.share.trial == *trial).map(|work| work.share.executor) else {
+            return;
+        };
+        self.bury();
+        self.work = None;
+        self.tell(Fact::ExecutorGaveUp { trial: trial.clone(), executor, why });
+        self.answer_stopped();
+    }
+
+    /// Writes off what the dead Executor had in flight, and posts all that it had not.
+    fn bury(&mut self) -> u64 {
+        let Some(work) = &self.work else { return 0 };
+        let (Some(ledger), Some(clock)) = (&work.ledger, work.clock) else { return 0 };
+        let buried = ledger.bury(Nanos::from(clock.start.elapsed()));
+        for batch in buried.batches {
+            self.post(UplinkMsg::Batch(Box::new(batch)));
+        }
+        buried.lost
+    }
+
+    /// The load is over and its last batch was handed in; the fact follows it.
+    fn finished(&mut self) {
+        let Some(work) = self.work.take() else { return };
+        self.tell(Fact::LoadFinished { trial: work.share.trial, executor: work.share.executor });
+        self.answer_stopped();
+    }
+
+    fn stop(&mut self, trial: &TrialId) {
+        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial) else { return };
+        work.is_stopped = true;
+        if let Some(executor) = &work.executor {
+            if executor.cast(ExecutorMsg::Stop).is_err() {
+                tracing::debug!("the executor is ending already");
+            }
+        } else if work.failed_at.is_none() {
+            self.finished();
+        }
+    }
+
+    fn stop_all(&mut self, reply: RpcReplyPort<()>) {
+        self.stopped.push(reply);
+        if let Some(trial) = self.work.as_ref().map(|work| work.share.trial.clone()) {
+            self.stop(&trial);
+        }
+        self.answer_stopped();
+    }
+
+    fn panic_one(&self) {
+        if let Some(executor) = self.work.as_ref().and_then(|work| work.executor.as_ref())
+            && executor.cast(ExecutorMsg::Panic).is_err()
+        {
+            tracing::debug!("the executor is ending already");
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.clock.is_some())
+    }
+
+    fn answer_stopped(&mut self) {
+        if self.work.is_none() {
+            for reply in self.stopped.drain(..) {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    fn tell(&self, fact: Fact) {
+        self.post(UplinkMsg::Fact(fact));
+    }
+
+    fn post(&self, message: UplinkMsg) {
+        if self.arguments.uplink.cast(message).is_err() {
+            tracing::error!("the uplink is gone; nothing is posted any more");
+        }
+    }
+}
+
+/// The old tasks are given this long before a load that is not borne any more is written off.
+const GIVE_UP_AFTER: Duration = Duration::from_millis(500);
+/// The pause before it is looked again whether the old tasks are gone.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// Whether a task of the load still holds the ledger.
+fn is_held_elsewhere(ledger: &Arc<Ledger>) -> bool {
+    Arc::strong_count(ledger) > 1
+}
+
+async fn build(mut share: LoadShare) -> Result<Arc<Prepared>, String> {
+    let service = hb_services::resolve(&share.service).map_err(|problem| problem.to_string())?;
+    share.request = hb_services::service::request_for(&*service, &share.service, &share.request);
+    let key = match &share.service.api_key {
+        Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
+        None => None,
+    };
+    Prepared::new(share, key).map(Arc::new).map_err(|error| error.to_string())
+}

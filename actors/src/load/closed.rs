@@ -1,0 +1,50 @@
+//! The closed loop: clients that ask again some time after each answer.
+
+use std::{sync::Arc, time::Duration};
+
+use hb_core::{
+    record::{Kind, Stage},
+    trial::Stop,
+    units::Nanos,
+};
+
+use super::drive::Engine;
+
+/// A client whose server cannot be reached waits so long: a dead server is not stormed.
+const UNREACHABLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The measured requests of one executor, so that all executors together have exactly `total`.
+pub(super) fn count_share(total: u64, executor: u32, executors: u32, concurrency: u32) -> u64 {
+    // Executors without a client send nothing.
+    let active = u64::from(executors.min(concurrency));
+    let executor = u64::from(executor);
+    if executor < active { total / active + u64::from(executor < total % active) } else { 0 }
+}
+
+/// Plays client `client` until the window is over.
+pub(super) async fn client(engine: Arc<Engine>, client: u32, think: Duration, limit: Option<u64>) {
+    let share = &engine.prepared.share;
+    let warmup = Nanos::from(share.load.warmup.0);
+    let window_end = match share.load.stop {
+        Stop::After(span) => Some(Nanos(warmup.0.saturating_add(Nanos::from(span.0).0))),
+        Stop::Requests(_) => None,
+    };
+    let numbering = (u64::from(share.executor), u64::from(share.executors));
+    let started = engine.ending.unless(tokio::time::sleep_until(engine.clock.start.into())).await;
+    let mut due = if engine.book.epoch() == 0 { Nanos(0) } else { engine.clock.now() };
+    let mut turn = 0;
+    while started.is_ok() && engine.ending.kind().is_none() && window_end.is_none_or(|end| due < end) {
+        let stage = if due < warmup { Stage::Warmup } else { Stage::Measure };
+        let Some(open) = engine.book.open_next(stage, due, numbering, limit) else { break };
+        let (index, made) = (open.index, engine.prepared.supply.take(open.index));
+        let kind = engine.carry_out(open, made, engine.prepared.server_of(client, turn, index)).await;
+        turn += 1;
+        let is_unreachable = matches!(kind, Some(Kind::Connect | Kind::Resolve | Kind::ConnectTimeout));
+        let pause = if is_unreachable { think.max(UNREACHABLE_PAUSE) } else { think };
+        if !pause.is_zero() && engine.ending.unless(tokio::time::sleep(pause)).await.is_err() {
+            break;
+        }
+        due = engine.clock.now();
+    }
+    engine.window_over.cancel();
+}

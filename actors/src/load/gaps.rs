@@ -1,0 +1,88 @@
+//! Gaps between tokens and between events, in histograms of the worker's own until a window is cut.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use hdrhistogram::{
+    Histogram,
+    serialization::{Serializer as _, V2Serializer},
+};
+
+/// Histograms kept side by side, so that requests on different cores seldom wait for each other.
+const SHARDS: usize = 4;
+const LOWEST_NANOS: u64 = 1_000;
+const HIGHEST_NANOS: u64 = 3_600_000_000_000;
+
+/// The time before a read with content, and what the read brought.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gap {
+    pub nanos: u64,
+    pub tokens: u32,
+    pub events: u32,
+}
+
+struct Pair {
+    itl: Histogram<u64>,
+    icl: Histogram<u64>,
+}
+
+fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(LOWEST_NANOS, HIGHEST_NANOS, 3).expect("the bounds are in order and three digits are allowed")
+}
+
+/// All gaps since the last cut.
+pub(super) struct Gaps {
+    shards: Vec<Mutex<Pair>>,
+    tokens: AtomicU64,
+}
+
+impl Gaps {
+    pub fn new() -> Self {
+        let pair = || Mutex::new(Pair { itl: empty(), icl: empty() });
+        Self { shards: (0..SHARDS).map(|_| pair()).collect(), tokens: AtomicU64::new(0) }
+    }
+
+    /// Counts tokens that were read.
+    pub fn count(&self, tokens: u64) {
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// Takes the gaps of request `index`; one lock for many of them.
+    pub fn add(&self, index: u64, gaps: &mut Vec<Gap>) {
+        let shard = &self.shards[index as usize % SHARDS];
+        let mut pair = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        for gap in gaps.drain(..) {
+            // A chunk's gap is shared evenly by its tokens.
+            pair.itl.saturating_record_n(gap.nanos / u64::from(gap.tokens.max(1)), u64::from(gap.tokens));
+            pair.icl.saturating_record(gap.nanos);
+            // Events of one read came together: nothing lay between them.
+            pair.icl.saturating_record_n(0, u64::from(gap.events.saturating_sub(1)));
+        }
+    }
+
+    /// ITL and ICL as HDR V2 bytes (empty where there was none), and the tokens read.
+    pub fn take(&self) -> (Vec<u8>, Vec<u8>, u64) {
+        let mut sum = Pair { itl: empty(), icl: empty() };
+        for shard in &self.shards {
+            let mut pair = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            if pair.icl.is_empty() {
+                continue;
+            }
+            sum.itl.add(&pair.itl).expect("all histograms have the same bounds");
+            sum.icl.add(&pair.icl).expect("all histograms have the same bounds");
+            pair.itl.reset();
+            pair.icl.reset();
+        }
+        (bytes(&sum.itl), bytes(&sum.icl), self.tokens.swap(0, Ordering::Relaxed))
+    }
+}
+
+fn bytes(histogram: &Histogram<u64>) -> Vec<u8> {
+    let mut out = Vec::new();
+    if !histogram.is_empty() {
+        V2Serializer::new().serialize(histogram, &mut out).expect("a vector takes every byte");
+    }
+    out
+}

@@ -1,0 +1,410 @@
+//! What a share owes: every request that was due, until it has ended in exactly one outcome.
+//!
+//! A [`Due`] is made when a request is due and consumed by its outcome. One that is dropped without an outcome (its
+//! task panicked or was aborted) stays open, and [`Ledger::bury`] turns it into a `lost` row. A past epoch's tasks can
+//! write nothing any more.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use hb_core::{
+    batch::{Batch, BatchKey, ClientHealth, MAX_BATCH_BYTES, Open, Source},
+    record::{Kind, Outcome, Record, Stage},
+    units::Nanos,
+};
+
+use super::{
+    gaps::{Gap, Gaps},
+    health::Lags,
+};
+
+/// More than a record takes on the wire: every field at its longest.
+const RECORD_BYTES: usize = 160;
+/// More than an open request takes.
+const OPEN_BYTES: usize = 64;
+/// More than a batch's own field names and numbers take, names of trial and node apart.
+const FRAME_BYTES: usize = 1024;
+
+/// The accounts of one executor over all its lives.
+pub struct Ledger {
+    books: Mutex<Books>,
+    gaps: Gaps,
+    pub(super) lags: Mutex<Lags>,
+    progress: AtomicU64,
+}
+
+struct Books {
+    source: Source,
+    seq: u64,
+    window_start: Nanos,
+    open: HashMap<u64, Open>,
+    untold: Vec<u64>,
+    records: Vec<Record>,
+    in_flight: u32,
+    next_turn: u64,
+    measured: u64,
+    next_scheduled: u64,
+}
+
+/// What a dead executor leaves.
+#[derive(Debug)]
+pub struct Buried {
+    /// The last batches of its life.
+    pub batches: Vec<Batch>,
+    /// Requests that were open and are lost.
+    pub lost: u64,
+}
+
+impl Ledger {
+    /// Empty accounts of `source`.
+    #[must_use]
+    pub fn new(source: Source) -> Arc<Self> {
+        let books = Books {
+            source,
+            seq: 0,
+            window_start: Nanos(0),
+            open: HashMap::new(),
+            untold: Vec::new(),
+            records: Vec::new(),
+            in_flight: 0,
+            next_turn: 0,
+            measured: 0,
+            next_scheduled: 0,
+        };
+        Arc::new(Self {
+            books: Mutex::new(books),
+            gaps: Gaps::new(),
+            lags: Mutex::new(Lags::default()),
+            progress: AtomicU64::new(0),
+        })
+    }
+
+    /// The life that is now.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.books().source.epoch
+    }
+
+    /// Moves as long as the load's runtime does.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// Requests on a connection.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.books().in_flight
+    }
+
+    /// Cuts the window at `now`. Only the last batch of the last cut says so.
+    #[must_use]
+    pub fn cut(&self, now: Nanos, is_last: bool) -> Vec<Batch> {
+        let health = self.lags.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (itl, icl, tokens_read) = self.gaps.take();
+        let mut books = self.books();
+        let health = ClientHealth { in_flight: books.in_flight, tokens_read, ..health };
+        books.cut(now, is_last, [itl, icl], health)
+    }
+
+    /// Ends this life: what is open is lost, and the next life begins.
+    #[must_use]
+    pub fn bury(&self, now: Nanos) -> Buried {
+        let health = self.lags.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (itl, icl, tokens_read) = self.gaps.take();
+        let mut books = self.books();
+        let mut open: Vec<Open> = books.open.drain().map(|(_, open)| open).collect();
+        open.sort_by_key(|open| open.index);
+        books.records.extend(open.iter().map(|open| lost(*open)));
+        books.in_flight = 0;
+        let batches = books.cut(now, true, [itl, icl], ClientHealth { tokens_read, ..health });
+        books.source.epoch += 1;
+        books.seq = 0;
+        Buried { batches, lost: open.len() as u64 }
+    }
+
+    pub(super) fn book(self: &Arc<Self>) -> Book {
+        Book { epoch: self.epoch(), ledger: self.clone() }
+    }
+
+    pub(super) fn moved(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // Every change to the books is whole before anything can panic.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lost(open: Open) -> Record {
+    let row = Record::unsent(open.index, open.stage, open.due, Outcome::Lost, Kind::ExecutorLost);
+    Record { sent: open.sent, ..row }
+}
+
+impl Books {
+    fn open(&mut self, index: u64, stage: Stage, due: Nanos) {
+        let before = self.open.insert(index, Open { index, stage, due, sent: None });
+        assert!(before.is_none(), "an index is given out once");
+        self.untold.push(index);
+    }
+
+    fn cut(&mut self, now: Nanos, is_last: bool, gaps: [Vec<u8>; 2], health: ClientHealth) -> Vec<Batch> {
+        let mut records = std::mem::take(&mut self.records).into_iter().peekable();
+        let opened: Vec<Open> =
+            std::mem::take(&mut self.untold).iter().filter_map(|index| self.open.get(index).copied()).collect();
+        let mut opened = opened.into_iter().peekable();
+        let [itl, icl] = gaps;
+        // Each histogram stays far below the limit alone; both together need not.
+        let mut gaps = if itl.len() + icl.len() <= MAX_BATCH_BYTES / 2 {
+            vec![(itl, icl)]
+        } else {
+            vec![(itl, Vec::new()), (Vec::new(), icl)]
+        }
+        .into_iter()
+        .peekable();
+        let frame = FRAME_BYTES + self.source.trial.as_str().len() + self.source.node.as_str().len();
+        let mut batches = Vec::new();
+        while batches.is_empty() || records.peek().is_some() || opened.peek().is_some() || gaps.peek().is_some() {
+            let (itl, icl) = gaps.next().unwrap_or_default();
+            let room = MAX_BATCH_BYTES.saturating_sub(frame + itl.len() + icl.len());
+            let records: Vec<Record> = records.by_ref().take(room / RECORD_BYTES).collect();
+            let room = room - records.len() * RECORD_BYTES;
+            let opened: Vec<Open> = opened.by_ref().take(room / OPEN_BYTES).collect();
+            let health =
+                if batches.is_empty() { health } else { ClientHealth { in_flight: health.in_flight, ..Default::default() } };
+            batches.push(Batch {
+                key: BatchKey { source: self.source.clone(), seq: self.seq },
+                span: (self.window_start, now),
+                counts: Batch::counted(&records),
+                records,
+                opened,
+                itl,
+                icl,
+                health,
+                is_last: false,
+            });
+            self.seq += 1;
+        }
+        if let Some(last) = batches.last_mut() {
+            last.is_last = is_last;
+        }
+        self.window_start = now;
+        batches
+    }
+}
+
+/// One life's pen.
+#[derive(Clone)]
+pub(super) struct Book {
+    ledger: Arc<Ledger>,
+    epoch: u32,
+}
+
+impl Book {
+    /// The books, while this life lasts.
+    fn books(&self) -> Option<MutexGuard<'_, Books>> {
+        self.ledger.moved();
+        Some(self.ledger.books()).filter(|books| books.source.epoch == self.epoch)
+    }
+
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub fn gaps(&self, index: u64, gaps: &mut Vec<Gap>) {
+        self.ledger.gaps.add(index, gaps);
+    }
+
+    pub fn count_tokens(&self, tokens: u64) {
+        self.ledger.gaps.count(tokens);
+    }
+
+    /// The next request of a closed loop; `None` once `limit` measured ones were given out.
+    pub fn open_next(&self, stage: Stage, due: Nanos, (first, step): (u64, u64), limit: Option<u64>) -> Option<Due> {
+        let mut books = self.books()?;
+        if stage == Stage::Measure {
+            if limit.is_some_and(|limit| books.measured >= limit) {
+                return None;
+            }
+            books.measured += 1;
+        }
+        let index = first + step * books.next_turn;
+        books.next_turn += 1;
+        books.open(index, stage, due);
+        Some(Due { book: self.clone(), index, stage, due })
+    }
+
+    /// A scheduled request.
+    pub fn open_scheduled(&self, index: u64, stage: Stage, due: Nanos) -> Option<Due> {
+        let mut books = self.books()?;
+        books.next_scheduled = index + 1;
+        books.open(index, stage, due);
+        Some(Due { book: self.clone(), index, stage, due })
+    }
+
+    /// The first index that this and former lives have not come to.
+    pub fn next_scheduled(&self) -> u64 {
+        self.books().map_or(u64::MAX, |books| books.next_scheduled)
+    }
+}
+
+/// A request that was due. It must be ended; dropped, it stays open.
+#[must_use = "a request that was due ends in exactly one outcome"]
+pub struct Due {
+    book: Book,
+    /// Its index.
+    pub(super) index: u64,
+    /// Its stage.
+    pub(super) stage: Stage,
+    /// When it is due.
+    pub(super) due: Nanos,
+}
+
+impl Due {
+    pub(super) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// It is about to be written. A retry keeps the first instant.
+    pub(super) fn sent(&self, at: Nanos) {
+        let Some(mut books) = self.book.books() else { return };
+        let first = books.open.get_mut(&self.index).is_some_and(|open| open.sent.replace(open.sent.unwrap_or(at)).is_none());
+        books.in_flight += u32::from(first);
+    }
+
+    /// Ends it with this row, whose index, stage and due instant are set here.
+    pub(super) fn end(self, row: Record) {
+        let Some(mut books) = self.book.books() else { return };
+        let Some(open) = books.open.remove(&self.index) else { return };
+        books.in_flight -= u32::from(open.sent.is_some());
+        books.records.push(Record { index: self.index, stage: self.stage, due: self.due, sent: open.sent, ..row });
+    }
+
+    /// Ends it unsent.
+    pub(super) fn end_unsent(self, outcome: Outcome, kind: Kind) {
+        let row = Record::unsent(self.index, self.stage, self.due, outcome, kind);
+        self.end(row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hb_core::batch::Counts;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn source() -> Source {
+        Source { trial: "t".into(), node: "n".into(), incarnation: 1, executor: 0, epoch: 0 }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Deed {
+        Open,
+        Send(usize),
+        End(usize),
+        Cut,
+        Bury,
+    }
+
+    fn deed() -> impl Strategy<Value = Deed> {
+        prop_oneof![
+            6 => Just(Deed::Open),
+            3 => (0usize..50).prop_map(Deed::Send),
+            4 => (0usize..50).prop_map(Deed::End),
+            1 => Just(Deed::Cut),
+            1 => Just(Deed::Bury),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_started_ends_in_exactly_one_row(deeds in prop::collection::vec(deed(), 0..300)) {
+            let ledger = Ledger::new(source());
+            let (mut open, mut batches, mut started, mut ended) = (Vec::new(), Vec::new(), 0, 0);
+            for (at, deed) in deeds.into_iter().enumerate() {
+                let now = Nanos(at as u64);
+                match deed {
+                    Deed::Open => {
+                        open.extend(ledger.book().open_next(Stage::Measure, now, (1, 3), None));
+                        started += 1;
+                    }
+                    Deed::Send(pick) if !open.is_empty() => {
+                        let due: &Due = &open[pick % open.len()];
+                        due.sent(now);
+                    }
+                    Deed::End(pick) if !open.is_empty() => {
+                        open.swap_remove(pick % open.len()).end_unsent(Outcome::Failed, Kind::Connect);
+                        ended += 1;
+                    }
+                    Deed::Cut => batches.extend(ledger.cut(now, false)),
+                    // The guards of the old life are kept a while and then ended in vain.
+                    Deed::Bury => {
+                        let buried = ledger.bury(now);
+                        prop_assert_eq!(buried.lost, open.len() as u64);
+                        batches.extend(buried.batches);
+                        open.drain(..).for_each(|due| due.end_unsent(Outcome::Failed, Kind::Connect));
+                    }
+                    Deed::Send(_) | Deed::End(_) => {}
+                }
+            }
+            batches.extend(ledger.bury(Nanos(1000)).batches);
+            let rows: Vec<_> = batches.iter().flat_map(|batch| batch.records.clone()).collect();
+            let counts = Counts::of(&rows);
+            prop_assert_eq!((counts.total(), counts.failed), (started, ended));
+            let mut indices: Vec<_> = rows.iter().map(|row| row.index).collect();
+            indices.sort_unstable();
+            prop_assert_eq!(indices, (0..started).map(|turn| 1 + 3 * turn).collect::<Vec<_>>());
+            prop_assert_eq!(ledger.in_flight(), 0);
+        }
+    }
+
+    #[test]
+    fn a_busy_second_is_several_batches_under_the_limit() {
+        let ledger = Ledger::new(source());
+        let book = ledger.book();
+        let late = Nanos(1 << 60);
+        let mut open = Vec::new();
+        for turn in 0..6000u64 {
+            let due = book.open_next(Stage::Measure, late, (1 << 40, 1), None).unwrap();
+            due.sent(late);
+            if turn % 2 == 0 {
+                let full = u32::MAX;
+                due.end(Record {
+                    first: Some(late),
+                    last: Some(late),
+                    end: Some(late),
+                    input_tokens: Some(full),
+                    output_tokens: Some(full),
+                    cached_tokens: Some(full),
+                    asked_tokens: full,
+                    chunks: full,
+                    first_chunk_tokens: Some(full),
+                    tokens_source: Some(hb_core::record::TokensSource::Tokenizer),
+                    server: Some(u16::MAX),
+                    status: Some(599),
+                    ..Record::unsent(0, Stage::Measure, late, Outcome::TimedOut, Kind::ReusedConnectionReset)
+                });
+            } else {
+                open.push(due);
+            }
+        }
+        for nanos in 0..20_000u64 {
+            ledger.gaps.add(nanos, &mut vec![Gap { nanos: nanos * nanos * 9, tokens: 1, events: 1 }]);
+        }
+        let batches = ledger.cut(late, true);
+        let sizes: Vec<_> = batches.iter().map(|batch| rmp_serde::to_vec_named(batch).unwrap().len()).collect();
+        assert!(sizes.iter().all(|size| *size <= MAX_BATCH_BYTES), "{sizes:?}");
+        assert_eq!(batches.iter().map(|batch| batch.records.len()).sum::<usize>(), 3000);
+        assert_eq!(batches.iter().map(|batch| batch.opened.len()).sum::<usize>(), 3000);
+        assert!(batches.iter().enumerate().all(|(seq, batch)| batch.key.seq == seq as u64));
+        assert_eq!(batches.iter().filter(|batch| batch.is_last).count(), 1);
+        assert!(ledger.cut(late, true)[0].opened.is_empty(), "what is open is told once");
+    }
+}

@@ -1,0 +1,139 @@
+//! The open loop: one pacer walks the schedule and never waits for an answer.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use hb_core::{
+    record::{Kind, Outcome},
+    schedule,
+    trial::Stop,
+    units::Nanos,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinError, JoinSet},
+};
+
+use super::{LoadError, drive::Engine, ledger::Due};
+
+/// A sender that comes to a request so long after the window's end has missed it.
+const SENDER_GRACE_NANOS: u64 = 100_000_000;
+
+/// The last part of a pause, which a blocking thread sleeps: the runtime's own timers ring on whole milliseconds only,
+/// which alone would put a millisecond of dispatch delay on every request; spinning through it would cost a core. A
+/// kernel timer in the runtime would be cheaper, but tokio takes a foreign descriptor by unsafe code only.
+const FINE: Duration = Duration::from_millis(2);
+
+async fn sleep(pause: Duration) -> Result<(), JoinError> {
+    if let Some(coarse) = pause.checked_sub(FINE) {
+        let rest = tokio::time::Instant::now() + pause;
+        tokio::time::sleep(coarse).await;
+        let fine = rest.saturating_duration_since(tokio::time::Instant::now());
+        return tokio::task::spawn_blocking(move || std::thread::sleep(fine)).await;
+    }
+    tokio::task::spawn_blocking(move || std::thread::sleep(pause)).await
+}
+
+/// Walks this executor's part of the schedule to the window's end.
+pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule: &schedule::Schedule) -> Result<(), LoadError> {
+    let failed = |error: JoinError| LoadError::Start(error.to_string());
+    let share = &engine.prepared.share;
+    let first = engine.book.next_scheduled();
+    let began = engine.clock.now();
+    let is_restart = engine.book.epoch() > 0;
+    let permits = share.max_in_flight.map(|limit| Arc::new(Semaphore::new(limit as usize)));
+    let window_end = match share.load.stop {
+        Stop::After(span) => Some(Nanos::from(share.load.warmup.0 + span.0)),
+        Stop::Requests(_) => None,
+    };
+    let mut waiting: VecDeque<Due> = VecDeque::new();
+    let mut last = began;
+    let mut is_first = true;
+    for due in schedule.shard(share.executor, engine.prepared.shards).filter(|due| due.index >= first) {
+        last = due.at;
+        if is_restart && due.at < began {
+            // It was due while nobody was there to send it.
+            end_unsent(engine, due, Outcome::Lost, Kind::ExecutorLost);
+            continue;
+        }
+        if std::mem::take(&mut is_first) {
+            engine.prepared.supply.forget_before(due.index);
+        }
+        loop {
+            let now = engine.clock.now();
+            if due.at <= now || engine.ending.kind().is_some() || engine.failed.is_cancelled() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = engine.halted() => break,
+                permit = permit(permits.as_ref()), if !waiting.is_empty() => start(engine, tasks, waiting.pop_front(), permit),
+                slept = sleep(due.at.since(now)) => slept.map_err(failed)?,
+            }
+        }
+        while tasks.try_join_next().is_some_and(|joined| joined.is_ok()) {}
+        let now = engine.clock.now();
+        if engine.ending.kind().is_some() || engine.failed.is_cancelled() {
+            if due.at > now {
+                break;
+            }
+            end_unsent(engine, due, Outcome::Cancelled, Kind::Stopped);
+            continue;
+        }
+        if window_end.is_some_and(|end| now.0 > end.0.saturating_add(SENDER_GRACE_NANOS)) {
+            end_unsent(engine, due, Outcome::Dropped, Kind::SenderLate);
+            continue;
+        }
+        let Some(open) = engine.book.open_scheduled(due.index, due.stage, due.at) else { break };
+        match &permits {
+            None => start(engine, tasks, Some(open), None),
+            Some(permits) => match permits.clone().try_acquire_owned() {
+                Ok(permit) if waiting.is_empty() => start(engine, tasks, Some(open), Some(permit)),
+                Ok(permit) => {
+                    waiting.push_back(open);
+                    start(engine, tasks, waiting.pop_front(), Some(permit));
+                }
+                Err(_) => waiting.push_back(open),
+            },
+        }
+    }
+    let end = engine.clock.instant(window_end.unwrap_or(last));
+    while !waiting.is_empty() {
+        tokio::select! {
+            biased;
+            () = engine.halted() => break,
+            () = tokio::time::sleep_until(end) => break,
+            permit = permit(permits.as_ref()) => start(engine, tasks, waiting.pop_front(), permit),
+        }
+    }
+    let is_stopped = engine.ending.kind().is_some();
+    for due in waiting {
+        if is_stopped {
+            due.end_unsent(Outcome::Cancelled, Kind::Stopped);
+        } else {
+            due.end_unsent(Outcome::Dropped, Kind::MaxInFlight);
+        }
+    }
+    Ok(())
+}
+
+fn end_unsent(engine: &Engine, due: schedule::Due, outcome: Outcome, kind: Kind) {
+    if let Some(open) = engine.book.open_scheduled(due.index, due.stage, due.at) {
+        open.end_unsent(outcome, kind);
+    }
+}
+
+async fn permit(permits: Option<&Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
+    permits?.clone().acquire_owned().await.ok()
+}
+
+fn start(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, due: Option<Due>, permit: Option<OwnedSemaphorePermit>) {
+    let Some(due) = due else { return };
+    let engine = engine.clone();
+    tasks.spawn(async move {
+        let _alarm = engine.panic_alarm();
+        let _permit = permit;
+        let made = engine.prepared.supply.take(due.index);
+        let server = engine.prepared.server_of_scheduled(due.index);
+        engine.carry_out(due, made, server).await;
+    });
+}

@@ -1,0 +1,86 @@
+//! Everything a share needs, built before its window: no connection is opened here.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use hb_core::{
+    orders::LoadShare,
+    routing::Router,
+    schedule::Schedule,
+    trial::{Distribution, LoadModel},
+};
+use hb_services::{
+    prompts::{Fit, PromptMaker},
+    protocol::{Protocol, Reader},
+};
+
+use super::{LoadError, server::Server, supply::Supply};
+use crate::server_manager::key::Key;
+
+/// A share that can be driven.
+pub struct Prepared {
+    pub(super) share: LoadShare,
+    pub(super) shards: NonZeroU32,
+    pub(super) servers: Vec<Server>,
+    pub(super) protocol: &'static dyn Protocol,
+    pub(super) supply: Arc<Supply>,
+    pub(super) schedule: Option<Schedule>,
+    router: Router,
+}
+
+impl Prepared {
+    /// Builds all that `share` needs.
+    ///
+    /// # Errors
+    /// What in the share cannot be used.
+    pub fn new(share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
+        let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
+        let shards = shards.ok_or(LoadError::Share { executor: share.executor, executors: share.executors })?;
+        let name = match &share.service.custom {
+            Some(custom) => custom.protocol,
+            None => hb_services::find(&share.service.service)
+                .ok_or_else(|| LoadError::UnknownService(share.service.service.clone()))?
+                .protocol(),
+        };
+        let protocol = hb_services::protocol(name);
+        let (schedule, clients) = match &share.load.model {
+            LoadModel::Closed { concurrency, .. } => (None, concurrency.get()),
+            LoadModel::Open { rate, arrivals } => {
+                let schedule = Schedule::open(*rate, *arrivals, share.load.warmup, share.load.stop, share.seed);
+                (Some(schedule), open_clients(&share.load.distribution))
+            }
+        };
+        let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;
+        let prompts = PromptMaker::new(&share.request, share.seed, Fit::default());
+        let numbering = (u64::from(share.executor), u64::from(share.executors));
+        let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, numbering);
+        let path = supply.path();
+        let servers = share.servers.iter().map(|url| Server::new(url, path, key.as_ref())).collect::<Result<_, _>>()?;
+        Ok(Self { share, shards, servers, protocol, supply: Arc::new(supply), schedule, router })
+    }
+
+    pub(super) fn reader(&self) -> Box<dyn Reader> {
+        self.protocol.reader(&self.share.request)
+    }
+
+    /// The server of a client's `turn`-th request.
+    pub(super) fn server_of(&self, client: u32, turn: u64, index: u64) -> u32 {
+        self.router.pick(client, turn, index)
+    }
+
+    /// The server of a scheduled request. Where there are no clients each request stands for one.
+    pub(super) fn server_of_scheduled(&self, index: u64) -> u32 {
+        let clients = match &self.share.load.distribution {
+            Distribution::Static(_) => open_clients(&self.share.load.distribution),
+            _ => self.servers.len() as u32,
+        };
+        let clients = u64::from(clients.max(1));
+        self.router.pick((index % clients) as u32, index / clients, index)
+    }
+}
+
+fn open_clients(distribution: &Distribution) -> u32 {
+    match distribution {
+        Distribution::Static(mapping) => mapping.len() as u32,
+        _ => 1,
+    }
+}

@@ -1,0 +1,105 @@
+//! A server as the load sees it: where it is, what stands in every request's head, and the idle connections to it.
+
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use hb_core::record::Kind;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Uri,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue},
+};
+use tokio::{
+    net::TcpStream,
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
+
+use super::{Clock, LoadError, connection::Link};
+use crate::server_manager::key::Key;
+
+/// One server of the trial.
+pub(super) struct Server {
+    host: String,
+    port: u16,
+    uri: Uri,
+    headers: HeaderMap,
+    addresses: OnceCell<Vec<SocketAddr>>,
+    /// The one used last is taken first: it is the least likely to have been closed.
+    idle: Mutex<Vec<Link>>,
+}
+
+impl Server {
+    pub fn new(url: &str, path: &str, key: Option<&Key>) -> Result<Self, LoadError> {
+        let refuse = |why: &str| LoadError::Url { url: url.to_owned(), why: why.to_owned() };
+        let parsed: Uri = url.parse().map_err(|error| refuse(&format!("{error}")))?;
+        match parsed.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(LoadError::Https { url: url.to_owned() }),
+            _ => return Err(refuse("it must begin with http://")),
+        }
+        let authority = parsed.authority().ok_or_else(|| refuse("it names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(refuse("a name or password in it is not used; name the key by servers.api_key_env"));
+        }
+        // Endpoints are often written with the `/v1` that the operation's path has, too.
+        let base = parsed.path().trim_end_matches('/');
+        let base = if path.starts_with("/v1/") { base.strip_suffix("/v1").unwrap_or(base) } else { base };
+        let uri = format!("{base}{path}").parse().map_err(|error| refuse(&format!("{error}")))?;
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("its host cannot stand in a header"))?;
+        let mut headers = HeaderMap::from_iter([(HOST, host), (CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        if let Some(key) = key {
+            headers.insert(AUTHORIZATION, key.header());
+        }
+        Ok(Self {
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port: authority.port_u16().unwrap_or(80),
+            uri,
+            headers,
+            addresses: OnceCell::new(),
+            idle: Mutex::default(),
+        })
+    }
+
+    pub fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    /// An idle connection that is still open, as far as can be seen.
+    pub fn idle(&self) -> Option<Link> {
+        loop {
+            let mut link = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            if link.is_ready() {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Takes a connection back, if it can serve again.
+    pub fn keep(&self, mut link: Link) {
+        if link.is_ready() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+        }
+    }
+
+    pub async fn connect(&self, deadline: Instant, clock: Clock) -> Result<Link, Kind> {
+        let connecting = async {
+            let addresses = self.addresses.get_or_try_init(|| async {
+                let found: Vec<_> =
+                    tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(|_| Kind::Resolve)?.collect();
+                if found.is_empty() { Err(Kind::Resolve) } else { Ok(found) }
+            });
+            let stream = TcpStream::connect(addresses.await?.as_slice()).await.map_err(|_| Kind::Connect)?;
+            stream.set_nodelay(true).map_err(|_| Kind::Connect)?;
+            Link::new(stream, clock).await
+        };
+        timeout_at(deadline, connecting).await.unwrap_or(Err(Kind::ConnectTimeout))
+    }
+}

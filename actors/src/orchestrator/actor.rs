@@ -1,0 +1,418 @@
+//! The Orchestrator: facts into the [`Run`], effects out into the world.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hb_core::{
+    events::{Happened, RunEvent},
+    facts::NodeFact,
+    orders::{Order, Role},
+    phases::{Effect, OrderKind, Phase, Run, RunSpec},
+    plan::{NodeNeeds, Seat},
+    report::{NodeFigures, Report},
+    trial::{DrillTarget, Trial},
+    units::{NodeName, TrialId},
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call_t};
+use ractor_cluster::RactorMessage;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{BooksMsg, nodes::Nodes};
+use crate::{
+    cluster::ClusterEvent,
+    server_manager::{
+        key::Key,
+        readiness::{self, Question},
+    },
+};
+
+/// Every executor starts its trial this long after the order, so that the order has reached all of them.
+const START_AHEAD: Duration = Duration::from_millis(300);
+
+/// The nodes that are waited for.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// How many must join.
+    pub nodes: u32,
+    /// How many of which role the recipe needs.
+    pub needs: NodeNeeds,
+    /// Whether several nodes may sit on one host, as they do when they were started on this machine.
+    pub may_share_hosts: bool,
+}
+
+/// What the Orchestrator is given.
+pub struct Leadership {
+    /// What the run is to do.
+    pub spec: RunSpec,
+    /// The nodes that are waited for.
+    pub expected: Expected,
+    /// Takes what is to be written down.
+    pub books: ActorRef<BooksMsg>,
+    /// Joins, losses, clocks.
+    pub cluster: mpsc::UnboundedReceiver<ClusterEvent>,
+    /// This process's host, to tell the leader's own node.
+    pub own_host: String,
+    /// Told once, when the run is over.
+    pub done: oneshot::Sender<Outcome>,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The report, as it was written.
+    pub report: Option<Box<Report>>,
+    /// The phase that could not be finished, and why.
+    pub failure: Option<(Phase, String)>,
+    /// The signal or reason that ended the run early.
+    pub interrupted: Option<String>,
+}
+
+/// What the Orchestrator can be told.
+#[derive(RactorMessage)]
+pub enum OrchestratorMsg {
+    /// A node joined, was lost, was refused, or its clock is known better.
+    ClusterChanged(Box<ClusterEvent>),
+    /// A node told something.
+    NodeTold(Box<NodeFact>),
+    /// A node answered an order, or did not.
+    OrderAnswered(NodeName, OrderKind, Result<(), String>),
+    /// Every executor of a trial was told when to start.
+    LoadStarted(TrialId),
+    /// It is time for a drill.
+    DrillDue(TrialId, DrillTarget),
+    /// Servers that already run were asked.
+    EndpointsAnswered(Result<(), String>),
+    /// A trial's books are closed.
+    TrialClosed(TrialId, Result<(), String>),
+    /// The time allowed for something ran out.
+    PhaseExpired(Phase, u64),
+    /// A signal or a person ends the run.
+    Interrupt(String),
+    /// Asks for the phase.
+    GetPhase(RpcReplyPort<Option<Phase>>),
+}
+
+/// The behaviour; its state is [`Leading`].
+pub struct Orchestrator;
+
+/// The run and what is needed to act for it.
+pub struct Leading {
+    run: Run,
+    expected: Expected,
+    nodes: Nodes,
+    refused: Vec<String>,
+    has_seen_strangers: bool,
+    books: ActorRef<BooksMsg>,
+    own_host: String,
+    trial: Option<TrialId>,
+    done: Option<oneshot::Sender<Outcome>>,
+}
+
+impl Actor for Orchestrator {
+    type Msg = OrchestratorMsg;
+    type State = Leading;
+    type Arguments = Leadership;
+
+    async fn pre_start(&self, me: ActorRef<Self::Msg>, leadership: Leadership) -> Result<Leading, ActorProcessingErr> {
+        let mut cluster = leadership.cluster;
+        let told = me.clone();
+        tokio::spawn(async move {
+            while let Some(event) = cluster.recv().await {
+                if told.cast(OrchestratorMsg::ClusterChanged(Box::new(event))).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut leading = Leading {
+            run: Run::new(leadership.spec),
+            expected: leadership.expected,
+            nodes: Nodes::default(),
+            refused: Vec::new(),
+            has_seen_strangers: false,
+            books: leadership.books,
+            own_host: leadership.own_host,
+            trial: None,
+            done: Some(leadership.done),
+        };
+        let effects = leading.run.start();
+        leading.perform(&me, effects);
+        Ok(leading)
+    }
+
+    async fn handle(&self, me: ActorRef<Self::Msg>, msg: Self::Msg, leading: &mut Leading) -> Result<(), ActorProcessingErr> {
+        let effects = match msg {
+            OrchestratorMsg::ClusterChanged(event) => leading.cluster_changed(*event),
+            OrchestratorMsg::NodeTold(fact) => leading.node_told(*fact),
+            OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
+            OrchestratorMsg::LoadStarted(trial) => leading.run.load_started(&trial),
+            OrchestratorMsg::DrillDue(trial, kill) => leading.run.drill_due(&trial, kill),
+            OrchestratorMsg::EndpointsAnswered(Ok(())) => leading.run.endpoints_ready(),
+            OrchestratorMsg::EndpointsAnswered(Err(why)) => leading.run.endpoints_failed(why),
+            OrchestratorMsg::TrialClosed(trial, result) => leading.run.trial_closed(&trial, result),
+            OrchestratorMsg::PhaseExpired(phase, ticket) => leading.expired(phase, ticket),
+            OrchestratorMsg::Interrupt(by) => leading.interrupt(by),
+            OrchestratorMsg::GetPhase(reply) => {
+                // The caller may have stopped waiting.
+                let _ = reply.send(leading.run.phase());
+                return Ok(());
+            }
+        };
+        leading.perform(&me, effects);
+        Ok(())
+    }
+}
+
+impl Leading {
+    fn cluster_changed(&mut self, event: ClusterEvent) -> Vec<Effect> {
+        match event {
+            ClusterEvent::Joined { peer, hello, agent } => {
+                self.nodes.joined(peer, hello, agent);
+                if self.nodes.len() < self.expected.nodes as usize || self.run.phase() != Some(Phase::Initialization) {
+                    return Vec::new();
+                }
+                match self.nodes.seat(&self.expected.needs, std::process::id(), &self.own_host) {
+                    Ok(allocation) => {
+                        self.tell_seats(&allocation.seats);
+                        self.run.seated(allocation)
+                    }
+                    Err(error) => self.run.unseatable(error.to_string()),
+                }
+            }
+            ClusterEvent::Returned { peer, agent } => {
+                self.nodes.returned(&peer, agent);
+                Vec::new()
+            }
+            ClusterEvent::Lost { peer, why } => {
+                let Some(name) = self.nodes.lost(&peer).and_then(|member| member.name) else { return Vec::new() };
+                self.tell(Happened::NodeLost { node: name.clone(), why: why.to_string() });
+                self.run.node_lost(&name, &why.to_string())
+            }
+            ClusterEvent::Clock { peer, offset_nanos, bound_nanos } => {
+                self.nodes.clock(&peer, offset_nanos, bound_nanos);
+                Vec::new()
+            }
+            ClusterEvent::Refused { name, why } => {
+                let sentence = format!("{name} was not let in: {why}");
+                self.warn(&sentence);
+                self.refused.push(sentence);
+                Vec::new()
+            }
+            ClusterEvent::DuplicateHost { host, peer, other } => {
+                if !self.expected.may_share_hosts {
+                    let advice = "start one task per node (`--ntasks-per-node=1`)";
+                    return self
+                        .run
+                        .unseatable(format!("{peer} and {other} are both on {host} and would measure each other; {advice}"));
+                }
+                Vec::new()
+            }
+            ClusterEvent::Suspected { peer, missed } => {
+                self.warn(&format!("{peer} has not answered {missed} beats"));
+                Vec::new()
+            }
+            ClusterEvent::Fenced { peer } => {
+                self.warn(&format!("{peer} came back after it was declared lost, and was turned away"));
+                Vec::new()
+            }
+            // The count goes up with every port scan; it is told once, at the first.
+            ClusterEvent::StrangerRefused { address, why, total } => {
+                if !std::mem::replace(&mut self.has_seen_strangers, true) {
+                    self.warn(&format!("somebody at {address} connected and was refused ({total} so far): {why}"));
+                }
+                Vec::new()
+            }
+            ClusterEvent::Recovered { .. } | ClusterEvent::Left { .. } => Vec::new(),
+        }
+    }
+
+    fn warn(&self, what: &str) {
+        self.tell(Happened::Warned { what: what.to_owned() });
+    }
+
+    fn node_told(&mut self, told: NodeFact) -> Vec<Effect> {
+        self.tell(Happened::NodeTold { node: told.node.clone(), fact: told.fact.clone() });
+        self.run.fact(&told.node, &told.fact)
+    }
+
+    /// While nodes are waited for, the deadline's message says how many came and who was refused.
+    fn expired(&mut self, phase: Phase, ticket: u64) -> Vec<Effect> {
+        let is_joining = phase == Phase::Initialization && self.run.allocation().seats.is_empty();
+        if !is_joining || self.run.phase() != Some(phase) {
+            return self.run.expired(phase, ticket);
+        }
+        let here: Vec<&str> = self.nodes.iter().map(|member| member.hello.host.as_str()).collect();
+        let here = if here.is_empty() { "nobody".to_owned() } else { here.join(", ") };
+        let refused = if self.refused.is_empty() { String::new() } else { format!("; {}", self.refused.join("; ")) };
+        self.run.unseatable(format!("{} of {} nodes joined in time ({here}){refused}", self.nodes.len(), self.expected.nodes))
+    }
+
+    fn interrupt(&mut self, by: String) -> Vec<Effect> {
+        self.tell(Happened::Interrupted { by: by.clone() });
+        self.run.interrupt(&by)
+    }
+
+    fn tell_seats(&self, seats: &[Seat]) {
+        for seat in seats {
+            let roles = seat.roles.iter().map(|role| role_name(*role).to_owned()).collect();
+            self.tell(Happened::NodeJoined { node: seat.node.clone(), host: seat.host.clone(), roles });
+        }
+    }
+
+    fn tell(&self, happened: Happened) {
+        let event = RunEvent { unix_nanos: unix_nanos(), trial: self.trial.clone(), happened };
+        self.write(BooksMsg::Event(event));
+    }
+
+    fn write(&self, message: BooksMsg) {
+        if self.books.cast(message).is_err() {
+            tracing::error!("the books are closed; what happens now is not written down");
+        }
+    }
+
+    /// The only place that acts on the world.
+    fn perform(&mut self, me: &ActorRef<OrchestratorMsg>, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Enter(phase) => self.tell(Happened::PhaseEntered { phase }),
+                Effect::Deadline { phase, ticket, after } => {
+                    me.send_after(after.0, move || OrchestratorMsg::PhaseExpired(phase, ticket));
+                }
+                Effect::Order(node, order) => self.order(me, node, order),
+                Effect::AskEndpoints(trial) => ask_endpoints(me.clone(), *trial),
+                Effect::OpenTrial(plan) => {
+                    self.trial = Some(plan.trial.id.clone());
+                    self.write(BooksMsg::Open(plan, self.figures()));
+                }
+                Effect::StartLoad(trial) => self.start_load(me, trial),
+                Effect::DrillAt { trial, after, kill } => {
+                    me.send_after(after.0 + START_AHEAD, move || OrchestratorMsg::DrillDue(trial, kill));
+                }
+                Effect::CloseTrial { trial, is_complete } => self.close_trial(me, trial, is_complete),
+                Effect::WriteOff(node) => self.write(BooksMsg::NodeLost(node)),
+                Effect::Fail { phase, cause } => self.tell(Happened::PhaseFailed { phase, cause }),
+                Effect::Warn(what) => self.tell(Happened::Warned { what }),
+                Effect::Finish => self.finish(me),
+            }
+        }
+    }
+
+    fn order(&self, me: &ActorRef<OrchestratorMsg>, node: NodeName, order: Order) {
+        let kind = OrderKind::of(&order);
+        let Some(member) = self.nodes.named(&node) else {
+            self.cast(me, OrchestratorMsg::OrderAnswered(node, kind, Err("it is no longer there".into())));
+            return;
+        };
+        let (agent, me) = (member.agent.clone(), me.clone());
+        tokio::spawn(async move {
+            let answer = agent.order(order).await.map_err(|error| error.to_string());
+            // The run may be over by now.
+            let _ = me.cast(OrchestratorMsg::OrderAnswered(node, kind, answer));
+        });
+    }
+
+    fn cast(&self, me: &ActorRef<OrchestratorMsg>, message: OrchestratorMsg) {
+        if me.cast(message).is_err() {
+            tracing::debug!("the run is over");
+        }
+    }
+
+    /// One instant on every clock: each node is told it on its own.
+    fn start_load(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
+        let start = unix_nanos() + START_AHEAD.as_nanos() as i128;
+        self.tell(Happened::LoadStarted { start_unix_nanos: start });
+        self.write(BooksMsg::Started(trial.clone(), start));
+        for seat in self.run.allocation().clients() {
+            let offset = self.nodes.named(&seat.node).and_then(|member| member.clock).map_or(0, |(offset, _)| i128::from(offset));
+            let order = Order::StartLoad { trial: trial.clone(), start_unix_nanos: start + offset };
+            self.order(me, seat.node.clone(), order);
+        }
+        self.cast(me, OrchestratorMsg::LoadStarted(trial));
+    }
+
+    fn close_trial(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, is_complete: bool) {
+        let (books, me, figures) = (self.books.clone(), me.clone(), self.figures());
+        tokio::spawn(async move {
+            let closed = call_t!(books, BooksMsg::Close, 300_000, trial.clone(), is_complete, figures);
+            let result = closed.unwrap_or_else(|error| Err(format!("the books did not answer: {error}")));
+            let _ = me.cast(OrchestratorMsg::TrialClosed(trial, result));
+        });
+    }
+
+    /// What is known of each node, for the trial's report.
+    fn figures(&self) -> Vec<(NodeName, NodeFigures)> {
+        let seats = self.run.allocation().seats.iter();
+        let figures = |seat: &Seat| {
+            let clock = self.nodes.named(&seat.node).and_then(|member| member.clock);
+            let figures = NodeFigures {
+                roles: seat.roles.iter().map(|role| role_name(*role).to_owned()).collect(),
+                host: seat.host.clone(),
+                cores: seat.cores,
+                clock_offset_seconds: clock.map(|(offset, _)| offset as f64 / 1e9),
+                clock_bound_seconds: clock.map(|(_, bound)| bound as f64 / 1e9),
+                ..NodeFigures::default()
+            };
+            (seat.node.clone(), figures)
+        };
+        seats.map(figures).collect()
+    }
+
+    fn finish(&mut self, me: &ActorRef<OrchestratorMsg>) {
+        let Some(done) = self.done.take() else { return };
+        let ending = super::books::Ending {
+            is_complete: self.run.is_complete(),
+            failure: self.run.failure().cloned(),
+            interrupted: self.run.interrupted().map(str::to_owned),
+        };
+        let (books, me) = (self.books.clone(), me.clone());
+        tokio::spawn(async move {
+            let report = call_t!(books, BooksMsg::Finish, 60_000, ending.clone());
+            let report = report.map_err(|error| tracing::error!(%error, "the books did not answer")).ok();
+            let outcome = Outcome { report, failure: ending.failure, interrupted: ending.interrupted };
+            if done.send(outcome).is_err() {
+                tracing::debug!("nobody waits for the run's outcome");
+            }
+            me.stop(None);
+        });
+    }
+}
+
+/// The word for a role in files and messages.
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Monitor => "monitor",
+        Role::Server => "server",
+        Role::Client => "client",
+    }
+}
+
+/// Asks servers that already run, all at once, whether they are ready.
+fn ask_endpoints(me: ActorRef<OrchestratorMsg>, trial: Trial) {
+    tokio::spawn(async move {
+        let asked = trial.service.endpoints.iter().map(|url| ask_endpoint(url, &trial));
+        let answers = futures_util::future::join_all(asked).await;
+        let troubles: Vec<String> = answers.into_iter().filter_map(Result::err).collect();
+        let result = if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) };
+        // The run may be over by now.
+        let _ = me.cast(OrchestratorMsg::EndpointsAnswered(result));
+    });
+}
+
+async fn ask_endpoint(url: &str, trial: &Trial) -> Result<(), String> {
+    let spec = &trial.service;
+    let service = hb_services::resolve(spec).map_err(|problem| problem.to_string())?;
+    let key = spec.api_key.as_ref().map(Key::read).transpose().map_err(|error| error.to_string())?;
+    let limit = spec.health.timeout;
+    let question = Question { url, service: &*service, spec, request: &trial.request, key: key.as_ref(), limit };
+    let progress = |what: String| tracing::info!(url, what, "a server is not ready yet");
+    readiness::ask(&question, &progress).await.map(drop).map_err(|error| error.to_string())
+}
+
+/// This machine's wall clock, nanoseconds since 1970.
+pub(crate) fn unix_nanos() -> i128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128)
+}
+
+/// An instant as reports write it: RFC 3339, UTC, milliseconds.
+pub(crate) fn rfc3339(unix_nanos: i128) -> String {
+    let instant = jiff::Timestamp::from_nanosecond(unix_nanos).unwrap_or_default();
+    format!("{instant:.3}")
+}

@@ -1,0 +1,293 @@
+//! The leader's books: every batch is counted once, made durable, then acknowledged; when a trial is over
+//! its report is built from them.
+//!
+//! One Tally feeds the live view, the pushes and the report, so that they cannot disagree.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use hb_core::{
+    batch::{Batch, BatchKey},
+    chronicle::Chronicle,
+    events::{Happened, RunEvent},
+    facts::{LogBatch, NodeReading},
+    phases::Phase,
+    plan::Plan,
+    report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
+    tally::{Live, Taken, TrialTally},
+    trial::ProtocolName,
+    units::{NodeName, TrialId},
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use ractor_cluster::RactorMessage;
+
+use super::{
+    Recorder,
+    actor::{rfc3339, unix_nanos},
+};
+use crate::wire::{ReplyPort, WireError, answer};
+
+/// The live view is made anew this often.
+const LIVE_EVERY: Duration = Duration::from_millis(500);
+
+/// What the Books are given.
+pub struct BooksArguments {
+    /// Makes it durable and shows it.
+    pub recorder: Box<dyn Recorder>,
+    /// What is known of the run before it begins: its name, its scenario, how many trials are planned.
+    pub summary: RunSummary,
+}
+
+/// How a run ended, for its report.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// Whether every planned trial was finished.
+    pub is_complete: bool,
+    /// The phase that could not be finished, and why.
+    pub failure: Option<(Phase, String)>,
+    /// What interrupted it.
+    pub interrupted: Option<String>,
+}
+
+/// What the Books can be told.
+#[derive(RactorMessage)]
+pub enum BooksMsg {
+    /// A trial begins: its plan, and what is known of its nodes.
+    Open(Box<Plan>, Vec<(NodeName, NodeFigures)>),
+    /// Its load starts at this Unix time on the leader's clock.
+    Started(TrialId, i128),
+    /// A window of requests, to be acknowledged once it is durable.
+    Batch(Box<Batch>, ReplyPort<BatchKey>),
+    /// A sample of a node.
+    Reading(NodeReading),
+    /// Lines of output.
+    Logs(LogBatch),
+    /// Something happened.
+    Event(RunEvent),
+    /// Nothing more comes from this node.
+    NodeLost(NodeName),
+    /// No batch comes any more: build the trial's report and write it. The `bool` says whether it ran to its
+    /// planned end.
+    Close(TrialId, bool, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Result<(), String>>),
+    /// Time for a new live view.
+    Tick,
+    /// The run is over: build its report.
+    Finish(Ending, RpcReplyPort<Box<Report>>),
+}
+
+/// The behaviour; its state is [`Accounts`].
+pub struct Books;
+
+/// The trial whose books are open.
+struct OpenTrial {
+    plan: Box<Plan>,
+    tally: TrialTally,
+    nodes: BTreeMap<NodeName, NodeFigures>,
+    readings: BTreeMap<NodeName, ReadingSums>,
+    start_unix_nanos: Option<i128>,
+    number: u32,
+}
+
+/// Everything that was told of the run.
+pub struct Accounts {
+    recorder: Box<dyn Recorder>,
+    summary: RunSummary,
+    open: Option<OpenTrial>,
+    reports: Vec<TrialReport>,
+    chronicle: Chronicle,
+    live: Live,
+}
+
+impl Actor for Books {
+    type Msg = BooksMsg;
+    type State = Accounts;
+    type Arguments = BooksArguments;
+
+    async fn pre_start(&self, me: ActorRef<BooksMsg>, arguments: BooksArguments) -> Result<Accounts, ActorProcessingErr> {
+        me.send_interval(LIVE_EVERY, || BooksMsg::Tick);
+        Ok(Accounts {
+            recorder: arguments.recorder,
+            summary: arguments.summary,
+            open: None,
+            reports: Vec::new(),
+            chronicle: Chronicle::default(),
+            live: Live::default(),
+        })
+    }
+
+    async fn handle(&self, _: ActorRef<BooksMsg>, msg: BooksMsg, accounts: &mut Accounts) -> Result<(), ActorProcessingErr> {
+        match msg {
+            BooksMsg::Open(plan, nodes) => accounts.open(plan, nodes),
+            BooksMsg::Started(trial, start) => accounts.started(&trial, start),
+            BooksMsg::Batch(batch, reply) => answer(reply, accounts.batch(&batch)),
+            BooksMsg::Reading(reading) => accounts.reading(reading),
+            BooksMsg::Logs(logs) => accounts.recorder.logs(&logs),
+            BooksMsg::Event(event) => accounts.event(event),
+            BooksMsg::NodeLost(node) => accounts.node_lost(&node),
+            BooksMsg::Close(trial, is_complete, nodes, reply) => {
+                // Reading back and sorting a million rows takes seconds; the other actors of this runtime go on meanwhile.
+                let closed = tokio::task::block_in_place(|| accounts.close(&trial, is_complete, nodes));
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(closed);
+            }
+            BooksMsg::Tick => accounts.tick(),
+            BooksMsg::Finish(ending, reply) => {
+                let _ = reply.send(Box::new(accounts.finish(&ending)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Accounts {
+    fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) {
+        let number = self.reports.len() as u32 + 1;
+        if let Err(error) = self.recorder.begin_trial(&plan.trial.id) {
+            self.warn(format!("the folder of {} cannot be made: {error}", plan.trial.id));
+        }
+        let expected_seconds = plan.load_time().map(|span| span.as_secs_f64());
+        let begun = Happened::TrialBegun { number, of: self.summary.trials_planned, expected_seconds };
+        self.event(RunEvent { unix_nanos: unix_nanos(), trial: Some(plan.trial.id.clone()), happened: begun });
+        let tally = TrialTally::new(&plan);
+        let nodes = nodes.into_iter().collect();
+        self.open = Some(OpenTrial { plan, tally, nodes, readings: BTreeMap::new(), start_unix_nanos: None, number });
+    }
+
+    fn started(&mut self, trial: &TrialId, start_unix_nanos: i128) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) {
+            open.start_unix_nanos = Some(start_unix_nanos);
+        }
+    }
+
+    /// Counted, then durable, then acknowledged; what cannot be made durable is not acknowledged and comes again.
+    fn batch(&mut self, batch: &Batch) -> Result<BatchKey, WireError> {
+        let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == batch.key.source.trial) else {
+            // A repeat of a trial whose books are closed: it was counted, or written off.
+            return Ok(batch.key.clone());
+        };
+        match open.tally.take(batch) {
+            Taken::Refused(why) => {
+                self.warn(format!("a batch of {} is refused: {why}", batch.key.source.node));
+                return Err(WireError::Refused(why));
+            }
+            Taken::Repeat => {}
+            Taken::New => {
+                if let Err(error) = self.recorder.spool(batch) {
+                    self.warn(format!("the rows of a batch of {} could not be written: {error}", batch.key.source.node));
+                }
+            }
+        }
+        Ok(batch.key.clone())
+    }
+
+    fn reading(&mut self, reading: NodeReading) {
+        self.recorder.reading(&reading);
+        if let Some(open) = &mut self.open {
+            open.readings.entry(reading.node.clone()).or_default().take(&reading);
+        }
+    }
+
+    fn event(&mut self, event: RunEvent) {
+        self.recorder.event(&event);
+        self.chronicle.tell(event);
+    }
+
+    fn warn(&mut self, what: String) {
+        let trial = self.open.as_ref().map(|open| open.plan.trial.id.clone());
+        if !self.chronicle.warnings().contains(&what) {
+            self.event(RunEvent { unix_nanos: unix_nanos(), trial, happened: Happened::Warned { what } });
+        }
+    }
+
+    fn node_lost(&mut self, node: &NodeName) {
+        if let Some(open) = &mut self.open {
+            open.tally.node_lost(node);
+        }
+    }
+
+    fn close(&mut self, trial: &TrialId, is_complete: bool, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
+        let Some(mut open) = self.open.take_if(|open| open.plan.trial.id == *trial) else { return Ok(()) };
+        let now = unix_nanos();
+        let start = open.start_unix_nanos.unwrap_or(now);
+        let ended_early_at_seconds = (!is_complete).then_some((now - start).max(0) as f64 / 1e9);
+        let lost = open.tally.close(ended_early_at_seconds);
+        // Clock estimates get better while a trial runs; nodes that are gone keep what was known of them.
+        open.nodes.extend(nodes);
+        let rows = self.recorder.rows(trial).map_err(|error| format!("the rows cannot be read back: {error}"))?;
+        let mut unreadable: Option<io::Error> = None;
+        let readable = rows.map_while(|row| row.map_err(|error| unreadable = Some(error)).ok());
+        let frame = self.frame(open.plan, open.nodes, &open.readings, (start, now), ended_early_at_seconds);
+        let report = report::trial(&frame, &open.tally, readable, &lost);
+        if let Some(error) = unreadable {
+            self.warn(format!("the rows of {trial} cannot be read to their end: {error}"));
+        }
+        let written = self.recorder.finish_trial(&report, &lost).map_err(|error| error.to_string());
+        let verdict = report.verdict.status;
+        self.event(RunEvent {
+            unix_nanos: unix_nanos(),
+            trial: Some(trial.clone()),
+            happened: Happened::TrialFinished { verdict },
+        });
+        self.reports.push(report);
+        written
+    }
+
+    fn tick(&mut self) {
+        if let Some(open) = &self.open {
+            let elapsed = open.start_unix_nanos.map_or(0.0, |start| (unix_nanos() - start) as f64 / 1e9);
+            self.live = open.tally.live(elapsed.max(0.0));
+            self.live.position = (open.number, self.summary.trials_planned);
+        }
+        self.recorder.live(&self.live);
+    }
+
+    fn finish(&mut self, ending: &Ending) -> Report {
+        let reason = match (&ending.failure, &ending.interrupted) {
+            _ if ending.is_complete => None,
+            (_, Some(by)) => Some(format!("ended by {by}")),
+            (Some((phase, cause)), None) => Some(format!("{phase} could not be finished: {cause}")),
+            (None, None) => Some("not every trial was finished".to_owned()),
+        };
+        let now = unix_nanos();
+        let summary = RunSummary {
+            ended_at: rfc3339(now),
+            complete: ending.is_complete,
+            incomplete_reason: reason,
+            phase_seconds: self.chronicle.phase_seconds(now),
+            ..std::mem::take(&mut self.summary)
+        };
+        report::run(summary, std::mem::take(&mut self.reports), self.chronicle.warnings().to_vec())
+    }
+
+    /// What is known of a trial besides its requests.
+    fn frame(
+        &mut self,
+        plan: Box<Plan>,
+        mut nodes: BTreeMap<NodeName, NodeFigures>,
+        readings: &BTreeMap<NodeName, ReadingSums>,
+        (start, now): (i128, i128),
+        ended_early_at_seconds: Option<f64>,
+    ) -> TrialFrame {
+        for (node, sums) in readings {
+            if let Some(figures) = nodes.get_mut(node) {
+                sums.fill(figures);
+            }
+        }
+        let energies: Vec<f64> = readings.values().filter_map(ReadingSums::energy_joules).collect();
+        let chapter = self.chronicle.close_trial(start, now);
+        let protocol = hb_services::resolve(&plan.trial.service).map(|service| service.protocol());
+        TrialFrame {
+            started_at: rfc3339(start),
+            ended_early_at_seconds,
+            phase_seconds: chapter.phase_seconds,
+            nodes: nodes.into_iter().map(|(node, figures)| (node.0, figures)).collect(),
+            energy_joules: (!energies.is_empty()).then(|| energies.iter().sum()),
+            gpus_throttled: readings.values().map(ReadingSums::throttled).sum(),
+            server: chapter.server,
+            calibration: None,
+            events: chapter.events,
+            // Ollama knows no word that keeps a model from stopping by itself.
+            can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),
+            plan: *plan,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What happened, kept in order, and what reports make of it: seconds by phase, the trial's own events,
+//! what is known of its servers, warnings.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::{
+    events::{Happened, RunEvent},
+    facts::Fact,
+    report::TimedEvent,
+};
+
+/// Everything that was told of a run.
+#[derive(Debug, Default)]
+pub struct Chronicle {
+    events: Vec<RunEvent>,
+    /// Where the events of the trial that is open begin.
+    trial_from: usize,
+    /// What is known of each server; servers outlive trials.
+    servers: BTreeMap<u32, BTreeMap<String, Value>>,
+    warnings: Vec<String>,
+}
+
+/// One trial's part of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TrialChapter {
+    /// Seconds by phase, since the trial before.
+    pub phase_seconds: BTreeMap<String, f64>,
+    /// What happened while its load ran, or because of it.
+    pub events: Vec<TimedEvent>,
+    /// What is known of the servers, by ordinal.
+    pub server: BTreeMap<String, Value>,
+}
+
+impl Chronicle {
+    /// One more thing happened.
+    pub fn tell(&mut self, event: RunEvent) {
+        match &event.happened {
+            Happened::Warned { what } => self.warn(what.clone()),
+            Happened::PhaseFailed { phase, cause } => self.warn(format!("{phase} could not be finished: {cause}")),
+            Happened::NodeTold { node, fact: Fact::Warned { what } } => self.warn(format!("{node}: {what}")),
+            Happened::NodeTold { node, fact } => self.server_told(node.as_str(), fact),
+            _ => {}
+        }
+        self.events.push(event);
+    }
+
+    /// What a person should read, each once.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The chapter of a trial whose zero was `start` and whose books are closed `now`, Unix nanoseconds.
+    /// What comes after belongs to the next.
+    pub fn close_trial(&mut self, start: i128, now: i128) -> TrialChapter {
+        let events = &self.events[self.trial_from..];
+        let servers = self.servers.iter().map(|(server, known)| (server.to_string(), json!(known)));
+        let chapter = TrialChapter {
+            phase_seconds: phase_seconds(events, now),
+            events: events.iter().filter_map(|event| timed(event, start)).collect(),
+            server: servers.collect(),
+        };
+        self.trial_from = self.events.len();
+        chapter
+    }
+
+    /// Seconds by phase over the whole run, up to `now`.
+    #[must_use]
+    pub fn phase_seconds(&self, now: i128) -> BTreeMap<String, f64> {
+        phase_seconds(&self.events, now)
+    }
+
+    fn warn(&mut self, what: String) {
+        if !self.warnings.contains(&what) {
+            self.warnings.push(what);
+        }
+    }
+
+    fn server_told(&mut self, node: &str, fact: &Fact) {
+        let (server, known): (u32, Vec<(&str, Value)>) = match fact {
+            Fact::ServerStarted { server, pid, command } => {
+                (*server, vec![("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))])
+            }
+            Fact::ServerReady { server, url, took } => {
+                (*server, vec![("url", json!(url)), ("ready_seconds", json!(took.as_secs_f64()))])
+            }
+            Fact::ServerExited { server, why } => (*server, vec![("exited", json!(why))]),
+            Fact::ServerFailed { server, why } => (*server, vec![("failed", json!(why))]),
+            _ => return,
+        };
+        self.servers.entry(server).or_default().extend(known.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+}
+
+/// A phase lasts until the next one begins.
+fn phase_seconds(events: &[RunEvent], now: i128) -> BTreeMap<String, f64> {
+    let entered = events.iter().filter_map(|event| match event.happened {
+        Happened::PhaseEntered { phase } => Some((phase, event.unix_nanos)),
+        _ => None,
+    });
+    let entered: Vec<_> = entered.collect();
+    let mut seconds: BTreeMap<String, f64> = BTreeMap::new();
+    for (index, (phase, at)) in entered.iter().enumerate() {
+        let until = entered.get(index + 1).map_or(now, |(_, at)| *at);
+        *seconds.entry(phase.name().to_owned()).or_default() += (until - at).max(0) as f64 / 1e9;
+    }
+    seconds
+}
+
+/// What a trial's report tells of an event; `None` for what belongs to the run's course.
+fn timed(event: &RunEvent, start: i128) -> Option<TimedEvent> {
+    let (what, message) = match &event.happened {
+        Happened::NodeLost { node, why } => ("node_lost", format!("{node} was lost: {why}")),
+        Happened::Interrupted { by } => ("interrupted", format!("ended by {by}")),
+        Happened::PhaseFailed { phase, cause } => ("phase_failed", format!("{phase}: {cause}")),
+        Happened::NodeTold { node, fact } => told(node.as_str(), fact)?,
+        Happened::PhaseEntered { .. }
+        | Happened::TrialBegun { .. }
+        | Happened::LoadStarted { .. }
+        | Happened::TrialFinished { .. }
+        | Happened::NodeJoined { .. }
+        | Happened::Warned { .. } => return None,
+    };
+    Some(TimedEvent { at_seconds: (event.unix_nanos - start) as f64 / 1e9, what: what.to_owned(), message })
+}
+
+fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {
+    Some(match fact {
+        Fact::ExecutorRestarted { executor, epoch, lost, gap, why, .. } => {
+            let gap = gap.as_secs_f64();
+            let message = format!(
+                "executor {executor} on {node} failed and was started again as epoch {epoch} after {gap:.1} s, {lost} requests lost: {why}"
+            );
+            ("executor_restarted", message)
+        }
+        Fact::ExecutorGaveUp { executor, why, .. } => {
+            ("executor_gave_up", format!("executor {executor} on {node} gave up: {why}"))
+        }
+        Fact::LoadFailed { executor, why, .. } => {
+            ("executor_gave_up", format!("executor {executor} on {node} cannot send: {why}"))
+        }
+        Fact::ServerExited { server, why } => ("server_exited", format!("server {server} on {node} ended by itself: {why}")),
+        Fact::ServerFailed { server, why } => ("server_failed", format!("server {server} on {node} did not become ready: {why}")),
+        Fact::ChildRestarted { child, why } => {
+            ("child_restarted", format!("{child} on {node} failed and was started again: {why}"))
+        }
+        Fact::ServerStarted { .. }
+        | Fact::ServerProgressed { .. }
+        | Fact::ServerReady { .. }
+        | Fact::ServerStopped { .. }
+        | Fact::LoadPrepared { .. }
+        | Fact::LoadFinished { .. }
+        | Fact::Warned { .. } => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{phases::Phase, units::NodeName};
+
+    const SECOND: i128 = 1_000_000_000;
+
+    fn at(second: i128, happened: Happened) -> RunEvent {
+        RunEvent { unix_nanos: second * SECOND, trial: None, happened }
+    }
+
+    #[test]
+    fn a_phase_lasts_until_the_next_and_a_trial_has_its_own_part() {
+        let mut chronicle = Chronicle::default();
+        for (second, phase) in [(0, Phase::Initialization), (2, Phase::ClientLaunch), (3, Phase::Execution)] {
+            chronicle.tell(at(second, Happened::PhaseEntered { phase }));
+        }
+        let first = chronicle.close_trial(3 * SECOND, 13 * SECOND);
+        assert_eq!(first.phase_seconds["execution"], 10.0);
+        chronicle.tell(at(13, Happened::PhaseEntered { phase: Phase::ClientLaunch }));
+        chronicle.tell(at(14, Happened::PhaseEntered { phase: Phase::Execution }));
+        let second = chronicle.close_trial(14 * SECOND, 20 * SECOND);
+        assert_eq!(second.phase_seconds.get("initialization"), None);
+        assert_eq!((second.phase_seconds["client_launch"], second.phase_seconds["execution"]), (1.0, 6.0));
+        assert_eq!(chronicle.phase_seconds(20 * SECOND)["client_launch"], 2.0);
+    }
+
+    #[test]
+    fn servers_are_known_in_every_later_trial_and_events_only_in_their_own() {
+        let mut chronicle = Chronicle::default();
+        let ready = Fact::ServerReady { server: 0, url: "http://a".into(), took: crate::units::Span::from_secs(3) };
+        let node = NodeName::from("a");
+        chronicle.tell(at(1, Happened::NodeTold { node: node.clone(), fact: ready }));
+        chronicle.tell(at(7, Happened::NodeLost { node, why: "gone".into() }));
+        let first = chronicle.close_trial(5 * SECOND, 9 * SECOND);
+        assert_eq!((first.events[0].what.as_str(), first.events[0].at_seconds), ("node_lost", 2.0));
+        let second = chronicle.close_trial(10 * SECOND, 12 * SECOND);
+        assert_eq!(second.events, []);
+        assert_eq!(second.server, first.server);
+        assert_eq!(second.server["0"]["url"], "http://a");
+    }
+
+    #[test]
+    fn a_warning_is_told_once() {
+        let mut chronicle = Chronicle::default();
+        (0..3).for_each(|second| chronicle.tell(at(second, Happened::Warned { what: "w".into() })));
+        assert_eq!(chronicle.warnings(), ["w"]);
+    }
+}

@@ -1,0 +1,226 @@
+//! What every service must be, and the words that start one.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf};
+
+use hb_core::{
+    orders::ServerOrder,
+    trial::{Api, ApiKeySource, ContainerRuntime, CustomService, HealthCheck, Length, ProtocolName, RequestSpec, ServiceSpec},
+    units::Span,
+};
+use hb_services::{
+    SERVICES, resolve,
+    runtime::{Accelerator, wrap},
+    service::{CommandLine, OWN_BINARY, Step, request_for},
+};
+use serde_json::{Map, Value, json};
+
+fn spec(service: &str, config: Value) -> ServiceSpec {
+    ServiceSpec {
+        service: service.into(),
+        model: "llama2".into(),
+        config: config.as_object().unwrap().clone(),
+        environment: [("HF_HOME".to_owned(), "/scratch/a,b $(id)".to_owned())].into(),
+        endpoints: if service == "openai" { vec!["http://127.0.0.1:1".into()] } else { vec![] },
+        api_key: Some(ApiKeySource::Env("THE_KEYS_NAME".into())),
+        port: None,
+        health: HealthCheck { enabled: true, timeout: Span::from_secs(60), interval: Span::from_secs(1), endpoint: None },
+        runtime: ContainerRuntime::Bare,
+        path: None,
+        binds: vec![],
+        extra_args: vec!["--further".into(), "two words".into()],
+        gpus: 1,
+        custom: None,
+    }
+}
+
+fn order(service: ServiceSpec) -> ServerOrder {
+    ServerOrder { server: 0, service, port: 8123, is_port_fixed: false, host: "10.0.0.7".into(), request: request() }
+}
+
+fn request() -> RequestSpec {
+    RequestSpec {
+        api: Api::Completions,
+        stream: true,
+        prompt_len: Length::Fixed(3),
+        gen_tokens: Length::Fixed(8),
+        batch: NonZeroU32::MIN,
+        shared_prefix: None,
+        sampling: Map::new(),
+    }
+}
+
+fn command(spec: &ServiceSpec) -> CommandLine {
+    resolve(spec).unwrap().command(&order(spec.clone())).unwrap()
+}
+
+#[test]
+fn every_service_has_a_name_of_its_own_and_a_port() {
+    let names: BTreeSet<_> = SERVICES.iter().map(|service| service.name()).collect();
+    assert_eq!(names.len(), SERVICES.len());
+    assert!(SERVICES.iter().all(|service| service.default_port() > 1023 && !service.about().is_empty()));
+}
+
+#[test]
+fn every_services_operation_belongs_to_its_protocol() {
+    for service in SERVICES {
+        let is_ollama = service.protocol() == ProtocolName::Ollama;
+        assert_eq!(service.default_api() == Api::Generate, is_ollama, "{}", service.name());
+    }
+}
+
+#[test]
+fn every_service_takes_an_empty_config_and_says_what_else_it_knows() {
+    for service in SERVICES {
+        assert_eq!(service.check(&spec(service.name(), json!({}))), [], "{}", service.name());
+        let problems = service.check(&spec(service.name(), json!({"no_such_key_at_all": 1})));
+        assert_eq!(problems.len(), 1, "{}", service.name());
+        assert_eq!(problems[0].path, "servers.service_config.no_such_key_at_all");
+    }
+    for (name, wrong, right) in
+        [("dummy", "tfft", "ttft"), ("vllm", "max_model_lenn", "max_model_len"), ("ollama", "gpu_layer", "gpu_layers")]
+    {
+        let spec = spec(name, json!({wrong: 1}));
+        assert_eq!(resolve(&spec).unwrap().check(&spec)[0].advice, format!("did you mean `{right}`?"));
+    }
+}
+
+#[test]
+fn every_service_is_ready_only_after_a_real_completion() {
+    for service in SERVICES {
+        let mut spec = spec(service.name(), json!({}));
+        assert_eq!(service.readiness(&spec).last(), Some(&Step::Completes), "{}", service.name());
+        spec.health.enabled = false;
+        let steps = service.readiness(&spec);
+        assert!(!steps.iter().any(|step| matches!(step, Step::Healthy { .. })), "{}", service.name());
+        assert_eq!(steps.last(), Some(&Step::Completes));
+    }
+}
+
+#[test]
+fn no_command_names_the_key_and_every_one_names_its_port() {
+    for service in SERVICES.iter().filter(|service| service.is_started()) {
+        let line = command(&spec(service.name(), json!({})));
+        let text = format!("{line:?}");
+        assert!(!text.contains("THE_KEYS_NAME") && text.contains("8123"), "{text}");
+        assert_eq!(line.args.last().unwrap(), "two words", "{text}");
+    }
+}
+
+#[test]
+fn vllms_config_becomes_its_flags() {
+    let config = json!({"max_model_len": 2048, "gpu_memory_utilization": 0.7, "enforce_eager": true, "trust_remote_code": false,
+        "enable_prefix_caching": false, "distributed": {"enabled": true, "backend": "mp", "tensor_parallel_size": 4}});
+    let spec = spec("vllm", config);
+    assert_eq!(resolve(&spec).unwrap().check(&spec), []);
+    assert_eq!(
+        command(&spec).args.join(" "),
+        "serve llama2 --host 10.0.0.7 --port 8123 --max-model-len 2048 --gpu-memory-utilization 0.7 --enforce-eager \
+         --tensor-parallel-size 4 --no-enable-prefix-caching --distributed-executor-backend mp --further two words"
+    );
+}
+
+#[test]
+fn vllm_over_ray_is_refused_with_a_way_out() {
+    let spec = spec("vllm", json!({"distributed": {"enabled": true, "backend": "ray", "ray": {"dashboard_port": 8265}}}));
+    let problems = resolve(&spec).unwrap().check(&spec);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].path, "servers.service_config.distributed.backend");
+}
+
+#[test]
+fn ollamas_gpu_layers_go_into_every_request_below_the_recipes_own_words() {
+    let spec = spec("ollama", json!({"gpu_layers": 0, "num_parallel": 8}));
+    let service = resolve(&spec).unwrap();
+    assert_eq!(request_for(&*service, &spec, &request()).sampling["num_gpu"], 0);
+    let mut asked = request();
+    asked.sampling.insert("num_gpu".into(), 7.into());
+    assert_eq!(request_for(&*service, &spec, &asked).sampling["num_gpu"], 7);
+    let env = command(&spec).env;
+    assert_eq!((&env["OLLAMA_HOST"], &env["OLLAMA_NUM_PARALLEL"]), (&"10.0.0.7:8123".to_owned(), &"8".to_owned()));
+}
+
+#[test]
+fn a_custom_services_words_are_filled_in_once_and_never_split() {
+    let mut spec = spec("mine", json!({}));
+    spec.model = "a {port} b; rm -rf".into();
+    spec.custom = Some(CustomService {
+        command: ["my-server", "--at={host}:{port}", "{model}", "{\"json\": 1}"].map(str::to_owned).into(),
+        env: [("PORT".to_owned(), "{port}".to_owned())].into(),
+        ready_path: Some("/up".into()),
+        ready_timeout: None,
+        protocol: ProtocolName::Openai,
+        port: Some(9000),
+        stop_signal: Some("SIGINT".into()),
+        stop_grace: None,
+    });
+    let (service, line) = (resolve(&spec).unwrap(), command(&spec));
+    assert_eq!(line.program, PathBuf::from("my-server"));
+    assert_eq!(line.args[..3], ["--at=10.0.0.7:8123", "a {port} b; rm -rf", "{\"json\": 1}"]);
+    assert_eq!(line.env["PORT"], "8123");
+    assert_eq!(service.readiness(&spec), [Step::Healthy { path: "/up".into() }, Step::Completes]);
+    assert_eq!((service.default_port(), service.stopping().signal.as_str()), (9000, "SIGINT"));
+    spec.custom.as_mut().unwrap().command.clear();
+    assert_eq!(resolve(&spec).unwrap().check(&spec)[0].path, "custom_services.mine.command");
+}
+
+#[test]
+fn an_unknown_service_gets_the_nearest_name() {
+    assert_eq!(resolve(&spec("olama", json!({}))).err().unwrap().advice, "did you mean `ollama`?");
+}
+
+fn wrapped(runtime: ContainerRuntime, binds: &[&str], accelerator: Accelerator) -> CommandLine {
+    let mut spec = spec("vllm", json!({}));
+    (spec.runtime, spec.path) = (runtime, Some("vllm.sif".into()));
+    spec.binds = binds.iter().map(|bind| (*bind).to_owned()).collect();
+    let surroundings =
+        [("CUDA_VISIBLE_DEVICES", "0,1"), ("LD_PRELOAD", "evil.so")].map(|(name, value)| (name.into(), value.into()));
+    wrap(command(&spec), &spec, accelerator, &surroundings.into()).unwrap()
+}
+
+fn text(line: &CommandLine) -> String {
+    format!("{} {}", line.program.display(), line.args.join(" "))
+}
+
+#[test]
+fn each_runtime_wraps_the_words_and_keeps_values_out_of_them() {
+    let rest = "serve llama2 --host 10.0.0.7 --port 8123 --further two words";
+    let line = wrapped(ContainerRuntime::Apptainer, &["/a:/b:ro"], Accelerator::Nvidia);
+    assert_eq!(text(&line), format!("apptainer exec --cleanenv --no-eval --nv --bind /a:/b:ro vllm.sif vllm {rest}"));
+    assert_eq!(line.env["APPTAINERENV_HF_HOME"], "/scratch/a,b $(id)");
+    assert_eq!(line.env["APPTAINERENV_CUDA_VISIBLE_DEVICES"], "0,1");
+    assert!(!line.env.keys().any(|name| name.contains("LD_PRELOAD")));
+    let line = wrapped(ContainerRuntime::Apptainer, &[], Accelerator::Amd);
+    assert!(text(&line).starts_with("apptainer exec --cleanenv --no-eval --rocm vllm.sif"));
+    let line = wrapped(ContainerRuntime::Podman, &["/a:/b"], Accelerator::None);
+    assert_eq!(
+        text(&line),
+        format!(
+            "podman run --rm --network host --ipc host --volume /a:/b --env CUDA_VISIBLE_DEVICES --env HF_HOME \
+             --env VLLM_NO_USAGE_STATS --entrypoint vllm vllm.sif {rest}"
+        )
+    );
+    let line = wrapped(ContainerRuntime::Charliecloud, &["/a:/b:rw"], Accelerator::None);
+    assert_eq!(text(&line), format!("ch-run --bind /a:/b vllm.sif -- vllm {rest}"));
+}
+
+#[test]
+fn a_container_without_an_image_and_a_bind_that_is_two_are_refused() {
+    let mut spec = spec("vllm", json!({}));
+    spec.runtime = ContainerRuntime::Apptainer;
+    let refused = |spec: &ServiceSpec| wrap(command(spec), spec, Accelerator::None, &[].into()).unwrap_err().path;
+    assert_eq!(refused(&spec), "artifacts.service.path");
+    spec.path = Some("vllm.sif".into());
+    spec.binds = vec!["/a:/b".into(), "/c:/d,/e:/f".into()];
+    assert_eq!(refused(&spec), "binds[1]");
+}
+
+#[test]
+fn the_dummy_runs_bare_whatever_the_runtime_is() {
+    let mut spec = spec("dummy", json!({"ttft": "50ms", "error_rate": 0.5}));
+    spec.runtime = ContainerRuntime::Apptainer;
+    let line = wrap(command(&spec), &spec, Accelerator::Nvidia, &[].into()).unwrap();
+    assert_eq!(line.program, PathBuf::from(OWN_BINARY));
+    assert!(text(&line).contains("dummy --host 10.0.0.7 --port 8123 --model llama2 --ttft 50ms --error-rate 0.5"), "{line:?}");
+}
