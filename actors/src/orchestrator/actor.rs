@@ -412,7 +412,8 @@ pub(crate) fn unix_nanos() -> i128 {
 }
 
 /// An instant as reports write it: RFC 3339, UTC, milliseconds.
-pub(crate) fn rfc3339(unix_nanos: i128) -> String {
+#[must_use]
+pub fn rfc3339(unix_nanos: i128) -> String {
     let instant = jiff::Timestamp::from_nanosecond(unix_nanos).unwrap_or_default();
     format!("{instant:.3}")
 }
