@@ -5,7 +5,7 @@ mod ports;
 mod solo;
 mod start;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use hb_actors::{
     cluster::{self, JoinFile, JoinOptions, JoinSource, NodeLinkEvent},
@@ -67,7 +67,6 @@ pub fn run_as_task(lead: &LeadWords, words: &NodeWords, surroundings: &Surroundi
 }
 
 fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordinal: Option<u32>, service: &str) -> Exit {
-    let port = wanted_port(words, service);
     let runtimes = match Runtimes::start() {
         Ok(runtimes) => runtimes,
         Err(error) => {
@@ -75,37 +74,27 @@ fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordi
             return Exit::Failed;
         }
     };
-    let address = words.address.unwrap_or_else(|| own_address(&surroundings.host, false));
-    let exit =
-        runtimes.cluster.block_on(joined(words, source, surroundings, ordinal, address, port, service.to_owned(), &runtimes));
+    let start = NodeStart {
+        host: surroundings.host.clone(),
+        address: words.address.unwrap_or_else(|| own_address(&surroundings.host, false)),
+        ordinal,
+        port: wanted_port(words, service),
+        service: service.to_owned(),
+        load_runtime: runtimes.load.handle().clone(),
+    };
+    let exit = runtimes.cluster.block_on(joined(words, source, start));
     runtimes.end();
     exit
 }
 
-async fn joined(
-    words: &NodeWords,
-    source: JoinSource,
-    surroundings: &Surroundings,
-    ordinal: Option<u32>,
-    address: IpAddr,
-    port: WantedPort,
-    service: String,
-    runtimes: &Runtimes,
-) -> Exit {
+async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) -> Exit {
+    let (host, ordinal) = (start_node.host.clone(), start_node.ordinal);
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("error: cannot listen to signals: {error}");
             return Exit::Failed;
         }
-    };
-    let start_node = NodeStart {
-        host: surroundings.host.clone(),
-        address,
-        ordinal,
-        port,
-        service,
-        load_runtime: runtimes.load.handle().clone(),
     };
     let mut started = match start(start_node).await {
         Ok(started) => started,
@@ -120,7 +109,7 @@ async fn joined(
         address: words.join.clone(),
         deadline: Duration::from_secs(words.wait),
         build: BUILD.to_owned(),
-        host: surroundings.host.clone(),
+        host,
         ordinal,
         incarnation: started.incarnation,
     };
