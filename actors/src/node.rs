@@ -16,7 +16,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use hb_core::{
@@ -31,7 +31,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     agent::{Agent, AgentArguments},
-    cluster::InboxHandle,
+    cluster::{InboxHandle, ask::ask},
     executor::{ExecutorSupervisor, SupervisorArguments},
     log_collector::{LogCollector, LogCollectorArgs},
     messages::{AgentMsg, Done, ExecutorSupervisorMsg, HelloBack, MonitorMsg, NodeIdentity, ServerManagerMsg, UplinkMsg},
@@ -39,13 +39,16 @@ use crate::{
     server_manager::{ServerManager, ServerManagerArgs},
     supervision::Intensity,
     uplink::{NodeShare, Uplink, UplinkArguments},
-    wire::answer,
+    wire::{WireError, answer},
 };
 
 /// Load that is told to end is waited for this long when the node ends.
 const STOP_LOAD_WITHIN_MS: u64 = 3_000;
 /// Servers are waited for this long when the node ends; longer than their own grace.
 const STOP_SERVERS_WITHIN_MS: u64 = 20_000;
+
+/// An order from within the process is answered in this time.
+const ORDER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a node is made of.
 pub struct NodeOptions {
@@ -123,10 +126,34 @@ impl Node {
         }
     }
 
+    /// A way for this process's own endpoints to have something done here.
+    #[must_use]
+    pub fn door(&self) -> NodeDoor {
+        NodeDoor { root: self.root.clone(), share: self.share.clone() }
+    }
+
     fn uplink_told(&self, message: UplinkMsg) {
         if self.uplink.cast(message).is_err() {
             tracing::error!("the uplink is gone");
         }
+    }
+}
+
+/// A way to give a node orders from within its process, as its leader would.
+#[derive(Debug, Clone)]
+pub struct NodeDoor {
+    root: ActorRef<NodeMsg>,
+    /// The node's own share.
+    pub share: watch::Receiver<NodeShare>,
+}
+
+impl NodeDoor {
+    /// Gives an order.
+    ///
+    /// # Errors
+    /// A refusal, or that the node is ending.
+    pub async fn order(&self, order: Order) -> Result<(), WireError> {
+        ask(&self.root, ORDER_WITHIN, |reply| NodeMsg::Order(Box::new(order), reply)).await
     }
 }
 

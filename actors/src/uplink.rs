@@ -233,7 +233,7 @@ async fn send(inbox: &InboxHandle, post: Post) -> bool {
     };
     match sent {
         Ok(()) => true,
-        Err(WireError::TimedOut | WireError::Unreachable) => false,
+        Err(WireError::TimedOut | WireError::Unreachable | WireError::NotNow(_)) => false,
         Err(error @ (WireError::Refused(_) | WireError::Undecodable(_) | WireError::TooLarge { .. })) => {
             tracing::error!(%error, "the leader refuses a post");
             true

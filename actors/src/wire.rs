@@ -54,6 +54,9 @@ pub enum WireError {
         /// The limit.
         limit: usize,
     },
+    /// The receiver cannot take it at this moment; it may be sent again.
+    #[error("not now: {0}")]
+    NotNow(String),
     /// No answer came in time.
     #[error("no answer within the deadline")]
     TimedOut,

@@ -1,3 +1,5 @@
 //! `hbnode`: words in, exit code out.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    hbnode::main()
+}

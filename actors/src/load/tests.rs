@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Clock, Ledger, LoadError, PanicSwitch, Prepared, drive};
 
+const LAST: &str = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":\"length\"}]}\n\n";
 const EVENT: &str = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\n";
 
 /// A server that reads requests and answers each with `answer`; without one it never answers.
@@ -59,7 +60,7 @@ fn chunked(body: &str) -> String {
 }
 
 fn whole() -> String {
-    chunked(&format!("{EVENT}{EVENT}{EVENT}data: [DONE]\n\n"))
+    chunked(&format!("{EVENT}{EVENT}{LAST}data: [DONE]\n\n"))
 }
 
 fn status(status: u16) -> String {
@@ -259,7 +260,7 @@ async fn every_way_to_fail_has_its_own_kind() {
     check(Answer::Keep(chunked(EVENT)), Some(Kind::Truncated)).await;
     check(Answer::Close("SSH-2.0-garbage\r\n\r\n".into()), Some(Kind::Protocol)).await;
     check(Answer::Hang(format!("{begun}zz\r\n")), Some(Kind::Protocol)).await;
-    check(Answer::Close(chunked(&format!("data: {}", "a".repeat(3 << 20)))), Some(Kind::Oversize)).await;
+    check(Answer::Close(chunked(&format!("data: {}", "a".repeat(20 << 20)))), Some(Kind::Oversize)).await;
     check(Answer::Keep(whole()), None).await;
 }
 

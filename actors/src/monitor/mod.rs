@@ -2,6 +2,7 @@
 //! that is not over when the next one is due lets that one out.
 
 mod amd;
+mod machine;
 mod nvidia;
 mod probes;
 mod system;
@@ -15,6 +16,7 @@ use hb_core::facts::NodeReading;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinHandle;
 
+pub use self::machine::Machine;
 use self::probes::Samplers;
 pub use self::probes::{PROBES, Probe, ProbeError, Sampler};
 use crate::messages::{MonitorMsg, NodeIdentity, UplinkMsg};

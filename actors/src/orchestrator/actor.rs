@@ -318,7 +318,7 @@ impl Leading {
     /// One instant on every clock: each node is told it on its own.
     fn start_load(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
         let start = unix_nanos() + START_AHEAD.as_nanos() as i128;
-        self.tell(Happened::LoadStarted { start_unix_nanos: start });
+        self.tell(Happened::LoadStarted { start_unix_nanos: i64::try_from(start).unwrap_or(i64::MAX) });
         self.write(BooksMsg::Started(trial.clone(), start));
         for seat in self.run.allocation().clients() {
             let offset = self.nodes.named(&seat.node).and_then(|member| member.clock).map_or(0, |(offset, _)| i128::from(offset));
@@ -412,7 +412,8 @@ pub(crate) fn unix_nanos() -> i128 {
 }
 
 /// An instant as reports write it: RFC 3339, UTC, milliseconds.
-pub(crate) fn rfc3339(unix_nanos: i128) -> String {
+#[must_use]
+pub fn rfc3339(unix_nanos: i128) -> String {
     let instant = jiff::Timestamp::from_nanosecond(unix_nanos).unwrap_or_default();
     format!("{instant:.3}")
 }

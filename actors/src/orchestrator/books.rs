@@ -29,6 +29,9 @@ use crate::wire::{ReplyPort, WireError, answer};
 /// The live view is made anew this often.
 const LIVE_EVERY: Duration = Duration::from_millis(500);
 
+/// A batch that cannot be written is asked for again so often, half a second apart.
+const MOST_TRIES: u32 = 20;
+
 /// What the Books are given.
 pub struct BooksArguments {
     /// Makes it durable and shows it.
@@ -94,6 +97,8 @@ pub struct Accounts {
     open: Option<OpenTrial>,
     reports: Vec<TrialReport>,
     chronicle: Chronicle,
+    /// Batches that are counted and not on disk, and how often that was tried.
+    unwritten: BTreeMap<BatchKey, u32>,
     live: Live,
 }
 
@@ -110,6 +115,7 @@ impl Actor for Books {
             open: None,
             reports: Vec::new(),
             chronicle: Chronicle::default(),
+            unwritten: BTreeMap::new(),
             live: Live::default(),
         })
     }
@@ -141,7 +147,7 @@ impl Actor for Books {
 impl Accounts {
     fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) {
         let number = self.reports.len() as u32 + 1;
-        if let Err(error) = self.recorder.begin_trial(&plan.trial.id) {
+        if let Err(error) = self.recorder.begin_trial(&plan) {
             self.warn(format!("the folder of {} cannot be made: {error}", plan.trial.id));
         }
         let expected_seconds = plan.load_time().map(|span| span.as_secs_f64());
@@ -164,18 +170,31 @@ impl Accounts {
             // A repeat of a trial whose books are closed: it was counted, or written off.
             return Ok(batch.key.clone());
         };
-        match open.tally.take(batch) {
+        let is_due_for_disk = match open.tally.take(batch) {
             Taken::Refused(why) => {
                 self.warn(format!("a batch of {} is refused: {why}", batch.key.source.node));
                 return Err(WireError::Refused(why));
             }
-            Taken::Repeat => {}
-            Taken::New => {
-                if let Err(error) = self.recorder.spool(batch) {
-                    self.warn(format!("the rows of a batch of {} could not be written: {error}", batch.key.source.node));
-                }
-            }
+            Taken::Repeat => self.unwritten.contains_key(&batch.key),
+            Taken::New => true,
+        };
+        if is_due_for_disk { self.write(batch) } else { Ok(batch.key.clone()) }
+    }
+
+    /// Makes a counted batch durable. A disk that is full may have room again soon, so the node is asked to send
+    /// it once more; not for ever, because it keeps the batch in memory until then.
+    fn write(&mut self, batch: &Batch) -> Result<BatchKey, WireError> {
+        let Err(error) = self.recorder.spool(batch) else {
+            self.unwritten.remove(&batch.key);
+            return Ok(batch.key.clone());
+        };
+        let tries = self.unwritten.entry(batch.key.clone()).or_default();
+        *tries += 1;
+        if *tries < MOST_TRIES {
+            return Err(WireError::NotNow(error.to_string()));
         }
+        self.unwritten.remove(&batch.key);
+        self.warn(format!("the rows of a batch of {} could not be written: {error}", batch.key.source.node));
         Ok(batch.key.clone())
     }
 

@@ -15,7 +15,7 @@ mod recorder;
 
 pub(crate) use self::actor::unix_nanos;
 pub use self::{
-    actor::{Expected, Leadership, Orchestrator, OrchestratorMsg, Outcome},
+    actor::{Expected, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339},
     books::{Books, BooksArguments, BooksMsg},
     inbox::Inbox,
     recorder::{Recorder, Rows},

@@ -6,6 +6,7 @@ use hb_core::{
     batch::{Batch, Source},
     events::RunEvent,
     facts::{LogBatch, NodeReading},
+    plan::Plan,
     record::Record,
     report::TrialReport,
     tally::{Live, LostRow},
@@ -33,7 +34,7 @@ pub trait Recorder: Send + 'static {
     ///
     /// # Errors
     /// Its folder cannot be made.
-    fn begin_trial(&mut self, trial: &TrialId) -> io::Result<()>;
+    fn begin_trial(&mut self, plan: &Plan) -> io::Result<()>;
     /// Appends a batch to the trial's spool; it survives the death of this process.
     ///
     /// # Errors

@@ -47,8 +47,9 @@ pub enum Happened {
     },
     /// A trial's load starts: its zero.
     LoadStarted {
-        /// Unix time in nanoseconds on the leader's clock.
-        start_unix_nanos: i128,
+        /// Unix time in nanoseconds on the leader's clock. An `i64`: serde buffers a tagged enum, and its buffer
+        /// knows no wider number.
+        start_unix_nanos: i64,
     },
     /// A trial is over and on disk.
     TrialFinished {

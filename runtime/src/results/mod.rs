@@ -31,6 +31,7 @@ use hb_core::{
     batch::{Batch, Source},
     events::RunEvent,
     facts::{LogBatch, NodeReading},
+    plan::Plan,
     record::Record,
     report::{Report, TrialReport},
     tally::LostRow,
@@ -85,6 +86,9 @@ impl ResultsError {
         move |cause| Self::Refused { doing, path: path.to_owned(), cause }
     }
 }
+
+/// Where a trial's placement is kept.
+pub(crate) const PLAN: &str = "plan.json";
 
 /// The folder of a run that goes on.
 #[derive(Debug)]
@@ -190,6 +194,14 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Writes down how a trial is placed, so that its report can be built even if this process dies.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn plan(&self, plan: &Plan) -> io::Result<()> {
+        durable::write_whole(&self.trial_path(&plan.trial.id).join(PLAN), &pretty(plan)?)
+    }
+
     /// Keeps a batch, so that the death of this process does not lose it. Acknowledge it only then.
     ///
     /// # Errors
@@ -257,8 +269,26 @@ impl RunFolder {
     }
 }
 
+/// Writes what a trial came to that was rebuilt from its spool.
+///
+/// # Errors
+/// If one of its files cannot be written.
+pub fn write_recovered(folder: &Path, report: &TrialReport, lost: &[LostRow]) -> io::Result<()> {
+    rows::write_requests(folder, lost)?;
+    rows::write_timeseries(folder, &report.timeline)?;
+    durable::write_whole(&folder.join("trial.json"), &pretty(report)?)
+}
+
+/// Writes the reports of a run again; what could not be written is returned.
+#[must_use]
+pub fn write_again(folder: &Path, report: &Report) -> Vec<String> {
+    let mut troubles = Troubles::default();
+    write_reports(folder, report, &mut troubles);
+    troubles.sentences()
+}
+
 /// Writes `summary.md`, `report.html` and, last, `report.json`: who sees that one sees all.
-pub(crate) fn write_reports(folder: &Path, report: &Report, troubles: &mut Troubles) {
+fn write_reports(folder: &Path, report: &Report, troubles: &mut Troubles) {
     let mut report = report.clone();
     let given = std::mem::take(&mut report.warnings);
     let told = |troubles: &Troubles| {

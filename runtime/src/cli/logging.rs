@@ -1,0 +1,19 @@
+//! Where the program's own log goes: standard error, as much as `-v` and `-q` ask for.
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// Starts the log. `HBNODE_LOG` overrides `-v` and `-q`, in the filter syntax of `tracing`.
+pub fn start(verbose: u8, is_quiet: bool) {
+    let ours = match (is_quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, _) => "debug",
+    };
+    // The frameworks print every message's payload at debug level; theirs stays at warnings, whatever is asked of ours.
+    let default = format!("off,hbnode={ours},hb_actors={ours},hb_services={ours},hb_core={ours}");
+    let filter = std::env::var("HBNODE_LOG").ok().and_then(|filter| EnvFilter::try_new(filter).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(default));
+    let is_started = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init().is_ok();
+    debug_assert!(is_started, "the log is started once");
+}

@@ -1,0 +1,62 @@
+//! The command line: words as typed, and what each verb does.
+
+mod bench;
+mod completions;
+mod dummy;
+pub mod exit;
+mod list;
+mod logging;
+mod plan;
+mod report;
+mod schema;
+mod validate;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use self::words::{LeadWords, NodeWords, Words};
+use self::{exit::Exit, words::Verb};
+use crate::{lead, node};
+
+/// What runs on every node is one binary, and its version says which build it is.
+pub const BUILD: &str = env!("HBNODE_BUILD");
+
+/// Reads the words, does what they say, maps how it went to an exit code.
+pub fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|word| word == "__guard") {
+        return hb_actors::child::guard_main(&arguments[2..]);
+    }
+    let words = match Words::try_parse_from(&arguments) {
+        Ok(words) => words,
+        Err(error) => {
+            // Printing fails only when nobody reads it any more.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::BadWords.into() } else { Exit::Ok.into() };
+        }
+    };
+    logging::start(words.verbose, words.quiet);
+    dispatch(words).into()
+}
+
+fn dispatch(words: Words) -> Exit {
+    match words.verb {
+        Some(Verb::List(list)) => list::run(&list),
+        Some(Verb::Validate(validate)) => validate::run(&validate),
+        Some(Verb::Plan(plan)) => plan::run(&plan),
+        Some(Verb::Bench(bench)) => bench::run(&bench, &words.node),
+        Some(Verb::Report(report)) => report::run(&report),
+        Some(Verb::Dummy(dummy)) => dummy::run(&dummy),
+        Some(Verb::Schema) => schema::run(),
+        Some(Verb::Completions { shell }) => completions::completions(shell),
+        Some(Verb::Man) => completions::man(),
+        None if words.leads() => lead::run(&words.lead, &words.node),
+        None if words.has_way_in() => node::run(&words.node),
+        None => {
+            Words::help();
+            Exit::BadWords
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `hbnode plan`: what a recipe would run, drawn on nodes that need not be there.
+
+use std::collections::BTreeMap;
+
+use hb_core::{
+    orders::Role,
+    plan::{Allocation, Candidate, Plan},
+    recipe::Recipe,
+    schedule::Schedule,
+    trial::{LoadModel, Trial},
+    units::Span,
+};
+use hb_services::{
+    runtime::{Accelerator, wrap},
+    service::CommandLine,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{exit::Exit, words::PlanWords};
+use crate::lead::recipe::{Source, check, show};
+
+/// Nothing is known of nodes that are not there yet.
+const UNKNOWN_CORES: u32 = 0;
+/// Due instants that are shown of each schedule.
+const SHOWN_ARRIVALS: usize = 5;
+
+#[derive(Serialize)]
+struct Drawing {
+    scenario: String,
+    nodes: Vec<Node>,
+    expected_seconds: Option<f64>,
+    trials: Vec<DrawnTrial>,
+}
+
+#[derive(Serialize)]
+struct Node {
+    node: String,
+    roles: Vec<Role>,
+}
+
+#[derive(Serialize)]
+struct DrawnTrial {
+    id: String,
+    parameters: BTreeMap<String, Value>,
+    repetition: u32,
+    seed: u64,
+    load_seconds: Option<f64>,
+    restarts_servers: bool,
+    servers: Vec<DrawnServer>,
+    shares: Vec<DrawnShare>,
+}
+
+#[derive(Serialize)]
+struct DrawnServer {
+    server: u32,
+    node: String,
+    port: u16,
+    command: Vec<String>,
+    environment: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct DrawnShare {
+    executor: u32,
+    node: String,
+    clients: usize,
+    max_in_flight: Option<u32>,
+    /// The first due instants of its schedule, seconds since the trial's start; empty in a closed loop.
+    first_due_seconds: Vec<f64>,
+}
+
+/// Draws a recipe.
+pub fn run(words: &PlanWords) -> Exit {
+    let source = match Source::read(&words.recipe) {
+        Ok(source) => source,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Exit::BadWords;
+        }
+    };
+    let checked = match check(&source, &words.sets) {
+        Ok(checked) => checked,
+        Err(problems) => {
+            show(&problems, &source);
+            return Exit::BadWords;
+        }
+    };
+    show(&checked.warnings, &source);
+    show(&hb_core::recipe::unsupported(&checked.recipe), &source);
+    match draw(&checked.recipe, &checked.trials) {
+        Ok(drawing) if words.json => print_json(&drawing),
+        Ok(drawing) => print!("{}", text(&drawing)),
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Exit::BadWords;
+        }
+    }
+    Exit::Ok
+}
+
+fn print_json(drawing: &Drawing) {
+    match serde_json::to_string_pretty(drawing) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("error: {error}"),
+    }
+}
+
+fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
+    let needs = recipe.needs();
+    let candidate = |ordinal: u32| Candidate {
+        ordinal: Some(ordinal),
+        is_leader: ordinal == 0,
+        host: format!("node{ordinal:03}"),
+        address: format!("node{ordinal:03}"),
+        cores: UNKNOWN_CORES,
+    };
+    let candidates: Vec<Candidate> = (0..needs.total().max(1)).map(candidate).collect();
+    let allocation = Allocation::of(&candidates, &needs).map_err(|error| error.to_string())?;
+    let mut before: Option<&Trial> = None;
+    let mut drawn = Vec::new();
+    for trial in trials {
+        let service = hb_services::resolve(&trial.service).map_err(|problem| problem.to_string())?;
+        let plan = Plan::of(trial, &allocation, service.default_port()).map_err(|error| format!("{}: {error}", trial.id))?;
+        let restarts_servers = !plan.servers.is_empty() && before.is_none_or(|before| before.service != trial.service);
+        before = Some(trial);
+        drawn.push(draw_trial(&plan, restarts_servers)?);
+    }
+    let expected_seconds = drawn.iter().map(|trial| trial.load_seconds).sum();
+    let nodes = allocation.seats.iter().map(|seat| Node { node: seat.node.to_string(), roles: seat.roles.clone() }).collect();
+    Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, trials: drawn })
+}
+
+fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String> {
+    let trial = &plan.trial;
+    let servers: Result<Vec<DrawnServer>, String> = plan
+        .servers
+        .iter()
+        .map(|placed| {
+            let spec = &placed.order.service;
+            let inside = hb_services::resolve(spec).and_then(|service| service.command(&placed.order));
+            // Which GPUs a node has is known there alone: the words are those of a node with NVIDIA's where GPUs are asked for.
+            let accelerator = if spec.gpus > 0 { Accelerator::Nvidia } else { Accelerator::None };
+            let wrapped = inside.and_then(|command| wrap(command, spec, accelerator, &BTreeMap::new()));
+            let line = wrapped.map_err(|problem| problem.to_string())?;
+            let CommandLine { program, args, env } = line;
+            Ok(DrawnServer {
+                server: placed.order.server,
+                node: placed.node.to_string(),
+                port: placed.order.port,
+                command: std::iter::once(program.display().to_string()).chain(args).collect(),
+                environment: env.into_keys().collect(),
+            })
+        })
+        .collect();
+    let share = |share: &hb_core::orders::LoadShare| DrawnShare {
+        executor: share.executor,
+        node: share.node.to_string(),
+        clients: share.clients.len(),
+        max_in_flight: share.max_in_flight,
+        first_due_seconds: first_due(trial, share.executor, share.executors),
+    };
+    Ok(DrawnTrial {
+        id: trial.id.to_string(),
+        parameters: trial.parameters.clone(),
+        repetition: trial.repetition,
+        seed: trial.seed,
+        load_seconds: plan.load_time().map(Span::as_secs_f64),
+        restarts_servers,
+        servers: servers?,
+        shares: plan.shares.iter().map(share).collect(),
+    })
+}
+
+fn first_due(trial: &Trial, executor: u32, executors: u32) -> Vec<f64> {
+    let LoadModel::Open { rate, arrivals } = trial.load.model else { return Vec::new() };
+    let Some(executors) = std::num::NonZeroU32::new(executors) else { return Vec::new() };
+    let schedule = Schedule::open(rate, arrivals, trial.load.warmup, trial.load.stop, trial.seed);
+    schedule.shard(executor, executors).take(SHOWN_ARRIVALS).map(|due| due.at.as_secs_f64()).collect()
+}
+
+fn text(drawing: &Drawing) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{}: {} trials on {} nodes", drawing.scenario, drawing.trials.len(), drawing.nodes.len());
+    let _ = match drawing.expected_seconds {
+        Some(seconds) => {
+            writeln!(out, "load takes {} in all, beside the starts of servers", Span::from_secs(seconds.round() as u64))
+        }
+        None => writeln!(out, "how long the load takes depends on the server: a trial ends after a count of requests"),
+    };
+    for node in &drawing.nodes {
+        let roles: Vec<String> = node.roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
+        let roles = if roles.is_empty() { "nothing".into() } else { roles.join(", ") };
+        let _ = writeln!(out, "  {:<10} {roles}", node.node);
+    }
+    for trial in &drawing.trials {
+        let load = trial.load_seconds.map_or_else(|| "until its count".into(), |seconds| format!("{seconds} s"));
+        let _ = writeln!(out, "\n{} (seed {}, load {load})", trial.id, trial.seed);
+        for server in &trial.servers {
+            let verb = if trial.restarts_servers { "starts" } else { "keeps" };
+            let command: Vec<String> = server.command.iter().map(|word| quoted(word)).collect();
+            let _ =
+                writeln!(out, "  {verb} server {} on {} port {}: {}", server.server, server.node, server.port, command.join(" "));
+            if !server.environment.is_empty() {
+                let _ = writeln!(out, "    with {} set", server.environment.join(", "));
+            }
+        }
+        for share in &trial.shares {
+            let what = if share.first_due_seconds.is_empty() {
+                format!("{} clients", share.clients)
+            } else {
+                let due: Vec<String> = share.first_due_seconds.iter().map(|at| format!("{at:.3}")).collect();
+                format!("requests due at {} s…", due.join(", "))
+            };
+            let _ = writeln!(out, "  executor {} on {}: {what}", share.executor, share.node);
+        }
+    }
+    out
+}
+
+/// A word as a shell would have to be given it, for reading only.
+fn quoted(word: &str) -> String {
+    let is_plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}

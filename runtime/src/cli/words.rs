@@ -1,0 +1,294 @@
+//! The words as typed. Their help texts are the manual's; nothing here thinks.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::BUILD;
+
+const AFTER: &str = "\
+Exit codes:
+  0    it did what it was asked (a run that is VALID or SUSPECT)
+  1    the run failed
+  2    the recipe or the words are wrong
+  3    the run went through and its result is INVALID
+  4    the cluster could not form
+  130  ended by SIGINT, with a valid partial report
+  143  ended by SIGTERM, with a valid partial report
+
+Environment:
+  HBNODE_LEADER     HOST:PORT of the leader, for a node
+  HBNODE_JOIN_FILE  the file with the way in, for a node
+  HBNODE_STATE      the folder in which leader and nodes find each other
+  HBNODE_LOG        filter of the log on standard error
+  NO_COLOR          no colours";
+
+/// Turns a cluster allocation into a benchmark of an LLM inference service.
+///
+/// `hbnode --leader RECIPE` leads a run; alone on a laptop it is leader and node in one process. Under
+/// `srun` the same command line goes to every task: rank 0 leads, the others join. `hbnode` without a
+/// recipe is one node: it finds its leader, takes the roles it is given, and leaves when the run ends.
+#[derive(Debug, Parser)]
+#[command(name = "hbnode", version = BUILD, after_long_help = AFTER, args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
+pub struct Words {
+    /// Says more on standard error (twice: much more)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Says only what went wrong
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Leading.
+    #[command(flatten)]
+    pub lead: LeadWords,
+    /// Being a node.
+    #[command(flatten)]
+    pub node: NodeWords,
+    /// The verb, if there is one.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+impl Words {
+    /// Whether these words ask to lead.
+    pub fn leads(&self) -> bool {
+        self.lead.leader.is_some() || self.lead.workload_config_file.is_some()
+    }
+
+    /// Whether something says where the leader is.
+    pub fn has_way_in(&self) -> bool {
+        self.node.join.is_some()
+            || self.node.join_file.is_some()
+            || self.node.join_stdin
+            || std::env::var_os("SLURM_JOB_ID").is_some()
+    }
+
+    /// Prints the help.
+    pub fn help() {
+        // Printing fails only when nobody reads it any more.
+        let _ = Self::command().print_long_help();
+    }
+}
+
+/// Words for leading a run.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Leading a run")]
+pub struct LeadWords {
+    /// Leads the run that this recipe describes
+    #[arg(long, value_name = "RECIPE")]
+    pub leader: Option<PathBuf>,
+    /// Starts N node processes on this machine instead of being a node itself
+    #[arg(long, value_name = "N", requires = "leader")]
+    pub local_nodes: Option<std::num::NonZeroU32>,
+    /// The folder that takes results [default: $WORK/results, else ./results]
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// Overrides a field of the recipe, such as `workload.duration=30s`; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    pub sets: Vec<(String, String)>,
+    /// Prints one line of JSON at the end, and nothing else, on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// The time in which every node must have joined, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub join_timeout: u64,
+    /// A workload block or a recipe (the old orchestrator's name for --leader)
+    #[arg(long, value_name = "PATH", conflicts_with = "leader")]
+    pub workload_config_file: Option<PathBuf>,
+    /// The port servers listen on [default: the service's own]
+    #[arg(long, value_name = "PORT")]
+    pub server_port: Option<u16>,
+    /// The time a server has to become ready, in seconds [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Samples every node, and pushes where a Pushgateway is named
+    #[arg(long)]
+    pub enable_monitoring: bool,
+    /// The node that runs the Pushgateway, at port 9091
+    #[arg(long, value_name = "NODE")]
+    pub pushgateway_node: Option<String>,
+    /// The pause between two samples, in seconds [default: 5]
+    #[arg(long, value_name = "SECONDS")]
+    pub monitor_interval: Option<u64>,
+    /// Writes a further copy of metrics.csv here
+    #[arg(long, value_name = "PATH")]
+    pub monitor_output: Option<PathBuf>,
+}
+
+/// Words for being a node.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Being a node")]
+pub struct NodeWords {
+    /// Where the leader is; the secrets still come from the file with the way in
+    #[arg(long, value_name = "HOST:PORT", env = "HBNODE_LEADER")]
+    pub join: Option<String>,
+    /// The file with the way in, as the leader writes it
+    #[arg(long, value_name = "FILE", env = "HBNODE_JOIN_FILE")]
+    pub join_file: Option<PathBuf>,
+    /// Reads the way in from standard input
+    #[arg(long, conflicts_with = "join_file")]
+    pub join_stdin: bool,
+    /// This node's place in the order of roles [default: $SLURM_PROCID, else as it joins]
+    #[arg(long, value_name = "N")]
+    pub ordinal: Option<u32>,
+    /// The port of this node's HTTP endpoints [default: 5000, or the next free one]
+    #[arg(long, value_name = "PORT")]
+    pub client_port: Option<u16>,
+    /// The first port that is tried; for nodes that share a machine
+    #[arg(long, value_name = "PORT", hide = true, conflicts_with = "client_port")]
+    pub client_port_from: Option<u16>,
+    /// The address under which the others reach this node [default: that of its name]
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<std::net::IpAddr>,
+    /// A leader that is not up yet is waited for this long, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub wait: u64,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Shows recipes with their main figures
+    List(ListWords),
+    /// Shows all errors and warnings of recipes, each with its line and advice
+    Validate(ValidateWords),
+    /// Draws what a recipe would run: trials, roles per node, command lines, expected duration
+    Plan(PlanWords),
+    /// Measures a server that already runs, without a recipe
+    Bench(Box<BenchWords>),
+    /// Builds the reports of a run folder anew from its raw data
+    Report(ReportWords),
+    /// Runs the Dummy service alone: OpenAI's and Ollama's protocols with set timings
+    Dummy(DummyWords),
+    /// Prints the JSON Schema of recipes, as YAML
+    Schema,
+    /// Prints completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Prints the manual page
+    Man,
+}
+
+/// Words of `hbnode list`.
+#[derive(Debug, Args)]
+pub struct ListWords {
+    /// Where recipes lie
+    #[arg(default_value = "recipes")]
+    pub folder: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Words of `hbnode validate`.
+#[derive(Debug, Args)]
+pub struct ValidateWords {
+    /// The recipes
+    #[arg(required = true)]
+    pub recipes: Vec<PathBuf>,
+    /// Overrides a field before checking
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    pub sets: Vec<(String, String)>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Words of `hbnode plan`.
+#[derive(Debug, Args)]
+pub struct PlanWords {
+    /// The recipe
+    pub recipe: PathBuf,
+    /// Overrides a field before planning
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    pub sets: Vec<(String, String)>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Words of `hbnode bench`.
+#[derive(Debug, Args)]
+pub struct BenchWords {
+    /// The server, such as http://127.0.0.1:8000
+    pub url: String,
+    /// The model
+    #[arg(long)]
+    pub model: String,
+    /// Requests in flight; several sweep
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
+    pub concurrency: Vec<std::num::NonZeroU32>,
+    /// The measured time
+    #[arg(long, default_value = "30s")]
+    pub duration: String,
+    /// The time before it
+    #[arg(long, default_value = "5s")]
+    pub warmup: String,
+    /// Prompt tokens
+    #[arg(long, default_value_t = 128)]
+    pub prompt_len: u32,
+    /// Answer tokens
+    #[arg(long, default_value_t = 64)]
+    pub gen_tokens: u32,
+    /// The protocol: `openai` or `ollama`
+    #[arg(long, default_value = "openai")]
+    pub service: String,
+    /// The environment variable that holds the server's key
+    #[arg(long, value_name = "NAME")]
+    pub api_key_env: Option<String>,
+    /// The folder that takes results
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// Prints one line of JSON at the end, and nothing else, on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Words of `hbnode report`.
+#[derive(Debug, Args)]
+pub struct ReportWords {
+    /// The run's folder
+    pub folder: PathBuf,
+}
+
+/// Words of `hbnode dummy`.
+#[derive(Debug, Args)]
+pub struct DummyWords {
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// The port to listen on
+    #[arg(long, default_value_t = 5000)]
+    pub port: u16,
+    /// Timings and faults.
+    #[command(flatten)]
+    pub flags: super::dummy::DummyFlags,
+}
+
+/// Reads `path=value`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (path, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form path=value"))?;
+    if path.trim().is_empty() {
+        return Err(format!("`{text}` names no field before the `=`"));
+    }
+    Ok((path.trim().to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_fit_together() {
+        Words::command().debug_assert();
+    }
+
+    #[test]
+    fn an_assignment_needs_a_field_and_an_equals_sign() {
+        assert_eq!(assignment("a.b=c=d"), Ok(("a.b".into(), "c=d".into())));
+        assert!(assignment("a.b").is_err());
+        assert!(assignment("=1").is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! From a recipe's path to what can be run, or to everything that stands in the way, all at once.
+
+use std::{fs::File, io::Read as _, path::Path};
+
+use hb_core::{
+    recipe::{self, KnownService, Problem, Recipe, Severity},
+    trial::Trial,
+};
+use hb_services::{SERVICES, service::ServiceProblem};
+
+use crate::cli::exit::Exit;
+
+/// A text longer than this is no recipe; one byte more is read, so that the reader can say so.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A recipe as it lies on disk.
+pub struct Source {
+    /// The name for messages.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Source {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A sentence with the path, the cause and advice.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let name = path.display().to_string();
+        let failed = |error: std::io::Error| {
+            let advice = match error.kind() {
+                std::io::ErrorKind::NotFound => "; `hbnode list` shows the recipes that are there",
+                std::io::ErrorKind::IsADirectory => "; name a file in it",
+                _ => "",
+            };
+            format!("cannot read the recipe `{name}`: {error}{advice}")
+        };
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+        Ok(Self { name, bytes })
+    }
+
+    /// The text, for showing a line of it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// A recipe that can be run.
+pub struct Checked {
+    /// What was written.
+    pub recipe: Recipe,
+    /// Its trials.
+    pub trials: Vec<Trial>,
+    /// What is doubtful.
+    pub warnings: Vec<Problem>,
+}
+
+/// What the core must know of each service.
+#[must_use]
+pub fn known_services() -> Vec<KnownService> {
+    let known = |service: &&'static dyn hb_services::service::Service| KnownService {
+        name: service.name(),
+        default_api: service.default_api(),
+        is_started: service.is_started(),
+    };
+    SERVICES.iter().map(known).collect()
+}
+
+/// Checks a recipe: its own words, then what its service says of `service_config`.
+///
+/// # Errors
+/// Every problem, warnings among them.
+pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<Problem>> {
+    let reading = recipe::read(&source.bytes, sets, &known_services());
+    let Some(recipe) = reading.recipe else { return Err(reading.problems) };
+    let trials = recipe::trials(&recipe);
+    let mut problems = reading.problems;
+    if let Some(trial) = trials.first() {
+        let refused = match hb_services::resolve(&trial.service) {
+            Ok(service) => service.check(&trial.service),
+            Err(problem) => vec![problem],
+        };
+        problems.extend(refused.into_iter().map(|problem| as_problem(problem, &source.text())));
+    }
+    if problems.iter().any(Problem::is_error) {
+        return Err(problems);
+    }
+    Ok(Checked { recipe, trials, warnings: problems })
+}
+
+/// A service knows fields, not lines: the line is that of the field's last word.
+fn as_problem(problem: ServiceProblem, text: &str) -> Problem {
+    let key = problem.path.rsplit('.').next().unwrap_or_default();
+    let is_key = |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':'));
+    let line = text.lines().position(is_key).and_then(|index| u32::try_from(index + 1).ok());
+    Problem {
+        severity: Severity::Error,
+        path: problem.path,
+        line,
+        column: None,
+        found: problem.what,
+        accepted: "what the service takes".into(),
+        advice: Some(problem.advice),
+    }
+}
+
+/// Shows problems on standard error.
+pub fn show(problems: &[Problem], source: &Source) {
+    if !problems.is_empty() {
+        eprintln!("{}", recipe::show(problems, &source.text(), &source.name));
+    }
+}
+
+/// Checks and shows; what can be led is returned.
+///
+/// # Errors
+/// The exit code, after everything was said.
+pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> Result<Checked, Exit> {
+    let tell = |problems: &[Problem]| {
+        if !is_silent {
+            show(problems, source);
+        }
+    };
+    let checked = check(source, sets).map_err(|problems| {
+        tell(&problems);
+        Exit::BadWords
+    })?;
+    tell(&checked.warnings);
+    let later = recipe::unsupported(&checked.recipe);
+    if later.is_empty() {
+        return Ok(checked);
+    }
+    tell(&later);
+    Err(Exit::BadWords)
+}

@@ -1,0 +1,150 @@
+//! What the leader's actors hand out, made durable and shown: the run folder, the terminal, the live page,
+//! the Pushgateway.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use hb_actors::orchestrator::{Recorder, Rows};
+use hb_core::{
+    batch::Batch,
+    events::RunEvent,
+    facts::{LogBatch, NodeReading},
+    plan::Plan,
+    report::TrialReport,
+    tally::{Live, LostRow},
+    units::TrialId,
+};
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    http::{LeaderView, NodeView},
+    results::RunFolder,
+    terminal::Progress,
+};
+
+/// Events and batches of lines that the live page is sent when it is opened.
+const REMEMBERED: usize = 1000;
+/// Events that a page may lag behind before it misses some.
+const COMING: usize = 1024;
+
+/// The run's folder, shared with the leader, which closes it.
+pub type SharedFolder = Arc<Mutex<RunFolder>>;
+
+/// Writes to the run folder first, then shows.
+pub struct Scribe {
+    folder: SharedFolder,
+    progress: Progress,
+    run: String,
+    service: String,
+    live: watch::Sender<Live>,
+    past: watch::Sender<Arc<Vec<RunEvent>>>,
+    logs: watch::Sender<Arc<Vec<LogBatch>>>,
+    recent_logs: VecDeque<LogBatch>,
+    events: broadcast::Sender<RunEvent>,
+    nodes: watch::Sender<BTreeMap<String, NodeView>>,
+}
+
+/// What of it others read.
+pub struct Shown {
+    /// The live page's view.
+    pub page: Arc<LeaderView>,
+    /// What each node pushes.
+    pub nodes: watch::Receiver<BTreeMap<String, NodeView>>,
+}
+
+impl Scribe {
+    /// A scribe for this run, and what others read of what it takes.
+    pub fn new(folder: SharedFolder, progress: Progress, scenario: &str, run: &str, service: &str) -> (Self, Shown) {
+        let (live, live_receiver) = watch::channel(Live::default());
+        let (past, past_receiver) = watch::channel(Arc::new(Vec::new()));
+        let (logs, logs_receiver) = watch::channel(Arc::new(Vec::new()));
+        let (events, _) = broadcast::channel(COMING);
+        let (nodes, nodes_receiver) = watch::channel(BTreeMap::new());
+        let page = LeaderView {
+            scenario: scenario.to_owned(),
+            run: run.to_owned(),
+            live: live_receiver,
+            past: past_receiver,
+            logs: logs_receiver,
+            events: events.clone(),
+        };
+        let (run, service) = (run.to_owned(), service.to_owned());
+        let scribe = Self { folder, progress, run, service, live, past, logs, recent_logs: VecDeque::new(), events, nodes };
+        (scribe, Shown { page: Arc::new(page), nodes: nodes_receiver })
+    }
+
+    fn folder(&self) -> MutexGuard<'_, RunFolder> {
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view(&self, node: &str) -> NodeView {
+        NodeView { node: node.to_owned(), run: Some(self.run.clone()), service: self.service.clone(), ..NodeView::default() }
+    }
+}
+
+impl Recorder for Scribe {
+    fn event(&mut self, event: &RunEvent) {
+        self.folder().event(event);
+        self.progress.event(event);
+        self.past.send_modify(|past| {
+            let past = Arc::make_mut(past);
+            if past.len() == REMEMBERED {
+                past.remove(0);
+            }
+            past.push(event.clone());
+        });
+        // Nobody may be looking at the live page.
+        let _ = self.events.send(event.clone());
+    }
+
+    fn reading(&mut self, reading: &NodeReading) {
+        self.folder().reading(reading);
+        let view = self.view(reading.node.as_str());
+        self.nodes.send_modify(|nodes| nodes.entry(view.node.clone()).or_insert(view).reading = Some(reading.clone()));
+    }
+
+    fn logs(&mut self, logs: &LogBatch) {
+        self.folder().logs(logs);
+        if self.recent_logs.len() == REMEMBERED {
+            self.recent_logs.pop_front();
+        }
+        self.recent_logs.push_back(logs.clone());
+        self.logs.send_replace(Arc::new(self.recent_logs.iter().cloned().collect()));
+    }
+
+    fn live(&mut self, live: &Live) {
+        self.progress.live(live);
+        for (node, load) in &live.nodes {
+            let view = self.view(node.as_str());
+            self.nodes.send_modify(|nodes| nodes.entry(view.node.clone()).or_insert(view).load = load.clone());
+        }
+        self.live.send_replace(live.clone());
+    }
+
+    fn begin_trial(&mut self, plan: &Plan) -> io::Result<()> {
+        let mut folder = self.folder();
+        folder.begin_trial(&plan.trial.id).map_err(io::Error::other)?;
+        folder.plan(plan)
+    }
+
+    fn spool(&mut self, batch: &Batch) -> io::Result<()> {
+        self.folder().spool(batch)
+    }
+
+    fn rows(&mut self, trial: &TrialId) -> io::Result<Rows> {
+        Ok(Box::new(self.folder().rows(trial)?))
+    }
+
+    fn finish_trial(&mut self, report: &TrialReport, lost: &[LostRow]) -> io::Result<()> {
+        let mut folder = self.folder();
+        let before = folder.warnings().len();
+        folder.finish_trial(report, lost);
+        match folder.warnings().get(before..) {
+            Some([]) | None => Ok(()),
+            Some(troubles) => Err(io::Error::other(troubles.join("; "))),
+        }
+    }
+}

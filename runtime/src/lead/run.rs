@@ -1,0 +1,337 @@
+//! One run, led: everything is started, signals are listened to, the outcome becomes an exit code.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hb_actors::{
+    cluster::{self, ClusterEvent, LeadOptions, identity::random_secret},
+    node::{Node, NodeEnd},
+    orchestrator::{Books, BooksArguments, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339},
+};
+use hb_core::{
+    phases::RunSpec,
+    plan::NodeNeeds,
+    recipe::{Mode, Pushgateway},
+    report::RunSummary,
+    units::Span,
+};
+use ractor::{Actor, ActorRef};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+};
+
+use super::{
+    ending,
+    local_nodes::LocalNodes,
+    recipe::{Checked, Source},
+    recorder::Scribe,
+    surroundings::{Surroundings, own_address, results_root},
+};
+use crate::{
+    cli::{BUILD, LeadWords, NodeWords, exit::Exit},
+    http::{self, LeaderView, NodeView, Token},
+    node::{self, Door, NodeStart},
+    push::{Pusher, Pushing},
+    results::RunFolder,
+    runtimes::Runtimes,
+    signals::{Asked, Signals},
+    terminal::Progress,
+};
+
+/// The Pushgateway has so long to forget this run's groups at the end.
+const DELETE_GROUPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Leads a run.
+pub fn lead(words: &LeadWords, node_words: &NodeWords, source: Source, checked: Checked, surroundings: &Surroundings) -> Exit {
+    let runtimes = match Runtimes::start() {
+        Ok(runtimes) => runtimes,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return Exit::Failed;
+        }
+    };
+    let exit = runtimes.cluster.block_on(led(words, node_words, source, checked, surroundings, &runtimes));
+    runtimes.end();
+    match exit {
+        Ok(exit) => exit,
+        Err(refusal) => {
+            eprintln!("error: {}", refusal.sentence);
+            if words.json {
+                println!("{}", ending::line(None, None, refusal.exit));
+            }
+            refusal.exit
+        }
+    }
+}
+
+/// Why a run did not begin.
+struct Refusal {
+    sentence: String,
+    exit: Exit,
+}
+
+fn refuse(exit: Exit) -> impl Fn(String) -> Refusal {
+    move |sentence| Refusal { sentence, exit }
+}
+
+/// How many nodes there will be, and where they come from.
+struct Crowd {
+    nodes: u32,
+    local: Option<NonZeroU32>,
+    hosts_own_node: bool,
+}
+
+impl Crowd {
+    fn of(words: &LeadWords, surroundings: &Surroundings) -> Self {
+        match (words.local_nodes, &surroundings.step) {
+            (Some(local), _) => Self { nodes: local.get(), local: Some(local), hosts_own_node: false },
+            (None, Some(step)) => Self { nodes: step.tasks, local: None, hosts_own_node: true },
+            (None, None) => Self { nodes: 1, local: None, hosts_own_node: true },
+        }
+    }
+
+    fn is_on_this_machine(&self) -> bool {
+        self.local.is_some() || self.nodes == 1
+    }
+}
+
+async fn led(
+    words: &LeadWords,
+    node_words: &NodeWords,
+    source: Source,
+    checked: Checked,
+    surroundings: &Surroundings,
+    runtimes: &Runtimes,
+) -> Result<Exit, Refusal> {
+    let is_quiet = words.json && !std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let mut signals = Signals::listen().map_err(|error| refuse(Exit::Failed)(format!("cannot listen to signals: {error}")))?;
+    let crowd = Crowd::of(words, surroundings);
+    let needs = checked.recipe.needs();
+    check_crowd(&crowd, &needs, checked.recipe.orchestration.mode)?;
+    let run = run_id();
+    let results = results_root(words.results.as_deref());
+    let resolved = hb_core::recipe::resolved_text(&checked.recipe);
+    let folder = RunFolder::create(&results, &checked.recipe.scenario, &run, &source.text(), &resolved);
+    let folder = folder.map_err(|error| refuse(Exit::Failed)(error.to_string()))?;
+    let run_dir = folder.path().to_owned();
+    let folder = Arc::new(Mutex::new(folder));
+
+    let service = checked.recipe.workload.service.clone();
+    let progress = Progress::on_stderr(is_quiet);
+    let (scribe, shown) = Scribe::new(Arc::clone(&folder), progress, &checked.recipe.scenario, &run, &service);
+    let pusher = match checked.recipe.pushgateway() {
+        Some(gateway) => Some(start_pushing(&gateway, &run, shown.nodes.clone())?),
+        None => None,
+    };
+    let summary = RunSummary {
+        id: run.clone(),
+        scenario: checked.recipe.scenario.clone(),
+        hbnode_version: BUILD.to_owned(),
+        trials_planned: checked.trials.len() as u32,
+        started_at: rfc3339(node::unix_nanos()),
+        ..RunSummary::default()
+    };
+    let failed = |error: ractor::SpawnErr| refuse(Exit::Failed)(format!("cannot start: {error}"));
+    let books_arguments = BooksArguments { recorder: Box::new(scribe), summary };
+    let (books, books_task) = Actor::spawn(None, Books, books_arguments).await.map_err(failed)?;
+
+    let default_port =
+        checked.trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok()).map_or(0, |s| s.default_port());
+    let spec = RunSpec {
+        run: run.clone(),
+        trials: checked.trials.clone(),
+        default_port,
+        on_node_loss: checked.recipe.on_node_loss(),
+        monitor_interval: checked.recipe.monitor_interval(),
+        join_within: Span::from_secs(words.join_timeout),
+    };
+    let (cluster_events, cluster_receiver) = mpsc::unbounded_channel::<ClusterEvent>();
+    let (done_sender, mut done) = oneshot::channel::<Outcome>();
+    let leadership = Leadership {
+        spec,
+        expected: Expected { nodes: crowd.nodes, needs, may_share_hosts: crowd.local.is_some() },
+        books: books.clone(),
+        cluster: cluster_receiver,
+        own_host: surroundings.host.clone(),
+        done: done_sender,
+    };
+    let (orchestrator, _) = Actor::spawn(None, Orchestrator, leadership).await.map_err(failed)?;
+    let inbox = Inbox { orchestrator: orchestrator.clone(), books: books.clone() };
+    let (inbox, _) = Actor::spawn(None, inbox, ()).await.map_err(failed)?;
+
+    let token = random_secret().map_err(|error| refuse(Exit::Failed)(error.to_string()))?;
+    let address = own_address(&surroundings.host, crowd.is_on_this_machine());
+    let mut own = if crowd.hosts_own_node {
+        let start = NodeStart {
+            host: surroundings.host.clone(),
+            address,
+            ordinal: Some(surroundings.step.as_ref().map_or(0, |step| step.rank)),
+            port: node::wanted_port(node_words, &service),
+            service: service.clone(),
+            load_runtime: runtimes.load.handle().clone(),
+        };
+        let started = node::start(start).await.map_err(refuse(Exit::BadWords))?;
+        started.node.inbox_found(inbox.clone().into());
+        Some(started)
+    } else {
+        None
+    };
+    let own_door = own.as_mut().map(|own| own.open(&token, Some(&run)));
+
+    let options = LeadOptions {
+        bind: address,
+        advertise: address.to_string(),
+        port: None,
+        state_dir: surroundings.state_dir(&results, &run),
+        run: run.clone(),
+        build: BUILD.to_owned(),
+        http_token: token.clone(),
+    };
+    let agent = own.as_ref().map(|own| own.node.agent.clone());
+    let leading = cluster::lead(options, inbox, agent, cluster_events);
+    let leading = leading.await.map_err(|error| refuse(Exit::NoCluster)(format!("the cluster cannot form: {error}")))?;
+    let page = open_page(address, shown.page, &token).await?;
+    let from = node::wanted_port(node_words, &service).first();
+    let mut local = match crowd.local {
+        Some(count) => Some(
+            LocalNodes::start(count.get(), leading.join_path(), from)
+                .map_err(|error| refuse(Exit::NoCluster)(format!("cannot start node processes: {error}")))?,
+        ),
+        None => None,
+    };
+
+    let asked = wait(&mut signals, &mut done, &orchestrator, own.as_ref().map(|own| &own.node)).await;
+    let outcome = match asked.outcome {
+        Some(outcome) => outcome,
+        None => done.await.unwrap_or(Outcome { report: None, failure: None, interrupted: None }),
+    };
+    let missed = leading.dismiss("the run is over").await;
+    if let Some(own) = own {
+        own.node.stop().await;
+    }
+    if let Some(door) = own_door {
+        door.close().await;
+    }
+    if let Some(local) = &mut local {
+        let killed = tokio::task::block_in_place(|| local.wait());
+        if killed > 0 {
+            tracing::warn!(killed, missed, "node processes did not leave by themselves");
+        }
+    }
+    leading.end().await;
+    page.close().await;
+    let further_warnings = match pusher {
+        Some(pusher) => pusher.end().await.into_iter().collect(),
+        None => Vec::new(),
+    };
+    orchestrator.stop(None);
+    books.stop(None);
+    // The books hold the run folder, which is closed below.
+    if books_task.await.is_err() {
+        tracing::error!("the books ended by force");
+    }
+    Ok(ending::end(ending::Ended {
+        words,
+        run_dir: &run_dir,
+        folder,
+        outcome,
+        signal: asked.signal,
+        checked: &checked,
+        further_warnings,
+    }))
+}
+
+fn start_pushing(
+    gateway: &Pushgateway,
+    run: &str,
+    nodes: watch::Receiver<BTreeMap<String, NodeView>>,
+) -> Result<Pusher, Refusal> {
+    let pushing =
+        Pushing { url: gateway.url.clone(), run: run.to_owned(), interval: gateway.interval.0, deadline: DELETE_GROUPS_WITHIN };
+    Pusher::start(pushing, nodes).map_err(|error| refuse(Exit::Failed)(format!("cannot push to `{}`: {error}", gateway.url)))
+}
+
+/// Opens the live page, and tells where it is: the address holds the token, as Jupyter's does.
+async fn open_page(address: IpAddr, view: Arc<LeaderView>, token: &str) -> Result<Door, Refusal> {
+    let failed = |error: std::io::Error| refuse(Exit::Failed)(format!("cannot serve the live page: {error}"));
+    let listener = TcpListener::bind((address, 0)).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    eprintln!("live page: http://{bound}/?token={token}");
+    Ok(Door::open(listener, http::leader_routes(view, Token::new(token.to_owned()))))
+}
+
+/// Every role must find a node, or the run would wait for one that never comes.
+fn check_crowd(crowd: &Crowd, needs: &NodeNeeds, mode: Mode) -> Result<(), Refusal> {
+    if crowd.nodes == 1 && mode == Mode::Local || crowd.nodes >= needs.total() {
+        return Ok(());
+    }
+    let advice = if crowd.local.is_some() {
+        format!("start more with `--local-nodes {}`", needs.total())
+    } else {
+        format!("start one task on each of {} nodes: `srun --nodes={0} --ntasks-per-node=1 hbnode --leader …`", needs.total())
+    };
+    Err(refuse(Exit::NoCluster)(format!("the recipe needs {} nodes and there are {}; {advice}", needs.total(), crowd.nodes)))
+}
+
+/// What was asked for while the run went on.
+struct AskedFor {
+    outcome: Option<Outcome>,
+    signal: Option<Asked>,
+}
+
+/// Until the run is over. The first signal ends it with its report; the second ends this process.
+async fn wait(
+    signals: &mut Signals,
+    done: &mut oneshot::Receiver<Outcome>,
+    orchestrator: &ActorRef<OrchestratorMsg>,
+    own: Option<&Node>,
+) -> AskedFor {
+    let mut first = None;
+    let mut failure = own.map(|own| own.ended.clone());
+    loop {
+        tokio::select! {
+            outcome = &mut *done => return AskedFor { outcome: outcome.ok(), signal: first },
+            signal = signals.next() => {
+                if first.is_some() {
+                    eprintln!("{} again: ending at once; what was started is ended by its guardians", signal.name());
+                    std::process::exit(i32::from(ending::code_of(signal).code()));
+                }
+                first = Some(signal);
+                eprintln!("{}: ending the run with a partial report; again to end at once", signal.name());
+                interrupt(orchestrator, signal.name());
+            }
+            why = failed(&mut failure) => interrupt(orchestrator, &format!("the leader's own node failed: {why}")),
+        }
+    }
+}
+
+/// The end of the leader's own node, if it fails before the run is over.
+async fn failed(ended: &mut Option<watch::Receiver<Option<NodeEnd>>>) -> String {
+    let Some(receiver) = ended else { return std::future::pending().await };
+    match receiver.wait_for(Option::is_some).await.map(|end| end.clone()) {
+        Ok(Some(NodeEnd::Failed(why))) => {
+            *ended = None;
+            why
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+fn interrupt(orchestrator: &ActorRef<OrchestratorMsg>, by: &str) {
+    if orchestrator.cast(OrchestratorMsg::Interrupt(by.to_owned())).is_err() {
+        tracing::debug!("the run is over already");
+    }
+}
+
+/// Sortable by time, and unique beside runs that begin in the same second.
+fn run_id() -> String {
+    let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let tail = uuid::Uuid::now_v7().simple().to_string();
+    format!("{now}-{}", &tail[tail.len() - 4..])
+}

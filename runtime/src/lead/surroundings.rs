@@ -1,0 +1,127 @@
+//! Where this process runs: alone, inside a Slurm step, or beside it; and the names that follow from that.
+
+use std::{
+    env,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+
+/// What the environment says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The real host name.
+    pub host: String,
+    /// The Slurm step, if this is a task of one.
+    pub step: Option<SlurmStep>,
+}
+
+/// A task of a Slurm step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlurmStep {
+    /// The job.
+    pub job: String,
+    /// The step within it.
+    pub step: String,
+    /// How often the job was requeued.
+    pub restart: u32,
+    /// This task's rank over all nodes, heterogeneous components too.
+    pub rank: u32,
+    /// How many tasks there are.
+    pub tasks: u32,
+}
+
+impl Surroundings {
+    /// Reads the environment.
+    #[must_use]
+    pub fn read() -> Self {
+        Self { host: host_name(), step: SlurmStep::from(|name| env::var(name).ok()) }
+    }
+
+    /// The folder in which the leader and its nodes find each other: one per job, step and restart, so
+    /// that every task of one command line can name it and no other run's file is ever taken for it.
+    #[must_use]
+    pub fn state_dir(&self, results: &Path, run: &str) -> PathBuf {
+        if let Some(named) = env::var_os("HBNODE_STATE") {
+            return PathBuf::from(named);
+        }
+        let name = match &self.step {
+            Some(step) => format!("{}.{}.{}", step.job, step.step, step.restart),
+            None => run.to_owned(),
+        };
+        results.join(".hbnode").join(name)
+    }
+}
+
+impl SlurmStep {
+    fn from(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let number = |name: &str| variable(name)?.parse::<u32>().ok();
+        Some(Self {
+            job: variable("SLURM_JOB_ID")?,
+            // `sbatch` and `salloc` set the job's variables too, but only a step has these.
+            step: variable("SLURM_STEP_ID")?,
+            restart: number("SLURM_RESTART_COUNT").unwrap_or(0),
+            rank: number("SLURM_PROCID")?,
+            tasks: number("SLURM_STEP_NUM_TASKS").or_else(|| number("SLURM_NTASKS"))?,
+        })
+    }
+}
+
+/// The folder that takes results: as named, else `$WORK/results`, else `./results`.
+#[must_use]
+pub fn results_root(named: Option<&Path>) -> PathBuf {
+    match (named, env::var_os("WORK")) {
+        (Some(named), _) => named.to_owned(),
+        (None, Some(work)) => PathBuf::from(work).join("results"),
+        (None, None) => PathBuf::from("results"),
+    }
+}
+
+/// The machine's name without its domain.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.split('.').next().filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()
+}
+
+/// The address under which the others reach this machine: that of its name, or loopback where nobody else is.
+#[must_use]
+pub fn own_address(host: &str, is_alone: bool) -> IpAddr {
+    if is_alone {
+        return Ipv4Addr::LOCALHOST.into();
+    }
+    let resolved = std::net::ToSocketAddrs::to_socket_addrs(&(host, 0)).ok();
+    let usable = resolved.and_then(|mut addresses| addresses.find(|address| address.is_ipv4() && !address.ip().is_loopback()));
+    usable.map_or_else(outgoing_address, |address| address.ip())
+}
+
+/// The address this machine would send from; a connected datagram socket sends nothing.
+fn outgoing_address() -> IpAddr {
+    let probe = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    probe.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn step(variables: &[(&str, &str)]) -> Option<SlurmStep> {
+        let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+        SlurmStep::from(|name| variables.get(name).map(|value| (*value).to_owned()))
+    }
+
+    #[test]
+    fn a_task_of_a_step_knows_its_rank_and_how_many_there_are() {
+        let read = step(&[("SLURM_JOB_ID", "7"), ("SLURM_STEP_ID", "0"), ("SLURM_PROCID", "2"), ("SLURM_NTASKS", "3")]);
+        assert_eq!(read, Some(SlurmStep { job: "7".into(), step: "0".into(), restart: 0, rank: 2, tasks: 3 }));
+    }
+
+    #[test]
+    fn the_batch_script_of_a_job_is_no_task_of_a_step() {
+        assert_eq!(step(&[("SLURM_JOB_ID", "7"), ("SLURM_NTASKS", "3")]), None);
+        assert_eq!(step(&[]), None);
+    }
+}

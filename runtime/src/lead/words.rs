@@ -1,0 +1,39 @@
+//! What the command line adds to a recipe: `--set`, the old orchestrator's options, and their defaults.
+
+use hb_core::recipe::Mode;
+
+use super::recipe::{self, Checked, Source};
+use crate::cli::{LeadWords, exit::Exit};
+
+/// The recipe to lead, with everything that the words say put over it.
+///
+/// # Errors
+/// The exit code, after everything was said.
+pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<Checked, Exit> {
+    let checked = recipe::runnable(source, &sets(words), is_silent)?;
+    let is_in_job = std::env::var_os("SLURM_JOB_ID").is_some();
+    let refusal = match checked.recipe.orchestration.mode {
+        Mode::Slurm if !is_in_job => Some("slurm"),
+        Mode::Kubernetes if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() => Some("kubernetes"),
+        _ => None,
+    };
+    if let Some(mode) = refusal {
+        eprintln!(
+            "error: orchestration.mode is `{mode}`, and this is no {mode} allocation; start it inside of one, or lead it here with \
+             `--set orchestration.mode=local`"
+        );
+        return Err(Exit::BadWords);
+    }
+    Ok(checked)
+}
+
+/// The old options as settings of recipe fields. What was set by name comes last and wins.
+fn sets(words: &LeadWords) -> Vec<(String, String)> {
+    let mut sets = Vec::new();
+    let mut set = |path: &str, value: Option<String>| sets.extend(value.map(|value| (path.to_owned(), value)));
+    set("servers.service_config.port", words.server_port.map(|port| port.to_string()));
+    set("monitoring.enabled", words.enable_monitoring.then(|| "true".to_owned()));
+    set("monitoring.pushgateway.node", words.pushgateway_node.clone());
+    sets.extend(words.sets.iter().cloned());
+    sets
+}

@@ -1,0 +1,171 @@
+//! Being a node: finds the leader, takes its roles, leaves when the run ends or the leader is gone.
+
+mod door;
+mod ports;
+mod solo;
+mod start;
+
+use std::{path::PathBuf, time::Duration};
+
+use hb_actors::{
+    cluster::{self, JoinFile, JoinOptions, JoinSource, NodeLinkEvent},
+    node::NodeEnd,
+};
+use hb_core::recipe::Recipe;
+use tokio::sync::{mpsc, watch};
+
+pub use self::{
+    door::Door,
+    ports::{WantedPort, wanted_port},
+    start::{NodeStart, Started, start, unix_nanos},
+};
+use crate::{
+    cli::{BUILD, LeadWords, NodeWords, exit::Exit},
+    lead::surroundings::{SlurmStep, Surroundings, own_address, results_root},
+    runtimes::Runtimes,
+    signals::{Asked, Signals},
+};
+
+/// Where a node's words say that the way in is.
+fn source_of(words: &NodeWords, state_dir: Option<PathBuf>) -> Result<JoinSource, String> {
+    if words.join_stdin {
+        let file = JoinFile::from_reader(std::io::stdin()).map_err(|error| error.to_string())?;
+        return Ok(JoinSource::Value(Box::new(file)));
+    }
+    let named = words.join_file.clone().or_else(|| state_dir.map(|dir| dir.join(cluster::join_file::FILE_NAME)));
+    named.map(JoinSource::File).ok_or_else(|| {
+        "the secrets of the way in are missing: name the leader's file with --join-file or HBNODE_JOIN_FILE, or its folder with HBNODE_STATE"
+            .to_owned()
+    })
+}
+
+/// A node by its own words: `hbnode`, `--join`, `--join-file`.
+pub fn run(words: &NodeWords) -> Exit {
+    let surroundings = Surroundings::read();
+    let state_dir = std::env::var_os("HBNODE_STATE").map(PathBuf::from);
+    let state_dir = state_dir.or_else(|| surroundings.step.as_ref().map(|_| surroundings.state_dir(&results_root(None), "")));
+    let ordinal = words.ordinal.or_else(|| surroundings.step.as_ref().map(|step| step.rank));
+    match source_of(words, state_dir) {
+        Ok(source) => join(words, source, &surroundings, ordinal, ""),
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            Exit::BadWords
+        }
+    }
+}
+
+/// A task of the step whose rank 0 leads: the same command line, another rank.
+pub fn run_as_task(lead: &LeadWords, words: &NodeWords, surroundings: &Surroundings, step: &SlurmStep, recipe: &Recipe) -> Exit {
+    let state_dir = surroundings.state_dir(&results_root(lead.results.as_deref()), "");
+    match source_of(words, Some(state_dir)) {
+        Ok(source) => join(words, source, surroundings, Some(step.rank), &recipe.workload.service),
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            Exit::BadWords
+        }
+    }
+}
+
+fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordinal: Option<u32>, service: &str) -> Exit {
+    let runtimes = match Runtimes::start() {
+        Ok(runtimes) => runtimes,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return Exit::Failed;
+        }
+    };
+    let start = NodeStart {
+        host: surroundings.host.clone(),
+        address: words.address.unwrap_or_else(|| own_address(&surroundings.host, false)),
+        ordinal,
+        port: wanted_port(words, service),
+        service: service.to_owned(),
+        load_runtime: runtimes.load.handle().clone(),
+    };
+    let exit = runtimes.cluster.block_on(joined(words, source, start));
+    runtimes.end();
+    exit
+}
+
+async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) -> Exit {
+    let (host, ordinal) = (start_node.host.clone(), start_node.ordinal);
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("error: cannot listen to signals: {error}");
+            return Exit::Failed;
+        }
+    };
+    let mut started = match start(start_node).await {
+        Ok(started) => started,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Exit::BadWords;
+        }
+    };
+    let (events, mut link) = mpsc::unbounded_channel();
+    let options = JoinOptions {
+        source,
+        address: words.join.clone(),
+        deadline: Duration::from_secs(words.wait),
+        build: BUILD.to_owned(),
+        host,
+        ordinal,
+        incarnation: started.incarnation,
+    };
+    let joining = cluster::join(options, started.node.agent.clone(), events);
+    let joined = tokio::select! {
+        joined = joining => joined,
+        signal = signals.next() => return ended_by(signal, started).await,
+    };
+    let joined = match joined {
+        Ok(joined) => joined,
+        Err(error) => {
+            eprintln!("error: cannot join: {error}");
+            started.node.stop().await;
+            return Exit::NoCluster;
+        }
+    };
+    let door = started.open(&joined.file.http_token, Some(&joined.file.run));
+    started.node.inbox_found(joined.inbox.clone());
+    let exit = loop {
+        tokio::select! {
+            event = link.recv() => match event {
+                Some(NodeLinkEvent::LeaderFound(inbox)) => started.node.inbox_found(inbox),
+                Some(NodeLinkEvent::LeaderLost { .. }) => started.node.inbox_lost(),
+                Some(NodeLinkEvent::GaveUp { why }) => {
+                    eprintln!("error: the leader is gone: {why}");
+                    break Exit::NoCluster;
+                }
+                None => break Exit::NoCluster,
+            },
+            end = ended(&mut started.node.ended) => match end {
+                NodeEnd::Dismissed(_) => break Exit::Ok,
+                NodeEnd::Failed(why) => {
+                    eprintln!("error: this node cannot go on: {why}");
+                    break Exit::Failed;
+                }
+            },
+            signal = signals.next() => return ended_by(signal, started).await,
+        }
+    };
+    started.node.stop().await;
+    door.close().await;
+    joined.end().await;
+    exit
+}
+
+/// The reason for which the node ends, once there is one.
+async fn ended(receiver: &mut watch::Receiver<Option<NodeEnd>>) -> NodeEnd {
+    let end = receiver.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+    end.unwrap_or_else(|| NodeEnd::Failed("its root is gone".into()))
+}
+
+/// A signal ends everything that runs here; the leader sees a lost node.
+async fn ended_by(signal: Asked, started: Started) -> Exit {
+    started.node.stop().await;
+    match signal {
+        Asked::Interrupt => Exit::Interrupted,
+        Asked::Terminate | Asked::TimeIsNearlyUp => Exit::Terminated,
+    }
+}

@@ -1,0 +1,178 @@
+//! A workload of a node's own: what `POST /start` and `/stop` did on the old executor.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use hb_actors::node::NodeDoor;
+use hb_core::{
+    metrics,
+    orders::{LoadShare, Order},
+    plan::{Allocation, Candidate, NodeNeeds, Plan},
+    recipe::{self, Problem},
+    trial::Trial,
+    units::TrialId,
+};
+use serde_json::{Map, Value, json};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
+
+use super::unix_nanos;
+use crate::{
+    http::{Control, Refusal},
+    lead::recipe::known_services,
+};
+
+/// The load starts this long after the order: time to build the share.
+const START_AHEAD: Duration = Duration::from_millis(500);
+/// A stopped load has so long for its last window.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// The pause between two looks at whether it has stopped.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs one workload at a time on this node alone.
+pub struct Solo(Arc<Inner>);
+
+struct Inner {
+    door: NodeDoor,
+    host: String,
+    /// The trial that `/start` began, and the service it asks.
+    under_way: Mutex<Option<(TrialId, String)>>,
+}
+
+impl Solo {
+    /// For the node behind this door.
+    #[must_use]
+    pub fn new(door: NodeDoor, host: String) -> Self {
+        Self(Arc::new(Inner { door, host, under_way: Mutex::new(None) }))
+    }
+}
+
+impl Control for Solo {
+    fn start(&self, workload: Value) -> Pin<Box<dyn Future<Output = Result<Value, Refusal>> + Send>> {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { inner.start(workload).await })
+    }
+
+    fn stop(&self) -> Pin<Box<dyn Future<Output = Result<Value, Refusal>> + Send>> {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { inner.stop().await })
+    }
+}
+
+impl Inner {
+    async fn start(&self, workload: Value) -> Result<Value, Refusal> {
+        let mut under_way = self.under_way.lock().await;
+        if self.door.share.borrow().live.is_running {
+            return Err(Refusal::Busy("a load runs on this node already; stop it first, or wait for its end".into()));
+        }
+        let trial = trial_of(workload).map_err(Refusal::Wrong)?;
+        let share = share_of(&trial, &self.host).map_err(Refusal::Wrong)?;
+        let (id, service) = (trial.id.clone(), trial.service.service.clone());
+        let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
+        self.door.order(Order::PrepareLoad(Box::new(share))).await.map_err(failed)?;
+        let start_unix_nanos = unix_nanos() + START_AHEAD.as_nanos() as i128;
+        self.door.order(Order::StartLoad { trial: id.clone(), start_unix_nanos }).await.map_err(failed)?;
+        *under_way = Some((id.clone(), service));
+        Ok(json!({ "status": "started", "trial": id }))
+    }
+
+    async fn stop(&self) -> Result<Value, Refusal> {
+        let under_way = self.under_way.lock().await.take();
+        let Some((trial, service)) = under_way else {
+            return Err(Refusal::Busy("no workload of this node's own runs here; a run is stopped where it is led".into()));
+        };
+        let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
+        self.door.order(Order::StopLoad { trial }).await.map_err(failed)?;
+        let share = self.door.share.clone();
+        let over = async {
+            while share.borrow().live.is_running {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        if timeout(STOP_WITHIN, over).await.is_err() {
+            return Err(Refusal::Failed(format!("the load did not end within {} s", STOP_WITHIN.as_secs())));
+        }
+        let share = share.borrow();
+        Ok(json!({ "status": "stopped", "metrics": metrics::json(&share.live, share.reading.as_ref(), &service) }))
+    }
+}
+
+/// The one trial that a workload block means, as the old executor's body wrote it: keys of `workload`, and
+/// `server_url` (or `endpoints`) beside them.
+fn trial_of(workload: Value) -> Result<Trial, String> {
+    let Value::Object(mut workload) = workload else { return Err("the body is no workload block: write a JSON object".into()) };
+    let endpoints = match (workload.remove("server_url"), workload.remove("endpoints")) {
+        (Some(url), None) => json!([url]),
+        (None, Some(urls)) => urls,
+        (Some(_), Some(_)) => return Err("name the server by `server_url` or by `endpoints`, not by both".into()),
+        (None, None) => return Err("`server_url` is missing: name the server to ask".into()),
+    };
+    workload.entry("service").or_insert_with(|| json!("openai"));
+    let recipe = json!({
+        "scenario": "solo",
+        "orchestration": {"mode": "local"},
+        "servers": {"endpoints": endpoints},
+        "workload": Value::Object(seconds_as_spans(workload)),
+    });
+    let reading = recipe::read(recipe.to_string().as_bytes(), &[], &known_services());
+    let Some(recipe) = reading.recipe else { return Err(told(&reading.problems)) };
+    let later = recipe::unsupported(&recipe);
+    if !later.is_empty() {
+        return Err(told(&later));
+    }
+    match <[Trial; 1]>::try_from(recipe::trials(&recipe)) {
+        Ok([trial]) => Ok(Trial { id: TrialId(format!("solo-{}", unix_nanos())), ..trial }),
+        Err(trials) => Err(format!("the block expands to {} trials; a node runs one at a time", trials.len())),
+    }
+}
+
+/// The old body wrote `duration` as a number of seconds.
+fn seconds_as_spans(mut workload: Map<String, Value>) -> Map<String, Value> {
+    for key in ["duration", "warmup"] {
+        if let Some(Value::Number(seconds)) = workload.get(key) {
+            let span = format!("{seconds}s");
+            workload.insert(key.to_owned(), Value::String(span));
+        }
+    }
+    workload
+}
+
+fn told(problems: &[Problem]) -> String {
+    let one = |problem: &Problem| format!("{}: found {}, accepted is {}", problem.path, problem.found, problem.accepted);
+    problems.iter().filter(|problem| problem.is_error()).map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn share_of(trial: &Trial, host: &str) -> Result<LoadShare, String> {
+    let own = Candidate { ordinal: Some(0), is_leader: true, host: host.to_owned(), address: String::new(), cores: 0 };
+    let needs = NodeNeeds { monitors: 0, servers: 0, clients: Some(1), share_servers: false };
+    let allocation = Allocation::of(&[own], &needs).map_err(|error| error.to_string())?;
+    let plan = Plan::of(trial, &allocation, 0).map_err(|error| error.to_string())?;
+    plan.shares_at(&trial.service.endpoints).into_iter().next().ok_or_else(|| "nobody can send".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_executors_body_is_a_trial() {
+        let body =
+            json!({"server_url": "http://127.0.0.1:1", "service": "ollama", "model": "m", "duration": 5, "clients_per_node": 3});
+        let trial = trial_of(body).unwrap();
+        assert_eq!(
+            (trial.service.endpoints.as_slice(), trial.service.model.as_str()),
+            (&["http://127.0.0.1:1".to_owned()][..], "m")
+        );
+        assert_eq!(share_of(&trial, "here").unwrap().clients, [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_no_workload_is_refused_with_what_is_missing() {
+        let refused = |body: Value| trial_of(body).unwrap_err();
+        assert!(refused(json!([])).contains("JSON object"));
+        assert!(refused(json!({"model": "m"})).contains("server_url"));
+        assert!(refused(json!({"server_url": "http://a", "model": "m", "modle": "n"})).contains("modle"));
+        assert!(refused(json!({"server_url": "http://a", "model": "m", "concurrency": [1, 2]})).contains("2 trials"));
+    }
+}
