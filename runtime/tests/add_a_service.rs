@@ -10,7 +10,7 @@ use hb_core::{
     trial::{Api, ProtocolName, ServiceSpec},
 };
 use hb_services::{
-    config::{refused, unknown_keys},
+    config::{refused, unknown_keys, word},
     service::{CommandLine, PullLine, Service, ServiceProblem, Step},
 };
 use serde_json::Value;
@@ -40,15 +40,15 @@ impl Service for LlamaCpp {
 
     fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem> {
         let mut problems = unknown_keys(&spec.config, &["model_file", "ctx_size"]);
+        problems.extend(refused(&spec.config, "model_file", "a path", Value::is_string));
         problems.extend(refused(&spec.config, "ctx_size", "a whole number", Value::is_u64));
-        problems.extend(model_file(spec).err());
         problems
     }
 
     fn command(&self, order: &ServerOrder) -> Result<CommandLine, ServiceProblem> {
         let spec = &order.service;
         let mut args: Vec<String> = vec!["--host".into(), order.host.clone(), "--port".into(), order.port.to_string()];
-        args.extend(["--model".into(), model_file(spec)?.into(), "--alias".into(), spec.model.clone()]);
+        args.extend(["--model".into(), model_file(spec), "--alias".into(), spec.model.clone()]);
         if let Some(size) = spec.config.get("ctx_size") {
             args.extend(["--ctx-size".into(), size.to_string()]);
         }
@@ -72,13 +72,9 @@ impl Service for LlamaCpp {
     }
 }
 
-/// The file that holds the model.
-fn model_file(spec: &ServiceSpec) -> Result<&str, ServiceProblem> {
-    spec.config.get("model_file").and_then(Value::as_str).ok_or_else(|| ServiceProblem {
-        path: "servers.service_config.model_file".into(),
-        what: "no model file is named".into(),
-        advice: "name a .gguf file that the server node can read".into(),
-    })
+/// The file that holds the model: as named, else by the model's name.
+fn model_file(spec: &ServiceSpec) -> String {
+    spec.config.get("model_file").map_or_else(|| format!("{}.gguf", spec.model), word)
 }
 // The manual's example ends.
 
@@ -131,19 +127,29 @@ fn the_example_makes_a_command_line() {
 
 #[test]
 fn the_example_says_everything_that_is_wrong_at_once() {
-    let problems = LlamaCpp.check(&spec(&json!({"ctx_sise": 1, "ctx_size": "big"})));
+    let problems = LlamaCpp.check(&spec(&json!({"ctx_sise": 1, "ctx_size": "big", "model_file": 3})));
     let paths: Vec<&str> = problems.iter().map(|problem| problem.path.rsplit('.').next().unwrap()).collect();
-    assert_eq!(paths, ["ctx_sise", "ctx_size", "model_file"]);
+    assert_eq!(paths, ["ctx_sise", "model_file", "ctx_size"]);
     assert!(problems[0].advice.contains("`ctx_size`"), "{problems:?}");
-    assert!(LlamaCpp.command(&order(spec(&json!({})))).is_err());
+}
+
+/// What `services/tests/conformance.rs` asks of every member of `SERVICES`.
+#[test]
+fn the_example_would_pass_the_conformance_test() {
+    let mut spec = spec(&json!({}));
+    assert!(hb_services::find(LlamaCpp.name()).is_none() && LlamaCpp.default_port() > 1023 && !LlamaCpp.about().is_empty());
+    assert_eq!(LlamaCpp.default_api() == Api::Generate, LlamaCpp.protocol() == ProtocolName::Ollama);
+    assert_eq!(LlamaCpp.check(&spec), []);
+    let line = LlamaCpp.command(&order(spec.clone())).unwrap();
+    assert!(line.args.contains(&"8123".to_owned()) && line.args.last().unwrap() == "--mlock", "{line:?}");
+    assert_eq!(LlamaCpp.readiness(&spec).last(), Some(&Step::Completes));
+    spec.health.enabled = false;
+    assert_eq!(LlamaCpp.readiness(&spec), [Step::ModelListed { path: "/v1/models".into() }, Step::Completes]);
 }
 
 #[test]
-fn the_example_is_ready_after_a_real_completion() {
-    let mut spec = spec(&json!({"model_file": "m.gguf"}));
-    assert_eq!(LlamaCpp.readiness(&spec).last(), Some(&Step::Completes));
-    spec.health.enabled = false;
-    assert_eq!(LlamaCpp.readiness(&spec).len(), 2);
+fn the_example_finds_its_model_in_the_list() {
     assert!(LlamaCpp.lists_model(br#"{"data": [{"id": "tiny"}]}"#, "tiny"));
+    assert!(!LlamaCpp.lists_model(br#"{"data": [{"id": "tinier"}]}"#, "tiny"));
     assert!(!LlamaCpp.lists_model(b"not JSON", "tiny"));
 }
