@@ -6,7 +6,10 @@
 //!
 //! [`read`] collects every problem on that way; [`trials`] applies every default.
 
+mod block;
 mod checks;
+#[cfg(test)]
+mod every_key;
 mod expand;
 mod observing;
 mod one_or_many;
@@ -16,6 +19,7 @@ mod read;
 mod roles;
 mod servers;
 mod shape;
+mod show;
 mod tree;
 mod unsupported;
 mod words;
@@ -27,15 +31,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    block::from_workload_block,
     expand::trials,
     observing::*,
     one_or_many::OneOrMany,
     orchestration::*,
-    problem::{Problem, Severity, show},
-    read::{KnownService, Reading, read},
+    problem::{Problem, Severity},
+    read::{KnownService, Reading, names_account, read},
     roles::Pushgateway,
     servers::*,
-    unsupported::{not_built, unsupported},
+    show::show,
+    unsupported::not_built,
     words::{PlainText, TokenCount, Variables},
     workload::*,
 };
