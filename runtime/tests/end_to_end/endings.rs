@@ -83,14 +83,31 @@ fn a_signal_while_servers_are_waited_for_ends_the_run_too() {
     scene.assert_nothing_left(Duration::ZERO);
 }
 
+/// Makes the Dummy of this scene hang.
+fn hang_server(scene: &Scene) {
+    let server = scene.left().into_iter().find(|(_, line)| line.contains(" dummy --host") && !line.contains("__guard"));
+    kill(server.unwrap().0, Signal::STOP);
+}
+
+#[test]
+fn a_server_that_does_not_react_keeps_nobody_waiting() {
+    let scene = Scene::new();
+    let mut running = scene.lead(LONG, &[]);
+    loaded(&mut running);
+    hang_server(&scene);
+    running.signal(Signal::TERM);
+    let run = running.wait_at_most(SOON).run(143);
+    assert_balanced(run.trial(), &run.rows());
+    scene.assert_nothing_left(Duration::ZERO);
+}
+
 #[test]
 fn a_second_signal_ends_at_once_and_the_guardian_ends_the_server() {
     let scene = Scene::new();
     let mut running = scene.lead(LONG, &[]);
     loaded(&mut running);
     // A server that does not react makes teardown take its time.
-    let server = scene.left().into_iter().find(|(_, line)| line.contains(" dummy --host") && !line.contains("__guard"));
-    kill(server.unwrap().0, Signal::STOP);
+    hang_server(&scene);
     running.signal(Signal::INT);
     running.word_after("SIGINT: ending the run ");
     running.signal(Signal::INT);
