@@ -1,6 +1,14 @@
 //! A workload of a node's own: what `POST /start` and `/stop` did on the old executor.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use hb_actors::node::NodeDoor;
 use hb_core::{
@@ -27,6 +35,8 @@ use crate::{
 const START_AHEAD: Duration = Duration::from_millis(500);
 /// A stopped load has so long for its last window.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// A load that was started shows its first window within this time, or it never began.
+const FIRST_WINDOW_WITHIN: Duration = Duration::from_secs(8);
 /// The pause between two looks at whether it has stopped.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -38,13 +48,15 @@ struct Inner {
     host: String,
     /// The trial that `/start` began, and the service it asks.
     under_way: Mutex<Option<(TrialId, String)>>,
+    /// Whether that trial's load is not over. The node's share says so only from its first window on.
+    is_running: Arc<AtomicBool>,
 }
 
 impl Solo {
     /// For the node behind this door.
     #[must_use]
     pub fn new(door: NodeDoor, host: String) -> Self {
-        Self(Arc::new(Inner { door, host, under_way: Mutex::new(None) }))
+        Self(Arc::new(Inner { door, host, under_way: Mutex::new(None), is_running: Arc::default() }))
     }
 }
 
@@ -63,7 +75,7 @@ impl Control for Solo {
 impl Inner {
     async fn start(&self, workload: Value) -> Result<Value, Refusal> {
         let mut under_way = self.under_way.lock().await;
-        if self.door.share.borrow().live.is_running {
+        if self.is_running.load(SeqCst) || self.door.share.borrow().live.is_running {
             return Err(Refusal::Busy("a load runs on this node already; stop it first, or wait for its end".into()));
         }
         let trial = trial_of(&workload).map_err(Refusal::Wrong)?;
@@ -72,7 +84,18 @@ impl Inner {
         let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
         self.door.order(Order::PrepareLoad(Box::new(share))).await.map_err(failed)?;
         let start_unix_nanos = unix_nanos() + START_AHEAD.as_nanos() as i128;
+        let before = self.door.share.borrow().live.clone();
         self.door.order(Order::StartLoad { trial: id.clone(), start_unix_nanos }).await.map_err(failed)?;
+        self.is_running.store(true, SeqCst);
+        let (mut share, is_running) = (self.door.share.clone(), Arc::clone(&self.is_running));
+        tokio::spawn(async move {
+            // Without a first window there is no load: what kept it from starting is in the log.
+            if timeout(FIRST_WINDOW_WITHIN, share.wait_for(|share| share.live != before)).await.is_ok_and(|seen| seen.is_ok()) {
+                // The node may be ending.
+                let _ = share.wait_for(|share| !share.live.is_running).await;
+            }
+            is_running.store(false, SeqCst);
+        });
         *under_way = Some((id.clone(), service));
         Ok(json!({ "status": "started", "trial": id }))
     }
@@ -84,16 +107,15 @@ impl Inner {
         };
         let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
         self.door.order(Order::StopLoad { trial }).await.map_err(failed)?;
-        let share = self.door.share.clone();
         let over = async {
-            while share.borrow().live.is_running {
+            while self.is_running.load(SeqCst) {
                 sleep(LOOK_EVERY).await;
             }
         };
         if timeout(STOP_WITHIN, over).await.is_err() {
             return Err(Refusal::Failed(format!("the load did not end within {} s", STOP_WITHIN.as_secs())));
         }
-        let share = share.borrow();
+        let share = self.door.share.borrow();
         Ok(json!({ "status": "stopped", "metrics": metrics::json(&share.live, share.reading.as_ref(), &service) }))
     }
 }
