@@ -4,9 +4,10 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use hb_core::{
-    recipe::{KnownService, Reading, read, schema, show, trials},
+    recipe::{KnownService, Reading, read, resolved_text, schema, show, trials},
     trial::Api,
 };
+use proptest::{prelude::*, sample::subsequence};
 
 const SERVICES: [KnownService; 4] = [
     KnownService { name: "ollama", default_api: Api::Generate, is_started: true },
@@ -43,7 +44,7 @@ fn every_recipe_is_read_and_expands_and_fits_the_schema() {
         assert_eq!(misfits, Vec::<String>::new(), "{}", path.display());
         count += 1;
     }
-    assert_eq!(count, 7);
+    assert_eq!(count, 9);
 }
 
 #[test]
@@ -68,6 +69,42 @@ fn a_sweep_has_stable_readable_names() {
     );
     let seeds: BTreeSet<u64> = trials.iter().map(|trial| trial.seed).collect();
     assert_eq!(seeds.len(), 8);
+}
+
+proptest! {
+    #[test]
+    fn trials_are_the_product_of_all_lists_and_stay_the_same_when_read_again(
+        concurrency in subsequence(vec![1, 2, 3, 4, 8], 1..5),
+        prompts in subsequence(vec!["16", "{uniform: [1, 64]}", "{normal: [64, 8]}", "128"], 1..4),
+        ttft in subsequence(vec!["1ms", "2ms", "3ms"], 1..3),
+        entries in subsequence(vec!["a b", "A-B", "c", "\u{e9}"], 0..4),
+        repetitions in 1_usize..4,
+        is_list in any::<bool>(),
+    ) {
+        let list = |words: &[String]| if is_list || words.len() > 1 { format!("[{}]", words.join(", ")) } else { words[0].clone() };
+        let words = |values: &[&str]| values.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let suite: String = entries.iter().map(|name| format!("    - {{name: \"{name}\", duration: 5s}}\n")).collect();
+        let suite = if suite.is_empty() { suite } else { format!("  benchmark_suite:\n{suite}") };
+        let text = format!(
+            "scenario: s\nrepetitions: {repetitions}\norchestration: {{mode: local}}\nservers: {{service_config: {{ttft: {}}}}}\n\
+             workload:\n  service: dummy\n  duration: 10s\n  concurrency: {}\n  prompt_len: {}\n{suite}",
+            list(&words(&ttft)),
+            list(&concurrency.iter().map(u32::to_string).collect::<Vec<_>>()),
+            list(&words(&prompts)),
+        );
+        let recipe = reading(&text).recipe.unwrap();
+        let all = trials(&recipe);
+        let product = concurrency.len() * prompts.len() * ttft.len() * entries.len().max(1) * repetitions;
+        prop_assert_eq!(all.len(), product);
+        // Some file systems hold `A` and `a` for one name.
+        let ids: BTreeSet<String> = all.iter().map(|trial| trial.id.as_str().to_lowercase()).collect();
+        prop_assert_eq!(ids.len(), product);
+        let seeds: BTreeSet<u64> = all.iter().map(|trial| trial.seed).collect();
+        prop_assert_eq!(seeds.len(), product);
+        let again = reading(&resolved_text(&recipe)).recipe.unwrap();
+        prop_assert_eq!(&again, &recipe);
+        prop_assert_eq!(trials(&again), all);
+    }
 }
 
 fn check_broken(text: &str, path: &str, line: Option<u32>) {

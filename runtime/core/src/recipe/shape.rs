@@ -40,6 +40,7 @@ impl<'a> Walk<'a> {
             let problem = Problem::error(path, found(node), self.accepted(schema));
             let problem = match (&node.shape, self.accepted(schema).as_str()) {
                 (Shape::Number(_) | Shape::Bool(_), "a text") => problem.advise("put it in quotes"),
+                (Shape::Text(text), _) if text.parse().is_ok_and(f64::is_finite) => problem.advise("write it without quotes"),
                 _ => problem,
             };
             self.report(problem, place);
@@ -119,8 +120,11 @@ impl<'a> Walk<'a> {
         let (least, most) = (limit("minItems").unwrap_or(0), limit("maxItems").unwrap_or(10_000));
         if count < least || count > most {
             let found = if count == 0 { "an empty list".to_owned() } else { format!("a list of {count}") };
-            let accepted =
-                if least == most { format!("a list of {least}") } else { format!("a list of {least} to {most} entries") };
+            let each = schema.get("items").map(|items| self.accepted(items)).filter(|_| least == most);
+            let accepted = match each {
+                Some(each) => format!("a list of {least}, each {each}"),
+                None => format!("a list of {least} to {most} entries"),
+            };
             self.report(Problem::error(path, found, accepted), place);
             return false;
         }
@@ -137,7 +141,10 @@ impl<'a> Walk<'a> {
     }
 
     fn block(&mut self, entries: &mut Vec<Entry>, schema: &'a Value, path: &str, place: Option<Place>) -> bool {
-        entries.retain(|entry| !matches!(entry.value.shape, Shape::Null));
+        let is_empty = |entry: &Entry| matches!(entry.value.shape, Shape::Null);
+        let empty: Vec<(String, Option<Place>)> =
+            entries.iter().filter(|entry| is_empty(entry)).map(|entry| (entry.key.clone(), entry.place)).collect();
+        entries.retain(|entry| !is_empty(entry));
         let properties = schema.get("properties").and_then(Value::as_object);
         let rest = schema.get("additionalProperties");
         let known: Vec<&str> = properties.iter().flat_map(|map| map.keys().map(String::as_str)).collect();
@@ -171,6 +178,9 @@ impl<'a> Walk<'a> {
         for key in required {
             if !written.iter().any(|(written, _)| written == key) {
                 let field = properties.and_then(|map| map.get(key)).unwrap_or(&Value::Null);
+                // What lacks at the top level has no line of its own.
+                let of_block = place.filter(|_| !path.is_empty());
+                let place = empty.iter().find(|(empty, _)| empty == key).map_or(of_block, |(_, place)| *place);
                 self.report(Problem::error(join(path, key), "nothing; it is required", self.accepted(field)), place);
             }
             is_whole &= entries.iter().any(|entry| entry.key == key);
@@ -271,13 +281,20 @@ impl<'a> Walk<'a> {
         }
         if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
             let texts: Vec<String> = options.iter().map(|option| self.accepted(option)).filter(|text| !text.is_empty()).collect();
-            return texts.join(", or ");
+            return match texts.as_slice() {
+                // A sweep: its entries were just described.
+                [one, list] if *list == format!("a list of such ({one})") => format!("{one}, or a list of such values"),
+                _ => texts.join(", or "),
+            };
         }
         let kinds: Vec<&str> = match schema.get("type") {
             Some(Value::String(kind)) => vec![kind],
             Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
             _ => vec![],
         };
+        if kinds == ["string", "number", "boolean"] {
+            return "a text or a number".to_owned();
+        }
         let texts = kinds.iter().filter(|kind| **kind != "null").map(|kind| self.accepted_kind(kind, schema));
         texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" or ")
     }
@@ -294,7 +311,9 @@ impl<'a> Walk<'a> {
             },
             "object" => match schema.get("properties").and_then(Value::as_object) {
                 Some(properties) => {
-                    format!("a block with keys out of {}", properties.keys().cloned().collect::<Vec<_>>().join(", "))
+                    let some: Vec<&str> = properties.keys().take(6).map(String::as_str).collect();
+                    let more = if properties.len() > some.len() { ", …" } else { "" };
+                    format!("a block with keys out of {}{more}", some.join(", "))
                 }
                 None => "a block".to_owned(),
             },
@@ -310,8 +329,10 @@ fn one_of(words: &[&str]) -> String {
 }
 
 fn range(schema: &Value) -> String {
-    let above = schema.get("exclusiveMinimum").map(|bound| format!(" above {bound}"));
-    let least = schema.get("minimum").map(|least| format!(" from {least}"));
+    // `1.0` is how a schema may write `1`.
+    let number = |key: &str| schema.get(key).and_then(Value::as_f64);
+    let above = number("exclusiveMinimum").map(|bound| format!(" above {bound}"));
+    let least = number("minimum").map(|least| format!(" from {least}"));
     // The largest number that a type holds is no limit a person wants to hear of.
     let most = schema.get("maximum").filter(|most| most.as_u64().is_none_or(|most| most < u64::from(u32::MAX)));
     format!("{}{}", above.or(least).unwrap_or_default(), most.map(|most| format!(" to {most}")).unwrap_or_default())

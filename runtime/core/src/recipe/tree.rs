@@ -12,6 +12,10 @@ use serde_yaml::Spanned;
 /// The largest recipe that is read.
 pub(super) const MOST_BYTES: usize = 1 << 20;
 
+/// The deepest nesting that is read. A recipe has 7 levels; an unoptimised build takes 40 KiB of stack for
+/// each, and a thread has 2 MiB.
+const MOST_LEVELS: usize = 20;
+
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
@@ -63,12 +67,23 @@ pub(super) fn parse(text: &str) -> Result<Node, NotYaml> {
         duplicate_keys: serde_yaml::options::DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,
         non_finite_float_policy: serde_yaml::options::NonFiniteFloatPolicy::AsString,
-        // A recipe is 7 levels deep. An unoptimised build takes 40 KiB of stack a level, and a thread has 2 MiB.
-        budget: serde_yaml::budget! { max_depth: 20, max_nodes: 100_000, max_aliases: 1_000 },
+        budget: serde_yaml::budget! { max_depth: MOST_LEVELS, max_nodes: 100_000, max_aliases: 1_000 },
     };
-    serde_yaml::from_str_with_options::<Node>(text, options).map_err(|error| NotYaml {
-        what: error.without_snippet().to_string().lines().next().unwrap_or_default().to_owned(),
-        place: error.location().and_then(Place::of),
+    serde_yaml::from_str_with_options::<Node>(text, options).map_err(|error| {
+        let what = error.without_snippet().to_string();
+        let what = what.lines().next().unwrap_or_default();
+        // The place is told apart from the words.
+        let what = what.split(" at line ").next().unwrap_or_default();
+        let what = match what {
+            what if what.contains("Depth") || what.contains("recursion limit") => {
+                format!("more than {MOST_LEVELS} levels of blocks and lists")
+            }
+            what if what.starts_with("budget breached") || what.contains("alias") => {
+                format!("a text that grows too large ({what})")
+            }
+            what => what.to_owned(),
+        };
+        NotYaml { what, place: error.location().and_then(Place::of) }
     })
 }
 

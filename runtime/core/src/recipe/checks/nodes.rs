@@ -115,7 +115,7 @@ fn mapping(recipe: &Recipe, problems: &mut Vec<Problem>) {
         let is_list = matches!(targets, OneOrMany::Many(_));
         for (index, server) in targets.values().iter().enumerate().filter(|(_, server)| **server >= servers) {
             let at = if is_list { format!("{at}[{index}]") } else { at.clone() };
-            problems.push(Problem::error(at, format!("server {server}"), format!("one of {}", ordinals(servers))));
+            problems.push(Problem::error(at, format!("server {server}"), ordinals(servers)));
         }
     }
     let Some(clients) = Clients::of(recipe).into_iter().max_by_key(|clients| clients.count) else { return };
@@ -123,7 +123,7 @@ fn mapping(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let is_mapped = |client: u32| mapping.keys().any(|key| key.parse() == Ok(client));
     let missing: Vec<String> = (0..count).filter(|client| !is_mapped(*client)).take(5).map(|client| client.to_string()).collect();
     if !missing.is_empty() {
-        let found = format!("nothing about client {}", missing.join(", "));
+        let found = format!("nothing about clients {}", missing.join(", "));
         let problem = Problem::error(&path, found, format!("an entry for each client, {}", ordinals(count)));
         problems.push(problem.advise(format!("`{}` makes {text}", clients.path)));
     }
