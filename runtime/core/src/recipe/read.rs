@@ -7,8 +7,9 @@ use super::{
     problem::{Problem, Severity},
     schema,
     shape::Walk,
-    tree::{self, MOST_BYTES, Node, NotYaml, Shape},
+    tree::{MOST_BYTES, Node, Shape},
     unsupported::unsupported,
+    yaml::{self, NotYaml},
 };
 use crate::trial::{Api, ProtocolName};
 
@@ -103,7 +104,7 @@ pub(super) fn tree_of(text: &str) -> Result<Node, Problem> {
     if !has_content {
         return Err(Problem::error("", "an empty recipe", accepted));
     }
-    let tree = tree::parse(text).map_err(|NotYaml { what, place }| {
+    let tree = yaml::parse(text).map_err(|NotYaml { what, place }| {
         let problem = Problem::error("", what, "well-formed YAML");
         let line = place.and_then(|place| text.lines().nth(place.line as usize - 1));
         let is_tabbed = line.is_some_and(|line| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t'));
@@ -134,7 +135,7 @@ fn put(tree: &mut Node, path: &str, value: &str) -> Result<(), Problem> {
     }
     let node = match value.trim() {
         "" => Ok(Node { shape: Shape::Text(String::new()), place: None }),
-        text => tree::parse(text),
+        text => yaml::parse(text),
     };
     let node = node.map_err(|error| Problem::error(path, format!("{}: {error}", given()), "a YAML value"))?;
     tree.set(path, node).map_err(|why| Problem::error(path, format!("{}: {why}", given()), "a path into the recipe"))

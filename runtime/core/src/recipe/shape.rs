@@ -7,24 +7,25 @@ use serde_json::Value;
 
 use super::{
     problem::Problem,
+    rules::{Rules, SPAN, join, one_of},
     tree::{Entry, Node, Place, Shape},
 };
 use crate::units::{Span, nearest};
 
 /// Walks a tree along the schema.
 pub(super) struct Walk<'a> {
-    root: &'a Value,
+    rules: Rules<'a>,
     pub problems: Vec<Problem>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(root: &'a Value) -> Self {
-        Self { root, problems: Vec::new() }
+        Self { rules: Rules { root }, problems: Vec::new() }
     }
 
     /// Checks the whole tree.
     pub fn check(&mut self, tree: &mut Node) -> bool {
-        self.value(tree, self.root, "", None)
+        self.value(tree, self.rules.root, "", None)
     }
 
     fn report(&mut self, mut problem: Problem, place: Option<Place>) {
@@ -37,8 +38,8 @@ impl<'a> Walk<'a> {
     fn value(&mut self, node: &mut Node, schema: &'a Value, path: &str, around: Option<Place>) -> bool {
         let place = node.place.or(around);
         let Some(schema) = self.branch(node, schema) else {
-            let problem = Problem::error(path, found(node), self.accepted(schema));
-            let problem = match (&node.shape, self.accepted(schema).as_str()) {
+            let problem = Problem::error(path, found(node), self.rules.accepted(schema));
+            let problem = match (&node.shape, self.rules.accepted(schema).as_str()) {
                 (Shape::Number(_) | Shape::Bool(_), "a text") => problem.advise("put it in quotes"),
                 (Shape::Text(text), _) if text.parse().is_ok_and(f64::is_finite) => problem.advise("write it without quotes"),
                 _ => problem,
@@ -46,7 +47,7 @@ impl<'a> Walk<'a> {
             self.report(problem, place);
             return false;
         };
-        if let Some(words) = self.words(schema) {
+        if let Some(words) = self.rules.words(schema) {
             return self.word(node, &words, path, place);
         }
         if schema.get("x-span").is_some() {
@@ -60,14 +61,14 @@ impl<'a> Walk<'a> {
                     && limit("maximum").is_none_or(|most| value <= most)
                     && limit("exclusiveMinimum").is_none_or(|bound| value > bound);
                 if !is_inside {
-                    self.report(Problem::error(path, found(node), self.accepted(schema)), place);
+                    self.report(Problem::error(path, found(node), self.rules.accepted(schema)), place);
                 }
                 is_inside
             }
             Shape::Text(text) => {
                 let is_long_enough = !text.trim().is_empty() || schema.get("minLength").is_none();
                 if !is_long_enough {
-                    self.report(Problem::error(path, "an empty text", self.accepted(schema)), place);
+                    self.report(Problem::error(path, "an empty text", self.rules.accepted(schema)), place);
                 }
                 is_long_enough
             }
@@ -120,7 +121,7 @@ impl<'a> Walk<'a> {
         let (least, most) = (limit("minItems").unwrap_or(0), limit("maxItems").unwrap_or(10_000));
         if count < least || count > most {
             let found = if count == 0 { "an empty list".to_owned() } else { format!("a list of {count}") };
-            let each = schema.get("items").map(|items| self.accepted(items)).filter(|_| least == most);
+            let each = schema.get("items").map(|items| self.rules.accepted(items)).filter(|_| least == most);
             let accepted = match each {
                 Some(each) => format!("a list of {least}, each {each}"),
                 None => format!("a list of {least} to {most} entries"),
@@ -181,7 +182,7 @@ impl<'a> Walk<'a> {
                 // What lacks at the top level has no line of its own.
                 let of_block = place.filter(|_| !path.is_empty());
                 let place = empty.iter().find(|(empty, _)| empty == key).map_or(of_block, |(_, place)| *place);
-                self.report(Problem::error(join(path, key), "nothing; it is required", self.accepted(field)), place);
+                self.report(Problem::error(join(path, key), "nothing; it is required", self.rules.accepted(field)), place);
             }
             is_whole &= entries.iter().any(|entry| entry.key == key);
         }
@@ -199,41 +200,19 @@ impl<'a> Walk<'a> {
         if let Some(near) = nearest(key, known) {
             return problem.advise(format!("did you mean `{near}`?"));
         }
-        match self.elsewhere(self.root, key, "", 0) {
+        match self.rules.elsewhere(self.rules.root, key, "", 0) {
             Some(place) => problem.advise(format!("it belongs to `{place}`")),
             None => problem,
         }
     }
 
-    /// The block that has a key of this name.
-    fn elsewhere(&self, schema: &'a Value, key: &str, path: &str, depth: u8) -> Option<String> {
-        let schema = self.resolved(schema);
-        let options = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
-        let properties = schema.get("properties").and_then(Value::as_object);
-        if properties.is_some_and(|map| map.contains_key(key)) {
-            return Some(if path.is_empty() { "the top level".to_owned() } else { path.to_owned() });
-        }
-        if depth > 5 {
-            return None;
-        }
-        let inner = properties.into_iter().flatten().map(|(name, schema)| (schema, join(path, name)));
-        let branches = options.map(|schema| (schema, path.to_owned()));
-        inner.chain(branches).find_map(|(schema, path)| self.elsewhere(schema, key, &path, depth + 1))
-    }
-
-    fn resolved(&self, schema: &'a Value) -> &'a Value {
-        let Some(target) = schema.get("$ref").and_then(Value::as_str) else { return schema };
-        let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
-        found.map_or(schema, |schema| self.resolved(schema))
-    }
-
     /// The part of a schema that speaks of values of this kind; turns `yes` and `no` into what they mean.
     fn branch(&self, node: &mut Node, schema: &'a Value) -> Option<&'a Value> {
-        let schema = self.resolved(schema);
+        let schema = self.rules.resolved(schema);
         if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
             return options.iter().find_map(|option| self.branch(node, option));
         }
-        if self.words(schema).is_some() {
+        if self.rules.words(schema).is_some() {
             // A word that is not among them has a better message of its own.
             return (!matches!(node.shape, Shape::List(_) | Shape::Map(_))).then_some(schema);
         }
@@ -260,86 +239,6 @@ impl<'a> Walk<'a> {
         };
         fits.then_some(schema)
     }
-
-    /// The words of a closed family.
-    fn words(&self, schema: &'a Value) -> Option<Vec<&'a str>> {
-        if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-            return Some(words.iter().filter_map(Value::as_str).collect());
-        }
-        let options = schema.get("oneOf").and_then(Value::as_array)?;
-        options.iter().map(|option| option.get("const").and_then(Value::as_str)).collect()
-    }
-
-    /// What a schema accepts, for a person.
-    fn accepted(&self, schema: &'a Value) -> String {
-        let schema = self.resolved(schema);
-        if schema.get("x-span").is_some() {
-            return SPAN.to_owned();
-        }
-        if let Some(words) = self.words(schema) {
-            return one_of(&words);
-        }
-        if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
-            let texts: Vec<String> = options.iter().map(|option| self.accepted(option)).filter(|text| !text.is_empty()).collect();
-            return match texts.as_slice() {
-                // A sweep: its entries were just described.
-                [one, list] if *list == format!("a list of such ({one})") => format!("{one}, or a list of such values"),
-                _ => texts.join(", or "),
-            };
-        }
-        let kinds: Vec<&str> = match schema.get("type") {
-            Some(Value::String(kind)) => vec![kind],
-            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
-            _ => vec![],
-        };
-        if kinds == ["string", "number", "boolean"] {
-            return "a text or a number".to_owned();
-        }
-        let texts = kinds.iter().filter(|kind| **kind != "null").map(|kind| self.accepted_kind(kind, schema));
-        texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" or ")
-    }
-
-    fn accepted_kind(&self, kind: &str, schema: &'a Value) -> String {
-        match kind {
-            "integer" => format!("a whole number{}", range(schema)),
-            "number" => format!("a number{}", range(schema)),
-            "boolean" => "true or false".to_owned(),
-            "string" => "a text".to_owned(),
-            "array" => match schema.get("items").map(|items| self.accepted(items)) {
-                Some(items) if !items.is_empty() => format!("a list of such ({items})"),
-                _ => "a list".to_owned(),
-            },
-            "object" => match schema.get("properties").and_then(Value::as_object) {
-                Some(properties) => {
-                    let some: Vec<&str> = properties.keys().take(6).map(String::as_str).collect();
-                    let more = if properties.len() > some.len() { ", …" } else { "" };
-                    format!("a block with keys out of {}{more}", some.join(", "))
-                }
-                None => "a block".to_owned(),
-            },
-            _ => String::new(),
-        }
-    }
-}
-
-const SPAN: &str = "a length of time such as `90s`, `2m`, `1h 30m` or `02:00:00`";
-
-fn one_of(words: &[&str]) -> String {
-    format!("one of {}", words.join(", "))
-}
-
-fn range(schema: &Value) -> String {
-    // `1.0` is how a schema may write `1`.
-    let number = |key: &str| schema.get(key).and_then(Value::as_f64);
-    let above = number("exclusiveMinimum").map(|bound| format!(" above {bound}"));
-    let least = number("minimum").map(|least| format!(" from {least}"));
-    // The largest number that a type holds is no limit a person wants to hear of.
-    let most = schema.get("maximum").filter(|most| most.as_u64().is_none_or(|most| most < u64::from(u32::MAX)));
-    format!("{}{}", above.or(least).unwrap_or_default(), most.map(|most| format!(" to {most}")).unwrap_or_default())
-}
-
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// What stands there, for a person.
