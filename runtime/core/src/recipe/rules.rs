@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::tree::{Entry, Node, Shape};
+
 /// The schema of the types.
 #[derive(Clone, Copy)]
 pub(super) struct Rules<'a> {
@@ -41,6 +43,31 @@ impl<'a> Rules<'a> {
         options.iter().map(|option| option.get("const").and_then(Value::as_str)).collect()
     }
 
+    /// Some value that a required field takes, so that the rest of its block can be read and checked; of words
+    /// the last, which for the mode is the one that requires nothing else.
+    pub fn stand_in(self, schema: &'a Value) -> Option<Node> {
+        let schema = self.resolved(schema);
+        if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
+            return options.iter().find_map(|option| self.stand_in(option));
+        }
+        let shape = match (self.words(schema), schema.get("type").and_then(Value::as_str)) {
+            (Some(words), _) => Shape::Text((*words.last()?).to_owned()),
+            _ if schema.get("x-span").is_some() => Shape::Text("60s".to_owned()),
+            (None, Some("string")) => Shape::Text("x".to_owned()),
+            (None, Some("integer")) => Shape::Number(1.into()),
+            (None, Some("object")) => {
+                let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+                let entry = |key: &str| {
+                    let value = self.stand_in(schema.get("properties")?.get(key)?)?;
+                    Some(Entry { key: key.to_owned(), place: None, value })
+                };
+                Shape::Map(required.map(entry).collect::<Option<_>>()?)
+            }
+            _ => return None,
+        };
+        Some(Node { shape, place: None })
+    }
+
     /// What a schema accepts, for a person.
     pub fn accepted(self, schema: &'a Value) -> String {
         let schema = self.resolved(schema);
@@ -54,7 +81,7 @@ impl<'a> Rules<'a> {
             let texts: Vec<String> = options.iter().map(|option| self.accepted(option)).filter(|text| !text.is_empty()).collect();
             return match texts.as_slice() {
                 // A sweep: its entries were just described.
-                [one, list] if *list == format!("a list of such ({one})") => format!("{one}, or a list of such values"),
+                [one, list] if *list == format!("{LIST} {one}") => format!("{one}, or a list of such values"),
                 _ => texts.join(", or "),
             };
         }
@@ -77,7 +104,7 @@ impl<'a> Rules<'a> {
             "boolean" => "true or false".to_owned(),
             "string" => "a text".to_owned(),
             "array" => match schema.get("items").map(|items| self.accepted(items)) {
-                Some(items) if !items.is_empty() => format!("a list of such ({items})"),
+                Some(items) if !items.is_empty() => format!("{LIST} {items}"),
                 _ => "a list".to_owned(),
             },
             "object" => match schema.get("properties").and_then(Value::as_object) {
@@ -92,6 +119,9 @@ impl<'a> Rules<'a> {
         }
     }
 }
+
+/// How a list is described, before what its entries are.
+pub(super) const LIST: &str = "a list, each entry";
 
 /// What a length of time looks like.
 pub(super) const SPAN: &str = "a length of time such as `90s`, `2m`, `1h 30m` or `02:00:00`";

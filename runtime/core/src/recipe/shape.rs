@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     problem::Problem,
-    rules::{Rules, SPAN, join, one_of},
+    rules::{LIST, Rules, SPAN, join, one_of},
     tree::{Entry, Node, Place, Shape},
 };
 use crate::units::{Span, nearest};
@@ -38,12 +38,14 @@ impl<'a> Walk<'a> {
     fn value(&mut self, node: &mut Node, schema: &'a Value, path: &str, around: Option<Place>) -> bool {
         let place = node.place.or(around);
         let Some(schema) = self.branch(node, schema) else {
-            let problem = Problem::error(path, found(node), self.rules.accepted(schema));
-            let problem = match (&node.shape, self.rules.accepted(schema).as_str()) {
-                (Shape::Number(_) | Shape::Bool(_), "a text") => problem.advise("put it in quotes"),
-                (Shape::Text(text), _) if text.parse().is_ok_and(f64::is_finite) => problem.advise("write it without quotes"),
-                _ => problem,
+            let accepted = self.rules.accepted(schema);
+            let advice = match &node.shape {
+                Shape::Text(text) if accepted.starts_with(LIST) => Some(format!("write it as a list: `[{text}]`")),
+                Shape::Text(text) if text.parse().is_ok_and(f64::is_finite) => Some("write it without quotes".to_owned()),
+                Shape::Number(_) | Shape::Bool(_) if accepted == "a text" => Some("put it in quotes".to_owned()),
+                _ => None,
             };
+            let problem = Problem { advice, ..Problem::error(path, found(node), accepted) };
             self.report(problem, place);
             return false;
         };
@@ -184,7 +186,15 @@ impl<'a> Walk<'a> {
                 let place = empty.iter().find(|(empty, _)| empty == key).map_or(of_block, |(_, place)| *place);
                 self.report(Problem::error(join(path, key), "nothing; it is required", self.rules.accepted(field)), place);
             }
-            is_whole &= entries.iter().any(|entry| entry.key == key);
+            if entries.iter().any(|entry| entry.key == key) {
+                continue;
+            }
+            // The block is of no use without it, and what else is wrong in it should be told as well.
+            let field = properties.and_then(|map| map.get(key)).and_then(|field| self.rules.stand_in(field));
+            match field {
+                Some(value) => entries.push(Entry { key: key.to_owned(), place: None, value }),
+                None => is_whole = false,
+            }
         }
         let limit = |key: &str| schema.get(key).and_then(Value::as_u64);
         let count = written.len() as u64;
