@@ -3,6 +3,8 @@
 //! Every problem is collected, and what is wrong is cut out of the tree, so that what is left can
 //! still be read and checked across fields.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{
@@ -152,10 +154,14 @@ impl<'a> Walk<'a> {
         let rest = schema.get("additionalProperties");
         let known: Vec<&str> = properties.iter().flat_map(|map| map.keys().map(String::as_str)).collect();
         let written: Vec<(String, Option<Place>)> = entries.iter().map(|entry| (entry.key.clone(), entry.place)).collect();
+        let mut firsts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, (key, _)) in written.iter().enumerate() {
+            firsts.entry(key).or_insert(index);
+        }
         let mut index = 0;
         entries.retain_mut(|entry| {
             let path = join(path, &entry.key);
-            let first = written.iter().position(|(key, _)| *key == entry.key).filter(|first| *first < index);
+            let first = Some(firsts[entry.key.as_str()]).filter(|first| *first < index);
             index += 1;
             if let Some((_, at)) = first.map(|first| &written[first]) {
                 let line = at.map_or_else(|| "above".to_owned(), |place| format!("in line {}", place.line));
@@ -179,7 +185,7 @@ impl<'a> Walk<'a> {
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let mut is_whole = true;
         for key in required {
-            if !written.iter().any(|(written, _)| written == key) {
+            if !firsts.contains_key(key) {
                 let field = properties.and_then(|map| map.get(key)).unwrap_or(&Value::Null);
                 // What lacks at the top level has no line of its own.
                 let of_block = place.filter(|_| !path.is_empty());

@@ -1,6 +1,6 @@
 //! Modes, and whether the nodes, clients and servers fit each other.
 
-use std::{cmp::Ordering, num::NonZeroU32};
+use std::{cmp::Ordering, collections::BTreeSet, num::NonZeroU32};
 
 use super::{
     super::{ClientNodes, Mode, OneOrMany, Problem, Recipe, Strategy},
@@ -120,8 +120,9 @@ fn mapping(recipe: &Recipe, problems: &mut Vec<Problem>) {
     }
     let Some(clients) = Clients::of(recipe).into_iter().max_by_key(|clients| clients.count) else { return };
     let (count, text) = (clients.count, clients.text());
-    let is_mapped = |client: u32| mapping.keys().any(|key| key.parse() == Ok(client));
-    let missing: Vec<String> = (0..count).filter(|client| !is_mapped(*client)).take(5).map(|client| client.to_string()).collect();
+    let mapped: BTreeSet<u32> = mapping.keys().filter_map(|key| key.parse().ok()).collect();
+    let missing: Vec<String> =
+        (0..count).filter(|client| !mapped.contains(client)).take(5).map(|client| client.to_string()).collect();
     if !missing.is_empty() {
         let found = format!("nothing about clients {}", missing.join(", "));
         let problem = Problem::error(&path, found, format!("an entry for each client, {}", ordinals(count)));
