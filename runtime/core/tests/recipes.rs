@@ -1,11 +1,12 @@
 //! Every file in `recipes/` is read, expands, and fits the schema; the schema's file is not stale.
 #![expect(clippy::disallowed_methods, reason = "a test reads the files that the core is quiet about")]
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, num::NonZeroU32, path::PathBuf};
 
 use hb_core::{
     recipe::{KnownService, Reading, read, resolved_text, schema, show, trials},
-    trial::Api,
+    trial::{Api, Arrivals, LoadModel},
+    units::Span,
 };
 use proptest::{prelude::*, sample::subsequence};
 
@@ -69,6 +70,28 @@ fn a_sweep_has_stable_readable_names() {
     );
     let seeds: BTreeSet<u64> = trials.iter().map(|trial| trial.seed).collect();
     assert_eq!(seeds.len(), 8);
+}
+
+#[test]
+fn an_entry_of_a_suite_has_its_own_load() {
+    let base = "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n  duration: 10s\n  benchmark_suite:\n";
+    let models = |lines: &str, shared: &str| {
+        let all = trials(&reading(&format!("{base}{lines}{shared}")).recipe.unwrap());
+        all.into_iter().map(|trial| (trial.id.to_string(), trial.load.model)).collect::<Vec<_>>()
+    };
+    let closed = |clients| LoadModel::Closed { concurrency: NonZeroU32::new(clients).unwrap(), think: Span::ZERO };
+    let open = |rate| LoadModel::Open { rate, arrivals: Arrivals::Constant };
+    let entries = "    - {name: threads, num_threads: 3}\n    - {name: open, target_rps: 5}\n    - {name: as-all}\n";
+    let over_closed = models(entries, "  concurrency: 4\n  request_distribution: constant\n");
+    let expected = [("threads", closed(3)), ("open", open(5.0)), ("as-all", closed(4))];
+    assert_eq!(over_closed, expected.map(|(name, model)| (name.to_owned(), model)));
+    let over_open = models(
+        "    - {name: closed, concurrency: 2}\n    - {name: as-all}\n",
+        "  target_rps: 7\n  request_distribution: [constant]\n",
+    );
+    // The swept shape of an open loop is none of the closed entry's.
+    let expected = [("closed", closed(2)), ("as-all.request_distribution-constant", open(7.0))];
+    assert_eq!(over_open, expected.map(|(name, model)| (name.to_owned(), model)));
 }
 
 proptest! {
