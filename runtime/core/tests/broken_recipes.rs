@@ -52,6 +52,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("a word in a list of numbers", LOCAL, "  concurrency: [1, two, 4]\n"),
     ("an empty list", LOCAL, "  concurrency: []\n"),
     ("a negative number", LOCAL, "  concurrency: -4\n"),
+    ("a number in quotes", LOCAL, "  concurrency: \"4\"\n"),
     ("half a client", LOCAL, "  concurrency: 1.5\n"),
     ("a block where a number is meant", LOCAL, "  concurrency: {is: 4}\n"),
     ("a length of time in words", LOCAL, "  warmup: soon\n"),
@@ -82,13 +83,18 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("a bind without a target", LOCAL, "binds: [/data, \"/a:/b:rx\", \"/a:/b:ro\"]\n"),
     ("a custom service under a taken name", LOCAL, "custom_services: {vllm: {command: [x], protocol: openai}}\n"),
     ("a custom service without a protocol", LOCAL, "custom_services: {mine: {command: [x], ready: {timeout: 0s}}}\n"),
-    ("a service that is misspelt", LOCAL, "servers: {service_config: {port: 99999, extra_args: --flag x}}\n"),
+    ("settings that every service has", LOCAL, "servers: {service_config: {port: 99999, extra_args: --flag x}}\n"),
     ("an empty sweep of the service", LOCAL, "servers: {service_config: {ttft: []}}\n"),
     ("a pause of no time between questions", LOCAL, "servers: {health_check: {interval: 0, timeout: 0, endpoint: health}}\n"),
     ("a gateway without an address", LOCAL, "monitoring: {pushgateway: {interval: 15s}}\n"),
-    ("nodes in a mode without names", LOCAL, "\n# Far below.\n\n\n\n\n\nmetadata: {seed: x}\n"),
+    ("a seed that is no number, far below", LOCAL, "\n# Far below.\n\n\n\n\n\nmetadata: {seed: x}\n"),
     ("a model in more parts than GPUs", SLURM, "servers: {service_config: {tensor_parallel_size: 4}}\n"),
-    ("an image that is no image", SLURM, "  api: generate\nbinds: [a]\n"),
+    ("two things at once", SLURM, "  api: generate\nbinds: [a]\n"),
+    (
+        "a model in more parts than the GPUs of all nodes",
+        SLURM,
+        "servers: {service_config: {distributed: {backend: ray, tensor_parallel_size: 4, pipeline_parallel_size: 2}}}\n",
+    ),
     ("endpoints that are no URLs", LOCAL, "servers: {endpoints: [\"host:8000\", \"http://\", \"http://me:secret@h:1\"]}\n"),
     ("a drill against a server that was not started", ENDPOINT, "  drills: [{at: 1s, kill: server}]\n"),
 ];
@@ -113,6 +119,16 @@ const DOUBTFUL: &[(&str, &str, &str)] = &[
     ("fewer GPUs used than there are", SLURM, "servers: {service_config: {tensor_parallel_size: 1}}\n"),
     ("a load that is smaller than the cluster", SLURM, "  concurrency: 1\n"),
     ("a custom service that is not used", SLURM, "custom_services: {mine: {command: [x], protocol: openai}}\n"),
+    ("where to pull from, without a path", LOCAL, "artifacts: {service: {remote: \"docker://a/b\"}}\n"),
+    ("two images and a client's", LOCAL, "artifacts: {service: {path: a.sif}, container: b.sif, python: {path: c.sif}}\n"),
+    ("lengths with too wide a spread", LOCAL, "  prompt_len: {normal: [64, 100]}\n  gen_tokens: {lognormal: [64, 20]}\n"),
+    ("one question before the deadline", LOCAL, "servers: {health_check: {interval: 10s, timeout: 5s}}\n"),
+    (
+        "probes that cannot be chosen",
+        LOCAL,
+        "monitoring:\n  metrics:\n    - {type: gpu, scrape_interval: 1s, targets: [servers]}\n    - {type: cpu, scrape_interval: 2s}\n",
+    ),
+    ("two numbers of clients", SLURM, "  clients_per_node: 8\n"),
     ("deadlines that come too late", LOCAL, "  timeouts: {total: 1s, first_byte: 2s}\n"),
 ];
 
@@ -126,6 +142,15 @@ const WHOLE: &[(&str, &str)] = &[
     ("a tab before a key", "scenario: s\nworkload:\n\tservice: dummy\n"),
     ("a block that begins in the wrong column", "scenario: s\n  workload: {}\n orchestration: {}\n"),
     ("required keys left out", "scenario: s\npartition: gpu\n"),
+    (
+        "a service that is misspelt, without a model",
+        "scenario: ../up\norchestration: {mode: locl}\nworkload: {service: vlm, duration: 1m}\nartifacts: {runtime: docker}\n",
+    ),
+    (
+        "an image that is no image",
+        "scenario: s\norchestration: {mode: local}\nworkload: {service: vllm, model: m, duration: 1m}\nartifacts: {runtime: apptainer, container: vllm.tar}\n",
+    ),
+    ("values of the wrong kind", "scenario: [s]\norchestration: local\nworkload: 4\nmodules: Apptainer\nrepetitions: 0\n"),
     ("a block without its keys", "scenario: s\norchestration:\nworkload:\n"),
     (
         "a slurm recipe without its words",
@@ -142,6 +167,16 @@ const WHOLE: &[(&str, &str)] = &[
         "scenario: s\norchestration:\n  mode: local\n  node_allocation:\n    servers: {nodes: 2}\n    clients:\n      nodes: 1\n      \
          clients_per_node: 4\n      distribution_strategy: static\n      target_mapping:\n        0: [0, 2]\n        1: 5\n        7: 0\n        x: 0\n\
          workload: {service: dummy, duration: 10s}\n",
+    ),
+    (
+        "an operation that Ollama does not have",
+        "scenario: s\norchestration: {mode: local}\nworkload: {service: ollama, model: m, duration: 10s, api: [chat, completions]}\n",
+    ),
+    (
+        "nodes and sharing beside endpoints",
+        "scenario: s\norchestration:\n  mode: local\n  total_nodes: 4\n  node_allocation:\n    servers: {nodes: 2}\n    \
+         clients: {nodes: 1, share_servers: true}\nservers: {endpoints: [\"http://h:1\"]}\n\
+         workload: {service: openai, model: m, duration: 10s}\n",
     ),
     (
         "shared nodes that are not equal",
@@ -193,6 +228,22 @@ fn the_bases_have_nothing_wrong() {
     for base in [LOCAL, SLURM, ENDPOINT] {
         let found = reading(base);
         assert!(found.recipe.is_some() && found.problems.is_empty(), "{}", show(&found.problems, base, "base.yaml"));
+    }
+}
+
+#[test]
+fn what_fits_is_not_complained_about() {
+    let mapped = "scenario: s\norchestration:\n  mode: local\n  node_allocation:\n    servers: {nodes: 2}\n    clients: \
+                  {nodes: 2, clients_per_node: 2, distribution_strategy: static, target_mapping: {0: 0, 1: 1, 2: [0, 1], 3: [1]}}\n\
+                  workload: {service: dummy, duration: 10s}\n";
+    let ray = "servers: {service_config: {distributed: {backend: ray, tensor_parallel_size: 2, pipeline_parallel_size: 2}}}\n";
+    let rotating = "scenario: s\norchestration: {mode: local, node_allocation: {clients: {nodes: 1, distribution_strategy: all-to-all}}}\n\
+                    servers: {endpoints: [\"http://a:1\", \"http://b:1\"]}\n\
+                    workload: {service: openai, model: m, target_rps: 4, duration: 10s}\n";
+    let script = format!("{LOCAL}metadata: {{notes: \"two\\nlines\"}}\n");
+    for text in [mapped, &format!("{SLURM}{ray}"), rotating, &script] {
+        let found = reading(text);
+        assert!(found.problems.is_empty(), "{}", show(&found.problems, text, "recipe.yaml"));
     }
 }
 

@@ -1,5 +1,7 @@
 //! A bare workload block, as the old toolkit's `--workload-config-file` and `POST /start` took it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -43,7 +45,8 @@ pub fn from_workload_block(bytes: &[u8]) -> Option<Vec<u8>> {
 /// Of a key that stands twice one value would be lost here; the reader names both lines instead.
 fn has_a_key_twice(tree: &Node) -> bool {
     let Shape::Map(entries) = &tree.shape else { return false };
-    entries.iter().enumerate().any(|(index, entry)| entries[..index].iter().any(|before| before.key == entry.key))
+    let mut seen = BTreeSet::new();
+    entries.iter().any(|entry| !seen.insert(entry.key.as_str()))
 }
 
 fn give_unit(value: &mut Value) {
@@ -104,6 +107,12 @@ mod tests {
         assert_eq!(trial.service.endpoints, ["http://10.0.0.1:11434"]);
         assert_eq!(trial.load.stop, Stop::After(Span::from_millis(60_500)));
         assert_eq!(recipe.needs().servers, 0);
+    }
+
+    #[test]
+    fn json_that_is_indented_by_tabs_is_read() {
+        let (_, trial) = trial_of("{\n\t\"service\": \"dummy\",\n\t\"duration\": 10,\n\t\"concurrency\": 3\n}\n");
+        assert_eq!(trial.load.stop, Stop::After(Span::from_secs(10)));
     }
 
     #[test]

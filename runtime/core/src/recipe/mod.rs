@@ -8,22 +8,31 @@
 
 mod block;
 mod checks;
+mod dataset;
+mod defaults;
 #[cfg(test)]
 mod every_key;
 mod expand;
-mod observing;
+mod logging;
+mod monitoring;
 mod one_or_many;
 mod orchestration;
 mod problem;
 mod read;
+mod reporting;
 mod roles;
+mod rules;
+mod seeking;
 mod servers;
 mod shape;
 mod show;
+mod suite;
 mod tree;
+mod trial_names;
 mod unsupported;
 mod words;
 mod workload;
+mod yaml;
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
@@ -32,16 +41,21 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     block::from_workload_block,
+    dataset::*,
     expand::trials,
-    observing::*,
+    logging::*,
+    monitoring::*,
     one_or_many::OneOrMany,
     orchestration::*,
     problem::{Problem, Severity},
     read::{KnownService, Reading, names_account, read},
+    reporting::*,
     roles::Pushgateway,
+    seeking::*,
     servers::*,
     show::show,
     unsupported::not_built,
+    suite::SuiteEntry,
     words::{PlainText, TokenCount, Variables},
     workload::*,
 };

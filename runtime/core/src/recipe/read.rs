@@ -7,8 +7,9 @@ use super::{
     problem::{Problem, Severity},
     schema,
     shape::Walk,
-    tree::{self, MOST_BYTES, Node, NotYaml, Shape},
+    tree::{MOST_BYTES, Node, Shape},
     unsupported::unsupported,
+    yaml::{self, NotYaml},
 };
 use crate::trial::{Api, ProtocolName};
 
@@ -103,13 +104,19 @@ pub(super) fn tree_of(text: &str) -> Result<Node, Problem> {
     if !has_content {
         return Err(Problem::error("", "an empty recipe", accepted));
     }
-    let tree = tree::parse(text).map_err(|NotYaml { what, place }| {
+    let tree = yaml::parse(text).map_err(|NotYaml { what, place }| {
         let problem = Problem::error("", what, "well-formed YAML");
         let line = place.and_then(|place| text.lines().nth(place.line as usize - 1));
-        let problem = match line.is_some_and(|line| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t')) {
-            true => problem.advise("the line is indented by a tab; YAML takes spaces only"),
-            false => problem,
+        let is_tabbed = line.is_some_and(|line| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t'));
+        let advice = match problem.found.as_str() {
+            _ if is_tabbed => Some("the line is indented by a tab; YAML takes spaces only"),
+            what if what.contains("mapping values are not allowed") => {
+                Some("the key stands deeper than its neighbours, or a text with `: ` in it lacks quotes")
+            }
+            what if what.contains("illegal placement of ':'") => Some("a bracket or a quote above may still be open"),
+            _ => None,
         };
+        let problem = Problem { advice: advice.map(str::to_owned), ..problem };
         Problem { line: place.map(|place| place.line), column: place.map(|place| place.column), ..problem }
     })?;
     if !matches!(tree.shape, Shape::Map(_)) {
@@ -128,7 +135,7 @@ fn put(tree: &mut Node, path: &str, value: &str) -> Result<(), Problem> {
     }
     let node = match value.trim() {
         "" => Ok(Node { shape: Shape::Text(String::new()), place: None }),
-        text => tree::parse(text),
+        text => yaml::parse(text),
     };
     let node = node.map_err(|error| Problem::error(path, format!("{}: {error}", given()), "a YAML value"))?;
     tree.set(path, node).map_err(|why| Problem::error(path, format!("{}: {why}", given()), "a path into the recipe"))

@@ -47,15 +47,17 @@ fn one(page: &mut String, problem: &Problem, lines: &[&str], file_name: &str) ->
     let place = problem.line.and_then(|line| Some((line, lines.get(line.checked_sub(1)? as usize)?)));
     let number = place.map_or(String::new(), |(line, _)| line.to_string());
     let margin = " ".repeat(number.len() + 2);
+    let arrow = &margin[1..];
     match place {
         Some((line, source)) => {
             let column = problem.column.unwrap_or(1).max(1);
-            writeln!(page, "{margin}--> {file_name}:{line}:{column}")?;
+            let source = &without_password(source);
+            writeln!(page, "{arrow}--> {file_name}:{line}:{column}")?;
             writeln!(page, "{margin}|\n {number} | {}", piece(source, column as usize - 1))?;
             let (before, marks) = mark(source, column as usize - 1);
             writeln!(page, "{margin}| {}{}", " ".repeat(before), "^".repeat(marks))?;
         }
-        None => writeln!(page, "{margin}--> {file_name}")?,
+        None => writeln!(page, "{arrow}--> {file_name}")?,
     }
     let hanging = format!("{margin}    ");
     if let Some(advice) = &problem.advice {
@@ -91,6 +93,20 @@ fn plain(text: &str) -> String {
     let is_hidden =
         |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if is_hidden(c) { c.escape_debug().to_string() } else { c.to_string() }).collect()
+}
+
+/// The line with stars for a name and password inside a URL: what is shown may end in a job's log.
+fn without_password(source: &str) -> String {
+    let mut shown: Vec<char> = source.chars().collect();
+    let starts: Vec<usize> = (3..=shown.len()).filter(|end| shown[end - 3..*end] == [':', '/', '/']).collect();
+    for start in starts {
+        let is_end = |c: &char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | ',');
+        let end = shown[start..].iter().position(is_end).map_or(shown.len(), |length| start + length);
+        if let Some(at) = shown[start..end].iter().rposition(|c| *c == '@') {
+            shown[start..start + at].fill('*');
+        }
+    }
+    shown.into_iter().collect()
 }
 
 /// How many characters of a long line are left out before the place that is pointed at.
