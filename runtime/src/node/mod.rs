@@ -146,7 +146,11 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
                     break Exit::Failed;
                 }
             },
-            signal = signals.next() => return ended_by(signal, started).await,
+            signal = signals.next() => match signal {
+                // Slurm's notice reaches every task; the leader alone ends the run, and then says goodbye.
+                Asked::TimeIsNearlyUp => {}
+                Asked::Interrupt | Asked::Terminate => return ended_by(signal, started).await,
+            },
         }
     };
     started.node.stop().await;
