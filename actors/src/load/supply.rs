@@ -145,7 +145,7 @@ impl Supply {
     fn make_some(&self, mut shelf: MutexGuard<'_, Shelf>) {
         // The first ones show how long bodies are.
         let usual = shelf.bytes / shelf.ready.len().max(1);
-        let most = if usual == 0 { 1 } else { (AHEAD_BYTES / 8 / usual).clamp(1, AT_ONCE) };
+        let most = (AHEAD_BYTES / 8).checked_div(usual).map_or(1, |bodies| bodies.clamp(1, AT_ONCE));
         let count = most.min(AHEAD - shelf.ready.len()) as u64;
         let first = shelf.next;
         shelf.next += count * self.step;

@@ -54,8 +54,8 @@ pub use self::{
     seeking::*,
     servers::*,
     show::show,
-    unsupported::not_built,
     suite::SuiteEntry,
+    unsupported::not_built,
     words::{PlainText, TokenCount, Variables},
     workload::*,
 };
