@@ -76,7 +76,7 @@ fn a_server_that_runs_already_is_measured_without_a_recipe() {
     let scene = Scene::new();
     let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);
     let results = scene.path("results");
-    let words = ["--model", "m", "--concurrency", "2,4", "--duration", "1s", "--warmup", "0s", "--json", "--results"];
+    let words = ["--model", "dummy", "--concurrency", "2,4", "--duration", "1s", "--warmup", "0s", "--json", "--results"];
     let url = dummy.url();
     let ended = scene.says(&[&["bench", &url], &words[..], &[results.to_str().unwrap()]].concat());
     let run = ended.run(ended.code.unwrap());
@@ -84,6 +84,9 @@ fn a_server_that_runs_already_is_measured_without_a_recipe() {
         run.report["trials"].as_array().unwrap().iter().map(|trial| &trial["parameters"]["concurrency"]).collect();
     assert_eq!(levels, [2, 4]);
     let recipe = run.folder.join("recipe.yaml");
+    let stranger = scene.says(&["bench", &url, "--model", "m", "--json"]);
+    let other = stranger.run(1);
+    assert!(other.complaints().contains("no model `m`; it lists `dummy`"), "{}", other.complaints());
     let again = scene.says(&["validate", recipe.to_str().unwrap()]);
     assert_eq!(again.code, Some(0), "the recipe it amounts to lies beside the results: {}", again.stderr);
 }
