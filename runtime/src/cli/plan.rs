@@ -87,7 +87,7 @@ pub fn run(words: &PlanWords) -> Exit {
         }
     };
     show(&checked.warnings, &source);
-    show(&hb_core::recipe::unsupported(&checked.recipe), &source);
+    show(&checked.later, &source);
     match draw(&checked.recipe, &checked.trials) {
         Ok(drawing) if words.json => print_json(&drawing),
         Ok(drawing) => print!("{}", text(&drawing)),

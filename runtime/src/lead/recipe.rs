@@ -38,6 +38,8 @@ impl Source {
         };
         let mut bytes = Vec::new();
         File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+        // The old toolkit's workload file is a recipe without its surroundings.
+        let bytes = recipe::from_workload_block(&bytes).unwrap_or(bytes);
         Ok(Self { name, bytes })
     }
 
@@ -56,6 +58,8 @@ pub struct Checked {
     pub trials: Vec<Trial>,
     /// What is doubtful.
     pub warnings: Vec<Problem>,
+    /// What is well written and cannot be run yet.
+    pub later: Vec<Problem>,
 }
 
 /// What the core must know of each service.
@@ -88,7 +92,7 @@ pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
     }
-    Ok(Checked { recipe, trials, warnings: problems })
+    Ok(Checked { recipe, trials, warnings: problems, later: reading.later })
 }
 
 /// A service knows fields, not lines: the line is that of the field's last word.
@@ -129,10 +133,9 @@ pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> 
         Exit::BadWords
     })?;
     tell(&checked.warnings);
-    let later = recipe::unsupported(&checked.recipe);
-    if later.is_empty() {
+    if checked.later.is_empty() {
         return Ok(checked);
     }
-    tell(&later);
+    tell(&checked.later);
     Err(Exit::BadWords)
 }

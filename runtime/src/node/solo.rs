@@ -19,7 +19,7 @@ use hb_core::{
     trial::Trial,
     units::TrialId,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
@@ -78,7 +78,7 @@ impl Inner {
         if self.is_running.load(SeqCst) || self.door.share.borrow().live.is_running {
             return Err(Refusal::Busy("a load runs on this node already; stop it first, or wait for its end".into()));
         }
-        let trial = trial_of(workload).map_err(Refusal::Wrong)?;
+        let trial = trial_of(&workload).map_err(Refusal::Wrong)?;
         let share = share_of(&trial, &self.host).map_err(Refusal::Wrong)?;
         let (id, service) = (trial.id.clone(), trial.service.service.clone());
         let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
@@ -120,44 +120,26 @@ impl Inner {
     }
 }
 
-/// The one trial that a workload block means, as the old executor's body wrote it: keys of `workload`, and
-/// `server_url` (or `endpoints`) beside them.
-fn trial_of(workload: Value) -> Result<Trial, String> {
-    let Value::Object(mut workload) = workload else { return Err("the body is no workload block: write a JSON object".into()) };
-    let endpoints = match (workload.remove("server_url"), workload.remove("endpoints")) {
-        (Some(url), None) => json!([url]),
-        (None, Some(urls)) => urls,
-        (Some(_), Some(_)) => return Err("name the server by `server_url` or by `endpoints`, not by both".into()),
-        (None, None) => return Err("`server_url` is missing: name the server to ask".into()),
-    };
-    workload.entry("service").or_insert_with(|| json!("openai"));
-    let recipe = json!({
-        "scenario": "solo",
-        "orchestration": {"mode": "local"},
-        "servers": {"endpoints": endpoints},
-        "workload": Value::Object(seconds_as_spans(workload)),
-    });
-    let reading = recipe::read(recipe.to_string().as_bytes(), &[], &known_services());
+/// The one trial that a workload block means, as the old executor's body wrote it: keys of `workload`, with
+/// `server_url` beside them.
+fn trial_of(workload: &Value) -> Result<Trial, String> {
+    let Some(object) = workload.as_object() else { return Err("the body is no workload block: write a JSON object".into()) };
+    if !object.contains_key("server_url") {
+        return Err("`server_url` is missing: name the server to ask".into());
+    }
+    let mut block = object.clone();
+    block.entry("service").or_insert_with(|| json!("openai"));
+    let text = Value::Object(block).to_string();
+    let recipe = recipe::from_workload_block(text.as_bytes()).ok_or("the body is no workload block")?;
+    let reading = recipe::read(&recipe, &[], &known_services());
     let Some(recipe) = reading.recipe else { return Err(told(&reading.problems)) };
-    let later = recipe::unsupported(&recipe);
-    if !later.is_empty() {
-        return Err(told(&later));
+    if !reading.later.is_empty() {
+        return Err(told(&reading.later));
     }
     match <[Trial; 1]>::try_from(recipe::trials(&recipe)) {
         Ok([trial]) => Ok(Trial { id: TrialId(format!("solo-{}", unix_nanos())), ..trial }),
         Err(trials) => Err(format!("the block expands to {} trials; a node runs one at a time", trials.len())),
     }
-}
-
-/// The old body wrote `duration` as a number of seconds.
-fn seconds_as_spans(mut workload: Map<String, Value>) -> Map<String, Value> {
-    for key in ["duration", "warmup"] {
-        if let Some(Value::Number(seconds)) = workload.get(key) {
-            let span = format!("{seconds}s");
-            workload.insert(key.to_owned(), Value::String(span));
-        }
-    }
-    workload
 }
 
 fn told(problems: &[Problem]) -> String {
@@ -181,7 +163,7 @@ mod tests {
     fn the_old_executors_body_is_a_trial() {
         let body =
             json!({"server_url": "http://127.0.0.1:1", "service": "ollama", "model": "m", "duration": 5, "clients_per_node": 3});
-        let trial = trial_of(body).unwrap();
+        let trial = trial_of(&body).unwrap();
         assert_eq!(
             (trial.service.endpoints.as_slice(), trial.service.model.as_str()),
             (&["http://127.0.0.1:1".to_owned()][..], "m")
@@ -191,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_is_no_workload_is_refused_with_what_is_missing() {
-        let refused = |body: Value| trial_of(body).unwrap_err();
+        let refused = |body: Value| trial_of(&body).unwrap_err();
         assert!(refused(json!([])).contains("JSON object"));
         assert!(refused(json!({"model": "m"})).contains("server_url"));
         assert!(refused(json!({"server_url": "http://a", "model": "m", "modle": "n"})).contains("modle"));

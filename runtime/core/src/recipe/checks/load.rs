@@ -1,7 +1,7 @@
 //! Whether the words about the load speak of one load.
 
 use super::{
-    super::{LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, expand::slo_name},
+    super::{LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, defaults::slo_name},
     values,
 };
 use crate::trial::Length;
