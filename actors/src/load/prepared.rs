@@ -1,8 +1,9 @@
-//! Everything a share needs, built before its window: no connection is opened here.
+//! Everything a share needs, built before its window.
 
 use std::{
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use hb_core::{
@@ -13,11 +14,15 @@ use hb_core::{
 };
 use hb_services::{
     prompts::{Fit, PromptMaker},
-    protocol::{Protocol, Reader},
+    protocol::{Prompt, Protocol, Reader},
 };
+use tokio_rustls::TlsConnector;
 
-use super::{LoadError, server::Server, supply::Supply};
+use super::{LoadError, fit, server::Server, supply::Supply, trust};
 use crate::server_manager::key::Key;
+
+/// The longest drain.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// A share that can be driven.
 pub struct Prepared {
@@ -27,25 +32,56 @@ pub struct Prepared {
     pub(super) protocol: &'static dyn Protocol,
     pub(super) supply: Arc<Supply>,
     pub(super) schedule: Option<Schedule>,
+    /// What is in flight at the window's end has at most so long.
+    pub(super) drain: Duration,
     router: Router,
     readers: Mutex<Vec<Box<dyn Reader>>>,
 }
 
 impl Prepared {
-    /// Builds all that `share` needs.
+    /// Builds all that `share` needs, and asks the first server how it counts tokens. The sentence, if there is one, is
+    /// for a person to read.
+    ///
+    /// # Errors
+    /// What in the share cannot be used.
+    pub async fn build(share: LoadShare, key: Option<Key>) -> Result<(Self, Option<String>), LoadError> {
+        let protocol = protocol(&share)?;
+        let servers = servers(&share, protocol, key.as_ref(), trust::system)?;
+        // The Dummy counts words; to ask it would only move the faults it plants.
+        let learned = match servers.first().filter(|_| share.service.service != "dummy") {
+            Some(server) => fit::learn(server, protocol, &share).await,
+            None => Ok(Fit::default()),
+        };
+        let warning = learned.as_ref().err().map(|why| {
+            let url = share.servers.first().map_or("", String::as_str);
+            format!("asked `{url}` how it counts tokens, but {why}; prompts have one word for each token asked for")
+        });
+        let prepared = Self::with(share, protocol, servers, learned.unwrap_or_default())?;
+        Ok((prepared, warning))
+    }
+
+    /// Builds all that `share` needs without asking anybody: a word stands for a token.
     ///
     /// # Errors
     /// What in the share cannot be used.
     pub fn new(share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
+        Self::trusting(share, key, trust::system)
+    }
+
+    /// As [`Prepared::new`], with other authorities behind `https`.
+    pub(super) fn trusting(
+        share: LoadShare,
+        key: Option<Key>,
+        trust: impl Fn() -> Result<TlsConnector, LoadError>,
+    ) -> Result<Self, LoadError> {
+        let protocol = protocol(&share)?;
+        let servers = servers(&share, protocol, key.as_ref(), trust)?;
+        Self::with(share, protocol, servers, Fit::default())
+    }
+
+    fn with(share: LoadShare, protocol: &'static dyn Protocol, servers: Vec<Server>, fit: Fit) -> Result<Self, LoadError> {
         let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
         let shards = shards.ok_or(LoadError::Share { executor: share.executor, executors: share.executors })?;
-        let name = match &share.service.custom {
-            Some(custom) => custom.protocol,
-            None => hb_services::find(&share.service.service)
-                .ok_or_else(|| LoadError::UnknownService(share.service.service.clone()))?
-                .protocol(),
-        };
-        let protocol = hb_services::protocol(name);
         let (schedule, clients) = match &share.load.model {
             LoadModel::Closed { concurrency, .. } => (None, concurrency.get()),
             LoadModel::Open { rate, arrivals } => {
@@ -54,12 +90,21 @@ impl Prepared {
             }
         };
         let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;
-        let prompts = PromptMaker::new(&share.request, share.seed, Fit::default());
+        let prompts = PromptMaker::new(&share.request, share.seed, fit);
         let numbering = (u64::from(share.executor), u64::from(share.executors));
+        let drain = share.load.timeouts.total.0.min(DRAIN);
         let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, numbering);
-        let path = supply.path();
-        let servers = share.servers.iter().map(|url| Server::new(url, path, key.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { share, shards, servers, protocol, supply: Arc::new(supply), schedule, router, readers: Mutex::default() })
+        Ok(Self {
+            share,
+            shards,
+            servers,
+            protocol,
+            supply: Arc::new(supply),
+            schedule,
+            drain,
+            router,
+            readers: Mutex::default(),
+        })
     }
 
     /// A reader that stands ready for an answer.
@@ -94,4 +139,25 @@ fn open_clients(distribution: &Distribution) -> u32 {
         Distribution::Static(mapping) => mapping.len() as u32,
         _ => 1,
     }
+}
+
+fn protocol(share: &LoadShare) -> Result<&'static dyn Protocol, LoadError> {
+    let name = match &share.service.custom {
+        Some(custom) => custom.protocol,
+        None => hb_services::find(&share.service.service)
+            .ok_or_else(|| LoadError::UnknownService(share.service.service.clone()))?
+            .protocol(),
+    };
+    Ok(hb_services::protocol(name))
+}
+
+fn servers(
+    share: &LoadShare,
+    protocol: &dyn Protocol,
+    key: Option<&Key>,
+    trust: impl Fn() -> Result<TlsConnector, LoadError>,
+) -> Result<Vec<Server>, LoadError> {
+    // The path is the same for every prompt.
+    let path = protocol.call(&share.service.model, &share.request, &[Prompt::Text(String::new())], 1).path;
+    share.servers.iter().map(|url| Server::new(url, path, key, &trust)).collect()
 }
