@@ -42,11 +42,11 @@ impl Prepared {
                 .protocol(),
         };
         let protocol = hb_services::protocol(name);
-        let (schedule, clients) = match &share.load.model {
-            LoadModel::Closed { concurrency, .. } => (None, concurrency.get()),
-            LoadModel::Open { rate, arrivals } => {
-                let schedule = Schedule::open(*rate, *arrivals, share.load.warmup, share.load.stop, share.seed);
-                (Some(schedule), open_clients(&share.load.distribution))
+        let schedule = Schedule::of(&share.load, share.seed);
+        let clients = match &share.load.model {
+            LoadModel::Closed { concurrency, .. } => concurrency.get(),
+            LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => {
+                open_clients(&share.load.distribution)
             }
         };
         let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;

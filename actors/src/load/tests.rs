@@ -150,6 +150,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             max_in_flight: None,
             timeouts,
             distribution: Distribution::RoundRobin,
+            dataset: None,
             drills: vec![],
         },
         request: RequestSpec {

@@ -7,7 +7,7 @@ use hb_core::{
     plan::{Allocation, Candidate, Plan},
     recipe::Recipe,
     schedule::Schedule,
-    trial::{LoadModel, Trial},
+    trial::Trial,
     units::Span,
 };
 use hb_services::{
@@ -173,9 +173,8 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
 }
 
 fn first_due(trial: &Trial, executor: u32, executors: u32) -> Vec<f64> {
-    let LoadModel::Open { rate, arrivals } = trial.load.model else { return Vec::new() };
+    let Some(schedule) = Schedule::of(&trial.load, trial.seed) else { return Vec::new() };
     let Some(executors) = std::num::NonZeroU32::new(executors) else { return Vec::new() };
-    let schedule = Schedule::open(rate, arrivals, trial.load.warmup, trial.load.stop, trial.seed);
     schedule.shard(executor, executors).take(SHOWN_ARRIVALS).map(|due| due.at.as_secs_f64()).collect()
 }
 

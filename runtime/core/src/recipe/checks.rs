@@ -4,6 +4,7 @@ use super::{
     Mode, Problem, Recipe, Strategy,
     expand::{MOST_TRIALS, count, slo_name},
     read::KnownService,
+    stages,
 };
 use crate::{
     trial::ContainerRuntime,
@@ -247,7 +248,9 @@ fn load(recipe: &Recipe, problems: &mut Vec<Problem>) {
         let problem = Problem::error("workload.concurrency", "a concurrency beside `target_rps`", "one of both");
         problems.push(problem.advise("an open loop is bounded by `max_in_flight`"));
     }
-    let is_open = workload.target_rps.is_some() || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some());
+    let is_open = workload.target_rps.is_some()
+        || !workload.stages.is_empty()
+        || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some());
     let open_only = [
         ("workload.request_distribution", workload.request_distribution.is_some()),
         ("workload.burstiness", workload.burstiness.is_some()),
@@ -259,6 +262,7 @@ fn load(recipe: &Recipe, problems: &mut Vec<Problem>) {
                 .advise("without target_rps it has no effect"),
         );
     }
+    stages::check(workload, problems);
     for name in workload.slo.iter().flat_map(|slo| slo.keys()).filter(|name| slo_name(name).is_none()) {
         problems.push(Problem::error(
             format!("workload.slo.{name}"),

@@ -7,6 +7,7 @@
 //! [`read`] collects every problem on that way; [`trials`] applies every default.
 
 mod checks;
+mod dataset;
 mod expand;
 mod observing;
 mod one_or_many;
@@ -16,6 +17,7 @@ mod read;
 mod roles;
 mod servers;
 mod shape;
+mod stages;
 mod tree;
 mod unsupported;
 mod words;

@@ -42,8 +42,8 @@ const TABLE: &[Row] = &[
     },
     Row {
         path: "workload.stages",
-        is_used: |recipe| !recipe.workload.stages.is_empty(),
-        sentence: "stages are not built yet; write one recipe for each load, or sweep target_rps",
+        is_used: |recipe| recipe.workload.stages.iter().any(|stage| stage.concurrency.is_some()),
+        sentence: "stages of a closed loop are not built yet; write target_rps, or sweep concurrency",
     },
     Row {
         path: "workload.search",

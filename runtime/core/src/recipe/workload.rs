@@ -14,7 +14,7 @@ use super::{
     words::{PlainText, TokenCount},
 };
 use crate::{
-    trial::{Api, DrillTarget},
+    trial::{Api, BadLine, DrillTarget},
     units::Span,
 };
 
@@ -359,14 +359,4 @@ pub struct DatasetFile {
     /// What a line that cannot be read does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_bad_line: Option<BadLine>,
-}
-
-/// What a line that cannot be read does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BadLine {
-    /// Ends the run before it starts.
-    Fail,
-    /// Is counted and left out.
-    Skip,
 }
