@@ -1,9 +1,16 @@
 //! Ports for servers: the wanted one, or the next free one where it was not asked for by name.
+//!
+//! Between the look whether a port is free and the server that listens on it there is a while. In it the port
+//! is promised: within this process by a set, and to other runs on this machine by an abstract socket.
 
 use std::{
     collections::BTreeSet,
     fmt, fs, io,
     net::TcpListener,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener},
+    },
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -82,6 +89,27 @@ pub struct Ports(Arc<Mutex<BTreeSet<u16>>>);
 pub struct PortLease {
     port: u16,
     ports: Ports,
+    _promise: Promise,
+}
+
+/// No other run on this machine looks at this port while this is held. Such a look would listen on it for a
+/// moment, and a server that starts in that moment fails. An abstract socket has one owner, leaves no file
+/// behind and goes with its process; there is none where the system has no such sockets.
+#[derive(Debug)]
+pub struct Promise {
+    _socket: Option<UnixListener>,
+}
+
+impl Promise {
+    /// The promise of this port, unless another run has it.
+    #[must_use]
+    pub fn of(port: u16) -> Option<Self> {
+        let bound = SocketAddr::from_abstract_name(format!("hbnode-port-{port}")).and_then(|name| UnixListener::bind_addr(&name));
+        match bound {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+            bound => Some(Self { _socket: bound.ok() }),
+        }
+    }
 }
 
 impl PortLease {
@@ -107,9 +135,10 @@ impl Ports {
         let mut promised = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let last = if is_fixed { wanted } else { wanted.saturating_add(PORTS_TRIED) };
         for port in wanted..=last {
-            if !promised.contains(&port) && is_free(host, port)? {
+            let Some(promise) = Promise::of(port) else { continue };
+            if is_free(host, port)? {
                 promised.insert(port);
-                return Ok(PortLease { port, ports: self.clone() });
+                return Ok(PortLease { port, ports: self.clone(), _promise: promise });
             }
         }
         let owner = if promised.contains(&wanted) { Owner::ThisRun } else { owner(wanted) };

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// The file's name in the state folder.
 pub const FILE_NAME: &str = "join.json";
 
+/// The folder beside the results that holds the state folders of runs.
+pub const STATE_SHELF: &str = ".hbnode";
+
 /// A file longer than this is not ours.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -162,10 +165,30 @@ impl JoinFileGuard {
 
 impl Drop for JoinFileGuard {
     fn drop(&mut self) {
-        let is_ours = fs::read_to_string(&self.path).is_ok_and(|text| text == self.text);
-        if is_ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the join file could not be removed");
-        }
+        remove_if(&self.path, |text| text == self.text);
+    }
+}
+
+impl JoinFile {
+    /// Removes this very file from its place: the last act of a node whose leader was killed and could not.
+    pub fn remove_from(&self, path: &Path) {
+        remove_if(path, |text| serde_json::from_str::<Self>(text).is_ok_and(|found| found == *self));
+    }
+}
+
+/// Removes a join file if it is still ours, and the folders that were made for it if nothing else is in them.
+fn remove_if(path: &Path, is_ours: impl FnOnce(&str) -> bool) {
+    if !fs::read_to_string(path).is_ok_and(|text| is_ours(&text)) {
+        return;
+    }
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "the join file could not be removed");
+        return;
+    }
+    let Some(state) = path.parent() else { return };
+    if let Some(shelf) = state.parent().filter(|shelf| shelf.ends_with(STATE_SHELF)) {
+        // Only empty folders go; another run may have its own beside ours.
+        let _ = fs::remove_dir(state).and_then(|()| fs::remove_dir(shelf));
     }
 }
 

@@ -104,6 +104,8 @@ pub struct Leading {
     books: ActorRef<BooksMsg>,
     own_host: String,
     trial: Option<TrialId>,
+    /// When the load of the trial was told to stop before its end.
+    stopped_at: Option<i128>,
     done: Option<oneshot::Sender<Outcome>>,
 }
 
@@ -131,6 +133,7 @@ impl Actor for Orchestrator {
             books: leadership.books,
             own_host: leadership.own_host,
             trial: None,
+            stopped_at: None,
             done: Some(leadership.done),
         };
         let effects = leading.run.start();
@@ -276,10 +279,16 @@ impl Leading {
                 Effect::Deadline { phase, ticket, after } => {
                     me.send_after(after.0, move || OrchestratorMsg::PhaseExpired(phase, ticket));
                 }
-                Effect::Order(node, order) => self.order(me, node, order),
+                Effect::Order(node, order) => {
+                    if matches!(order, Order::StopLoad { .. }) {
+                        self.stopped_at.get_or_insert_with(unix_nanos);
+                    }
+                    self.order(me, node, order);
+                }
                 Effect::AskEndpoints(trial) => ask_endpoints(me.clone(), *trial),
                 Effect::OpenTrial(plan) => {
                     self.trial = Some(plan.trial.id.clone());
+                    self.stopped_at = None;
                     self.write(BooksMsg::Open(plan, self.figures()));
                 }
                 Effect::StartLoad(trial) => self.start_load(me, trial),
@@ -330,8 +339,9 @@ impl Leading {
 
     fn close_trial(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, is_complete: bool) {
         let (books, me, figures) = (self.books.clone(), me.clone(), self.figures());
+        let ended_early = (!is_complete).then(|| self.stopped_at.unwrap_or_else(unix_nanos));
         tokio::spawn(async move {
-            let closed = call_t!(books, BooksMsg::Close, 300_000, trial.clone(), is_complete, figures);
+            let closed = call_t!(books, BooksMsg::Close, 300_000, trial.clone(), ended_early, figures);
             let result = closed.unwrap_or_else(|error| Err(format!("the books did not answer: {error}")));
             let _ = me.cast(OrchestratorMsg::TrialClosed(trial, result));
         });

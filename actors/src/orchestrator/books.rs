@@ -68,9 +68,9 @@ pub enum BooksMsg {
     Event(RunEvent),
     /// Nothing more comes from this node.
     NodeLost(NodeName),
-    /// No batch comes any more: build the trial's report and write it. The `bool` says whether it ran to its
-    /// planned end.
-    Close(TrialId, bool, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Result<(), String>>),
+    /// No batch comes any more: build the trial's report and write it. The instant, Unix nanoseconds, is when its
+    /// load was told to stop before its planned end, if it was.
+    Close(TrialId, Option<i128>, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Result<(), String>>),
     /// Time for a new live view.
     Tick,
     /// The run is over: build its report.
@@ -129,9 +129,9 @@ impl Actor for Books {
             BooksMsg::Logs(logs) => accounts.recorder.logs(&logs),
             BooksMsg::Event(event) => accounts.event(event),
             BooksMsg::NodeLost(node) => accounts.node_lost(&node),
-            BooksMsg::Close(trial, is_complete, nodes, reply) => {
+            BooksMsg::Close(trial, ended_early, nodes, reply) => {
                 // Reading back and sorting a million rows takes seconds; the other actors of this runtime go on meanwhile.
-                let closed = tokio::task::block_in_place(|| accounts.close(&trial, is_complete, nodes));
+                let closed = tokio::task::block_in_place(|| accounts.close(&trial, ended_early, nodes));
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(closed);
             }
@@ -223,11 +223,11 @@ impl Accounts {
         }
     }
 
-    fn close(&mut self, trial: &TrialId, is_complete: bool, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
+    fn close(&mut self, trial: &TrialId, ended_early: Option<i128>, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
         let Some(mut open) = self.open.take_if(|open| open.plan.trial.id == *trial) else { return Ok(()) };
         let now = unix_nanos();
         let start = open.start_unix_nanos.unwrap_or(now);
-        let ended_early_at_seconds = (!is_complete).then_some((now - start).max(0) as f64 / 1e9);
+        let ended_early_at_seconds = ended_early.map(|at| (at - start).max(0) as f64 / 1e9);
         let lost = open.tally.close(ended_early_at_seconds);
         // Clock estimates get better while a trial runs; nodes that are gone keep what was known of them.
         open.nodes.extend(nodes);

@@ -60,6 +60,7 @@ impl Words {
         self.node.join.is_some()
             || self.node.join_file.is_some()
             || self.node.join_stdin
+            || std::env::var_os("HBNODE_STATE").is_some()
             || std::env::var_os("SLURM_JOB_ID").is_some()
     }
 
@@ -98,7 +99,7 @@ pub struct LeadWords {
     /// The port servers listen on [default: the service's own]
     #[arg(long, value_name = "PORT")]
     pub server_port: Option<u16>,
-    /// The time a server has to become ready, in seconds [default: 600]
+    /// The time a server has to become ready, in seconds, where the recipe does not say it [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
     /// Samples every node, and pushes where a Pushgateway is named
@@ -107,8 +108,8 @@ pub struct LeadWords {
     /// The node that runs the Pushgateway, at port 9091
     #[arg(long, value_name = "NODE")]
     pub pushgateway_node: Option<String>,
-    /// The pause between two samples, in seconds [default: 5]
-    #[arg(long, value_name = "SECONDS")]
+    /// The pause between two samples, in seconds [default: the recipe's, else 1]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub monitor_interval: Option<u64>,
     /// Writes a further copy of metrics.csv here
     #[arg(long, value_name = "PATH")]

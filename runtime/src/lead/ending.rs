@@ -80,7 +80,8 @@ pub const fn code_of(signal: Asked) -> Exit {
     }
 }
 
-fn say(words: &LeadWords, run_dir: Option<&Path>, verdict: Option<Status>, exit: Exit) -> Exit {
+/// Prints the last line where it was asked for.
+pub fn say(words: &LeadWords, run_dir: Option<&Path>, verdict: Option<Status>, exit: Exit) -> Exit {
     if words.json {
         println!("{}", line(run_dir, verdict, exit));
     }

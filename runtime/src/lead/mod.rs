@@ -27,7 +27,7 @@ pub fn run(words: &LeadWords, node_words: &NodeWords) -> Exit {
         Ok(source) => run_source(source, words, node_words),
         Err(sentence) => {
             eprintln!("error: {sentence}");
-            Exit::BadWords
+            ending::say(words, None, None, Exit::BadWords)
         }
     }
 }
@@ -39,7 +39,8 @@ pub fn run_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWo
     let is_silent = surroundings.step.as_ref().is_some_and(|step| step.rank > 0);
     let checked = match words::runnable(&source, words, is_silent) {
         Ok(checked) => checked,
-        Err(exit) => return exit,
+        Err(exit) if is_silent => return exit,
+        Err(exit) => return ending::say(words, None, None, exit),
     };
     if let Some(step) = surroundings.step.as_ref().filter(|step| step.rank > 0) {
         return node::run_as_task(words, node_words, &surroundings, step, &checked.recipe);

@@ -114,6 +114,22 @@ async fn led(
     let crowd = Crowd::of(words, surroundings);
     let needs = checked.recipe.needs();
     check_crowd(&crowd, &needs, checked.recipe.orchestration.mode)?;
+    // First, because a port that was asked for may be taken, and then nothing of the run has begun.
+    let service = checked.recipe.workload.service.clone();
+    let address = own_address(&surroundings.host, crowd.is_on_this_machine());
+    let mut own = if crowd.hosts_own_node {
+        let start = NodeStart {
+            host: surroundings.host.clone(),
+            address,
+            ordinal: Some(surroundings.step.as_ref().map_or(0, |step| step.rank)),
+            port: node::wanted_port(node_words, &service),
+            service: service.clone(),
+            load_runtime: runtimes.load.handle().clone(),
+        };
+        Some(node::start(start).await.map_err(refuse(Exit::BadWords))?)
+    } else {
+        None
+    };
     let run = run_id();
     let results = results_root(words.results.as_deref());
     let resolved = hb_core::recipe::resolved_text(&checked.recipe);
@@ -122,7 +138,6 @@ async fn led(
     let run_dir = folder.path().to_owned();
     let folder = Arc::new(Mutex::new(folder));
 
-    let service = checked.recipe.workload.service.clone();
     let progress = Progress::on_stderr(is_quiet);
     let (scribe, shown) = Scribe::new(Arc::clone(&folder), progress, &checked.recipe.scenario, &run, &service);
     let pusher = match checked.recipe.pushgateway() {
@@ -148,7 +163,7 @@ async fn led(
         trials: checked.trials.clone(),
         default_port,
         on_node_loss: checked.recipe.on_node_loss(),
-        monitor_interval: checked.recipe.monitor_interval(),
+        monitor_interval: checked.recipe.monitor_interval().map(|own| words.monitor_interval.map_or(own, Span::from_secs)),
         join_within: Span::from_secs(words.join_timeout),
     };
     let (cluster_events, cluster_receiver) = mpsc::unbounded_channel::<ClusterEvent>();
@@ -166,22 +181,9 @@ async fn led(
     let (inbox, _) = Actor::spawn(None, inbox, ()).await.map_err(failed)?;
 
     let token = random_secret().map_err(|error| refuse(Exit::Failed)(error.to_string()))?;
-    let address = own_address(&surroundings.host, crowd.is_on_this_machine());
-    let mut own = if crowd.hosts_own_node {
-        let start = NodeStart {
-            host: surroundings.host.clone(),
-            address,
-            ordinal: Some(surroundings.step.as_ref().map_or(0, |step| step.rank)),
-            port: node::wanted_port(node_words, &service),
-            service: service.clone(),
-            load_runtime: runtimes.load.handle().clone(),
-        };
-        let started = node::start(start).await.map_err(refuse(Exit::BadWords))?;
-        started.node.inbox_found(inbox.clone().into());
-        Some(started)
-    } else {
-        None
-    };
+    if let Some(own) = &own {
+        own.node.inbox_found(inbox.clone().into());
+    }
     let own_door = own.as_mut().map(|own| own.open(&token, Some(&run)));
 
     let options = LeadOptions {

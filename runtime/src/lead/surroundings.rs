@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hb_actors::cluster::join_file::STATE_SHELF;
+
 /// What the environment says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surroundings {
@@ -48,7 +50,7 @@ impl Surroundings {
             Some(step) => format!("{}.{}.{}", step.job, step.step, step.restart),
             None => run.to_owned(),
         };
-        results.join(".hbnode").join(name)
+        results.join(STATE_SHELF).join(name)
     }
 }
 

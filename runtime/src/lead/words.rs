@@ -10,7 +10,7 @@ use crate::cli::{LeadWords, exit::Exit};
 /// # Errors
 /// The exit code, after everything was said.
 pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<Checked, Exit> {
-    let checked = recipe::runnable(source, &sets(words), is_silent)?;
+    let checked = recipe::runnable(source, &sets(source, words), is_silent)?;
     let is_in_job = std::env::var_os("SLURM_JOB_ID").is_some();
     let refusal = match checked.recipe.orchestration.mode {
         Mode::Slurm if !is_in_job => Some("slurm"),
@@ -28,12 +28,23 @@ pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<C
 }
 
 /// The old options as settings of recipe fields. What was set by name comes last and wins.
-fn sets(words: &LeadWords) -> Vec<(String, String)> {
+fn sets(source: &Source, words: &LeadWords) -> Vec<(String, String)> {
     let mut sets = Vec::new();
     let mut set = |path: &str, value: Option<String>| sets.extend(value.map(|value| (path.to_owned(), value)));
     set("servers.service_config.port", words.server_port.map(|port| port.to_string()));
+    set(
+        "servers.health_check.timeout",
+        words.timeout.filter(|_| !names_timeout(source, words)).map(|seconds| format!("{seconds}s")),
+    );
     set("monitoring.enabled", words.enable_monitoring.then(|| "true".to_owned()));
     set("monitoring.pushgateway.node", words.pushgateway_node.clone());
     sets.extend(words.sets.iter().cloned());
     sets
+}
+
+/// Whether the recipe says itself how long a server has to become ready; it wins over `--timeout`.
+fn names_timeout(source: &Source, words: &LeadWords) -> bool {
+    let checked = recipe::check(source, &words.sets).ok();
+    let health = checked.and_then(|checked| checked.recipe.servers).and_then(|servers| servers.health_check);
+    health.is_some_and(|health| health.timeout.is_some())
 }

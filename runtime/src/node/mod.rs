@@ -12,7 +12,10 @@ use hb_actors::{
     node::NodeEnd,
 };
 use hb_core::recipe::Recipe;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 
 pub use self::{
     door::Door,
@@ -25,6 +28,9 @@ use crate::{
     runtimes::Runtimes,
     signals::{Asked, Signals},
 };
+
+/// A run that a signal ends is over within this time; a node that is still there then leaves by itself.
+const LEADER_ACTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where a node's words say that the way in is.
 fn source_of(words: &NodeWords, state_dir: Option<PathBuf>) -> Result<JoinSource, String> {
@@ -103,6 +109,7 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
             return Exit::BadWords;
         }
     };
+    let way_in = if let JoinSource::File(path) = &source { Some(path.clone()) } else { None };
     let (events, mut link) = mpsc::unbounded_channel();
     let options = JoinOptions {
         source,
@@ -116,7 +123,10 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
     let joining = cluster::join(options, started.node.agent.clone(), events);
     let joined = tokio::select! {
         joined = joining => joined,
-        signal = signals.next() => return ended_by(signal, started).await,
+        signal = signals.next() => {
+            started.node.stop().await;
+            return exit_of(signal);
+        }
     };
     let joined = match joined {
         Ok(joined) => joined,
@@ -128,31 +138,75 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
     };
     let door = started.open(&joined.file.http_token, Some(&joined.file.run));
     started.node.inbox_found(joined.inbox.clone());
-    let exit = loop {
+    let why = stay(&mut started, &mut link, &mut signals).await;
+    if let (Parting::LeaderGone(_), Some(path)) = (&why, &way_in) {
+        joined.file.remove_from(path);
+    }
+    started.node.stop().await;
+    door.close().await;
+    joined.end().await;
+    why.exit()
+}
+
+/// Why a node that had joined leaves.
+enum Parting {
+    /// The leader said goodbye.
+    Dismissed,
+    /// The leader is gone for good.
+    LeaderGone(String),
+    /// Something on this node failed.
+    Failed(String),
+    /// A signal, and the leader has not ended the run for it.
+    Signalled(Asked),
+}
+
+impl Parting {
+    /// Says what there is to say, and gives the exit code.
+    fn exit(self) -> Exit {
+        match self {
+            Self::Dismissed => Exit::Ok,
+            Self::LeaderGone(why) => {
+                eprintln!("error: the leader is gone: {why}");
+                Exit::NoCluster
+            }
+            Self::Failed(why) => {
+                eprintln!("error: this node cannot go on: {why}");
+                Exit::Failed
+            }
+            Self::Signalled(signal) => exit_of(signal),
+        }
+    }
+}
+
+/// Does as the leader says until there is a reason to leave.
+///
+/// Slurm sends its signal to every task of the step at once. The leader ends the run for it and dismisses its
+/// nodes; a node that left at once would take the last windows of the load along. So the first signal is left
+/// to the leader for a while, and the second is heard at once.
+async fn stay(started: &mut Started, link: &mut mpsc::UnboundedReceiver<NodeLinkEvent>, signals: &mut Signals) -> Parting {
+    let mut first: Option<(Asked, Instant)> = None;
+    loop {
+        let patience = first.map(|(_, at)| at + LEADER_ACTS_WITHIN);
         tokio::select! {
             event = link.recv() => match event {
                 Some(NodeLinkEvent::LeaderFound(inbox)) => started.node.inbox_found(inbox),
                 Some(NodeLinkEvent::LeaderLost { .. }) => started.node.inbox_lost(),
-                Some(NodeLinkEvent::GaveUp { why }) => {
-                    eprintln!("error: the leader is gone: {why}");
-                    break Exit::NoCluster;
-                }
-                None => break Exit::NoCluster,
+                Some(NodeLinkEvent::GaveUp { why }) => return Parting::LeaderGone(why.to_string()),
+                None => return Parting::LeaderGone("its link is gone".into()),
             },
-            end = ended(&mut started.node.ended) => match end {
-                NodeEnd::Dismissed(_) => break Exit::Ok,
-                NodeEnd::Failed(why) => {
-                    eprintln!("error: this node cannot go on: {why}");
-                    break Exit::Failed;
-                }
+            end = ended(&mut started.node.ended) => return match end {
+                NodeEnd::Dismissed(_) => Parting::Dismissed,
+                NodeEnd::Failed(why) => Parting::Failed(why),
             },
-            signal = signals.next() => return ended_by(signal, started).await,
+            signal = signals.next() => match first {
+                None => first = Some((signal, Instant::now())),
+                Some(_) => return Parting::Signalled(signal),
+            },
+            () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
+                return Parting::Signalled(first.map_or(Asked::Terminate, |(signal, _)| signal));
+            }
         }
-    };
-    started.node.stop().await;
-    door.close().await;
-    joined.end().await;
-    exit
+    }
 }
 
 /// The reason for which the node ends, once there is one.
@@ -161,9 +215,7 @@ async fn ended(receiver: &mut watch::Receiver<Option<NodeEnd>>) -> NodeEnd {
     end.unwrap_or_else(|| NodeEnd::Failed("its root is gone".into()))
 }
 
-/// A signal ends everything that runs here; the leader sees a lost node.
-async fn ended_by(signal: Asked, started: Started) -> Exit {
-    started.node.stop().await;
+const fn exit_of(signal: Asked) -> Exit {
     match signal {
         Asked::Interrupt => Exit::Interrupted,
         Asked::Terminate | Asked::TimeIsNearlyUp => Exit::Terminated,

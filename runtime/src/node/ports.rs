@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hb_actors::child::ports::Ports;
+use hb_actors::child::ports::{Ports, Promise};
 use tokio::net::TcpListener;
 
 use crate::cli::NodeWords;
@@ -44,6 +44,8 @@ impl WantedPort {
         };
         let mut refused = None;
         for port in first..=last {
+            // A server of another run is about to listen there.
+            let Some(_promise) = Promise::of(port) else { continue };
             match TcpListener::bind((address, port)).await {
                 Ok(listener) => return Ok(listener),
                 Err(error) => refused = Some(error),
@@ -51,8 +53,8 @@ impl WantedPort {
         }
         let cause = refused.map(|error| error.to_string()).unwrap_or_default();
         // The lease that fails knows who has the port.
-        let owner = Ports::default().lease(&address.to_string(), first, true).err().map_or(cause, |error| error.to_string());
-        Err(format!("cannot listen on port {first} of {address}: {owner}; name another with --client-port"))
+        let taken = Ports::default().lease(&address.to_string(), first, true).err().map_or(cause, |error| error.to_string());
+        Err(format!("this node's endpoints cannot listen (--client-port): {taken}"))
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) fn point(link: &Path, target: &Path) -> io::Result<()> {
 pub(crate) struct Growing {
     path: PathBuf,
     file: File,
+    /// Whether it has its final name only at the end.
+    is_partial: bool,
     /// Bytes that were written whole.
     length: u64,
 }
@@ -74,7 +76,12 @@ pub(crate) struct Growing {
 impl Growing {
     /// Begins `path` under its partial name.
     pub(crate) fn begin(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: create(&partial_of(path))?, length: 0 })
+        Ok(Self { path: path.to_owned(), file: create(&partial_of(path))?, is_partial: true, length: 0 })
+    }
+
+    /// Begins `path` under its own name, for a file that is followed while it grows and whole at every line.
+    pub(crate) fn begin_followed(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: create(path)?, is_partial: false, length: 0 })
     }
 
     /// Appends. What a failed write left behind is cut off again, so that the next one starts clean.
@@ -101,7 +108,7 @@ impl Growing {
     /// Syncs it and gives it its final name.
     pub(crate) fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
-        publish(&partial_of(&self.path), &self.path)
+        if self.is_partial { publish(&partial_of(&self.path), &self.path) } else { Ok(()) }
     }
 }
 

@@ -4,7 +4,8 @@
 //! <results>/<scenario>/latest -> <run>
 //! <results>/<scenario>/<run>/
 //!   recipe.yaml  recipe.resolved.yaml      at the start
-//!   events.jsonl  metrics.csv  logs/       line by line, `.partial` until the end
+//!   events.jsonl                           line by line, to be followed while the run goes on
+//!   metrics.csv  logs/                     line by line, `.partial` until the end
 //!   <trial>/batches                        as batches come, `.partial` until the trial is over
 //!   <trial>/{requests.jsonl,timeseries.csv,trial.json}      when the trial is over
 //!   manifest.json  summary.md  report.html  report.json     at the end, in this order
@@ -129,9 +130,10 @@ impl RunFolder {
         write("recipe.resolved.yaml", resolved_yaml)?;
         let logs = path.join("logs");
         fs::create_dir(&logs).map_err(ResultsError::refused("create", &logs))?;
+        let events = path.join("events.jsonl");
         let begin = |name: &str| Growing::begin(&path.join(name)).map_err(ResultsError::refused("begin", &path.join(name)));
         let folder = Self {
-            events: begin("events.jsonl")?,
+            events: Growing::begin_followed(&events).map_err(ResultsError::refused("begin", &events))?,
             metrics: begin("metrics.csv")?,
             logs: Some(Logs::begin(&logs, MAX_LOG_BYTES).map_err(ResultsError::refused("begin the logs in", &logs))?),
             spools: BTreeMap::new(),

@@ -117,14 +117,20 @@ fn trial(folder: &Path) -> io::Result<Option<RecoveredTrial>> {
 /// Gives a growing file its name, without a last line that was cut off; whether there was one to name.
 fn close_lines(file: &Path) -> io::Result<bool> {
     let partial = durable::partial_of(file);
-    if file.exists() || !partial.exists() {
+    let grown = if file.exists() { file } else { partial.as_path() };
+    if !grown.exists() {
         return Ok(false);
     }
-    let bytes = fs::read(&partial)?;
+    let bytes = fs::read(grown)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let growing = fs::OpenOptions::new().write(true).open(&partial)?;
+    if grown == file && whole == bytes.len() {
+        return Ok(false);
+    }
+    let growing = fs::OpenOptions::new().write(true).open(grown)?;
     growing.set_len(whole as u64)?;
     growing.sync_all()?;
-    durable::publish(&partial, file)?;
+    if grown != file {
+        durable::publish(&partial, file)?;
+    }
     Ok(true)
 }

@@ -99,7 +99,7 @@ fn a_killed_run_is_read_back_up_to_its_last_batch() {
     let spool = path.join("t/batches.partial");
     let cut = fs::metadata(&spool).unwrap().len() - 1;
     fs::OpenOptions::new().write(true).open(&spool).unwrap().set_len(cut).unwrap();
-    let events = path.join("events.jsonl.partial");
+    let events = path.join("events.jsonl");
     fs::write(&events, [read(&events).as_bytes(), b"{\"half\":"].concat()).unwrap();
 
     let found = recover(&path).unwrap();

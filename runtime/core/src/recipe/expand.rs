@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
+    time::Duration,
 };
 
 use serde_json::{Map, Value};
 
-use super::{Recipe, RequestDistribution, SuiteEntry, Workload, dataset, stages, words::Variables};
+use super::{OneOrMany, Recipe, RequestDistribution, SuiteEntry, Workload, dataset, stages, words::Variables};
 use crate::{
     schedule::Instants,
     trial::{
@@ -80,8 +81,38 @@ pub(super) fn count(recipe: &Recipe) -> u64 {
     each.fold(0_u64, u64::saturating_add).saturating_mul(repetitions)
 }
 
+/// The measured windows of all loads that end by time.
+pub(super) fn windows(recipe: &Recipe) -> Vec<Span> {
+    let workloads = workloads(recipe);
+    let by_time = workloads.iter().filter(|(_, workload)| workload.requests.is_none());
+    by_time.flat_map(|(_, workload)| lengths(workload.duration.as_ref(), DURATION)).collect()
+}
+
+/// The time that the load of all trials takes at least: what ends by a count of requests adds its warm-up only.
+pub(super) fn least_load_time(recipe: &Recipe) -> Span {
+    let config = recipe.servers.as_ref().and_then(|servers| servers.service_config.clone()).unwrap_or_default();
+    let seconds = workloads(recipe).into_iter().map(|(_, workload)| {
+        let mean = |spans: &[Span]| spans.iter().map(|span| span.as_secs_f64()).sum::<f64>() / spans.len().max(1) as f64;
+        let warmup = mean(&lengths(workload.warmup.as_ref(), Span::ZERO));
+        let window = match workload.requests {
+            Some(_) => 0.0,
+            None => mean(&lengths(workload.duration.as_ref(), DURATION)),
+        };
+        // Every length stands in equally many points, so that the mean times the points is the sum.
+        let points: f64 = axes(&workload, &config).iter().map(|(_, values)| values.len() as f64).product();
+        (warmup + window) * points
+    });
+    let repetitions = f64::from(recipe.repetitions.map_or(1, NonZeroU32::get));
+    let seconds = seconds.sum::<f64>() * repetitions;
+    Duration::try_from_secs_f64(seconds.round()).map_or(Span(Duration::MAX), Span)
+}
+
+fn lengths(written: Option<&OneOrMany<Span>>, default: Span) -> Vec<Span> {
+    written.map_or_else(|| vec![default], |spans| spans.values().to_vec())
+}
+
 /// The workload itself, or each entry of the suite laid over it.
-fn workloads(recipe: &Recipe) -> Vec<(Option<String>, Workload)> {
+pub(super) fn workloads(recipe: &Recipe) -> Vec<(Option<String>, Workload)> {
     let base = Workload { benchmark_suite: Vec::new(), ..recipe.workload.clone() };
     match recipe.workload.benchmark_suite.as_slice() {
         [] => vec![(None, base)],
@@ -92,22 +123,20 @@ fn workloads(recipe: &Recipe) -> Vec<(Option<String>, Workload)> {
 fn overlaid(base: &Workload, entry: &SuiteEntry) -> Workload {
     let mut workload = base.clone();
     let clients = entry.num_threads.clone().or_else(|| entry.clients_per_node.clone());
-    if clients.is_some() {
-        // An entry's own word about the load wins over the concurrency of all entries.
-        workload.concurrency = None;
-        workload.clients_per_node = clients;
-    }
-    if entry.concurrency.is_some() {
+    // An entry's own word about the load wins over every word that all entries share.
+    if clients.is_some() || entry.concurrency.is_some() || entry.target_rps.is_some() {
+        workload.clients_per_node = clients.or(workload.clients_per_node);
         workload.concurrency = entry.concurrency.clone();
+        workload.target_rps = entry.target_rps.clone();
+    }
+    if workload.target_rps.is_none() {
+        (workload.request_distribution, workload.burstiness, workload.max_in_flight) = (None, None, None);
     }
     if entry.duration.is_some() {
         (workload.duration, workload.requests) = (entry.duration.clone(), None);
     }
     if entry.requests.is_some() {
         workload.requests = entry.requests.clone();
-    }
-    if entry.target_rps.is_some() {
-        workload.target_rps = entry.target_rps.clone();
     }
     workload.warmup = entry.warmup.clone().or(workload.warmup);
     workload.sleep_seconds = entry.sleep_seconds.clone().or(workload.sleep_seconds);
@@ -126,7 +155,7 @@ fn axes(workload: &Workload, config: &Map<String, Value>) -> Vec<(String, Vec<Va
     axes
 }
 
-fn config_axes(config: &Map<String, Value>, path: &str, axes: &mut Vec<(String, Vec<Value>)>) {
+pub(super) fn config_axes(config: &Map<String, Value>, path: &str, axes: &mut Vec<(String, Vec<Value>)>) {
     for (key, value) in config {
         match value {
             Value::Array(values) if key != "extra_args" => axes.push((format!("{path}.{key}"), values.clone())),
@@ -396,7 +425,7 @@ pub(super) fn slo_name(name: &str) -> Option<(&str, f64)> {
     (matches!(metric, "ttft" | "tpot" | "e2el") && percentile > 0.0 && percentile < 100.0).then_some((metric, percentile))
 }
 
-fn first<T: Clone>(field: &Option<super::OneOrMany<T>>) -> Option<T> {
+fn first<T: Clone>(field: &Option<OneOrMany<T>>) -> Option<T> {
     field.as_ref()?.first().cloned()
 }
 

@@ -37,7 +37,7 @@ pub use self::{
     read::{KnownService, Reading, read},
     roles::Pushgateway,
     servers::*,
-    unsupported::unsupported,
+    unsupported::{not_built, unsupported},
     words::{PlainText, TokenCount, Variables},
     workload::*,
 };

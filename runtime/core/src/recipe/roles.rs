@@ -23,10 +23,9 @@ impl Recipe {
     #[must_use]
     pub fn needs(&self) -> NodeNeeds {
         let allocation = self.orchestration.node_allocation.as_ref();
-        let has_endpoints = self.servers.as_ref().is_some_and(|servers| !servers.endpoints.is_empty());
         let written_servers = allocation.and_then(|allocation| allocation.servers.as_ref());
         let servers = match written_servers {
-            _ if has_endpoints => 0,
+            _ if self.has_endpoints() => 0,
             Some(servers) => most(&servers.nodes),
             None => 1,
         };
@@ -98,6 +97,11 @@ impl Recipe {
                 Distribution::Static(mapping.collect())
             }
         }
+    }
+
+    /// Whether the servers run already.
+    pub(super) fn has_endpoints(&self) -> bool {
+        self.servers.as_ref().is_some_and(|servers| !servers.endpoints.is_empty())
     }
 
     pub(super) fn client_nodes(&self) -> Option<&ClientNodes> {

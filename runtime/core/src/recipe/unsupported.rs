@@ -98,6 +98,11 @@ const TABLE: &[Row] = &[
     },
 ];
 
+/// Every such key with what to do instead, for the manual.
+pub fn not_built() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLE.iter().map(|row| (row.path, row.sentence))
+}
+
 /// What a recipe asks for that is not built yet: errors for whoever is about to run it.
 #[must_use]
 pub fn unsupported(recipe: &Recipe) -> Vec<Problem> {

@@ -1,0 +1,53 @@
+//! How many clients a load has, as routing counts them.
+
+use std::num::NonZeroU32;
+
+use super::super::{Recipe, Workload, expand::workloads};
+
+/// The clients of one load, and the field that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Clients {
+    /// How many there are, numbered from 0.
+    pub count: u32,
+    /// The field.
+    pub path: &'static str,
+    /// Whether the loop is open, where each client node is one client.
+    pub is_open: bool,
+}
+
+impl Clients {
+    /// The clients of every load that a recipe has.
+    pub fn of(recipe: &Recipe) -> Vec<Self> {
+        workloads(recipe).iter().flat_map(|(_, workload)| of_workload(recipe, workload)).collect()
+    }
+
+    /// Such as `16 clients` or `1 client node`.
+    pub fn text(&self) -> String {
+        let what = if self.is_open { "client node" } else { "client" };
+        format!("{} {what}{}", self.count, if self.count == 1 { "" } else { "s" })
+    }
+}
+
+fn of_workload(recipe: &Recipe, workload: &Workload) -> Vec<Clients> {
+    let nodes = recipe.needs().clients.unwrap_or(1).max(1);
+    let is_open = workload.target_rps.is_some();
+    let clients = |count, path| Clients { count, path, is_open };
+    let path = if recipe.workload.benchmark_suite.is_empty() { None } else { Some("workload.benchmark_suite") };
+    if is_open {
+        let has_nodes = recipe.client_nodes().is_some_and(|clients| clients.nodes.is_some());
+        return vec![clients(
+            nodes,
+            if has_nodes { "orchestration.node_allocation.clients.nodes" } else { "workload.target_rps" },
+        )];
+    }
+    if let Some(written) = &workload.concurrency {
+        return written.values().iter().map(|value| clients(value.get(), path.unwrap_or("workload.concurrency"))).collect();
+    }
+    if let Some(written) = &workload.clients_per_node {
+        let path = path.unwrap_or("workload.clients_per_node");
+        return written.values().iter().map(|value| clients(value.get().saturating_mul(nodes), path)).collect();
+    }
+    let each = recipe.client_nodes().and_then(|clients| clients.clients_per_node);
+    let path = if each.is_some() { "orchestration.node_allocation.clients.clients_per_node" } else { "workload" };
+    vec![clients(each.map_or(1, NonZeroU32::get).saturating_mul(nodes), path)]
+}

@@ -1,0 +1,96 @@
+//! GPUs, images, and what a model is cut into.
+
+use serde_json::{Map, Value};
+
+use super::super::{NodeResources, Problem, Recipe, roles::most};
+use crate::trial::ContainerRuntime;
+
+pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
+    gpus(recipe, problems);
+    images(recipe, problems);
+    parallel(recipe, problems);
+}
+
+fn gpus_of(role: Option<&NodeResources>) -> u32 {
+    role.and_then(|role| role.gpus).unwrap_or(0)
+}
+
+fn gpus(recipe: &Recipe, problems: &mut Vec<Problem>) {
+    let Some(resources) = &recipe.resources else { return };
+    let partition = recipe.partition.as_deref().unwrap_or("gpu");
+    if gpus_of(resources.servers.as_ref()) > 0 && !partition.contains("gpu") {
+        let found = format!("GPUs on the partition `{partition}`");
+        let problem = Problem::warning("resources.servers.gpus", found, "a partition with GPUs");
+        problems.push(problem.advise("write `partition: gpu`, or `gpus: 0`"));
+    }
+    for (path, role) in [("resources.clients.gpus", &resources.clients), ("resources.monitors.gpus", &resources.monitors)] {
+        if gpus_of(role.as_ref()) > 0 {
+            problems.push(Problem::warning(path, "GPUs that nothing uses", "0").advise("only servers use GPUs"));
+        }
+    }
+}
+
+fn images(recipe: &Recipe, problems: &mut Vec<Problem>) {
+    let Some(artifacts) = &recipe.artifacts else { return };
+    let of_service = artifacts.service.as_ref().and_then(|artifact| artifact.path.as_ref());
+    for (path, file) in [("artifacts.service.path", of_service), ("artifacts.container", artifacts.container.as_ref())] {
+        let is_image = file.is_none_or(|file| file.extension().is_some_and(|ending| ending == "sif"));
+        if recipe.runtime() == ContainerRuntime::Apptainer && !is_image {
+            let problem = Problem::error(path, "a path that does not end in `.sif`", "an Apptainer image");
+            problems.push(problem.advise("or name another `artifacts.runtime`"));
+        }
+    }
+    if of_service.is_some() && artifacts.container.is_some() {
+        let problem = Problem::warning("artifacts.container", "a second image", "artifacts.service.path or artifacts.container");
+        problems.push(problem.advise("service.path wins; leave this one out"));
+    }
+    let remote = artifacts.service.as_ref().and_then(|artifact| artifact.remote.as_ref());
+    if remote.is_some() && of_service.is_none() && artifacts.container.is_none() {
+        let problem = Problem::warning("artifacts.service.remote", "where to pull from, and no path", "a path beside it");
+        problems.push(problem.advise("a run pulls nothing: bring the image to a file and name it as `path`"));
+    }
+    if artifacts.python.is_some() {
+        let problem = Problem::warning("artifacts.python", "a client image", "nothing");
+        problems.push(problem.advise("hbnode's clients need none; leave it out"));
+    }
+}
+
+/// The parts that vLLM cuts a model into need a GPU each.
+fn parallel(recipe: &Recipe, problems: &mut Vec<Problem>) {
+    let config = recipe.servers.as_ref().and_then(|servers| servers.service_config.as_ref());
+    let Some(config) = config.filter(|_| recipe.workload.service == "vllm") else { return };
+    let resources = recipe.resources.as_ref().and_then(|resources| resources.servers.as_ref());
+    let Some(gpus) = resources.and_then(|resources| resources.gpus) else { return };
+    let servers = recipe.orchestration.node_allocation.as_ref().and_then(|allocation| allocation.servers.as_ref());
+    let nodes = servers.map_or(1, |servers| most(&servers.nodes));
+    let distributed = config.get("distributed").and_then(Value::as_object);
+    let distributed = distributed.filter(|block| block.get("enabled") != Some(&Value::Bool(false)));
+    let is_on_ray = distributed.is_some_and(|block| block.get("backend").and_then(Value::as_str) == Some("ray"));
+    let there = if is_on_ray { gpus.saturating_mul(nodes) } else { gpus };
+    let Some((path, parts)) = parts(config, distributed) else { return };
+    let place = if is_on_ray { format!("{there} GPUs on {nodes} nodes") } else { format!("{gpus} GPUs on a node") };
+    let found = format!("a model in {parts} parts, for {place}");
+    let accepted = "tensor_parallel_size × pipeline_parallel_size × data_parallel_size equal to the GPUs";
+    if parts > u64::from(there) {
+        problems.push(Problem::error(path, found, accepted).advise("raise resources.servers.gpus, or cut the model into fewer"));
+    } else if parts < u64::from(there) {
+        problems.push(Problem::warning(path, found, accepted).advise("the other GPUs stay idle and are paid for"));
+    }
+}
+
+/// The largest product of the sizes that are written, and the field to point at.
+fn parts(config: &Map<String, Value>, distributed: Option<&Map<String, Value>>) -> Option<(String, u64)> {
+    let mut at = None;
+    let mut parts = 1_u64;
+    for key in ["data_parallel_size", "pipeline_parallel_size", "tensor_parallel_size"] {
+        let inner = distributed.and_then(|block| Some((format!("distributed.{key}"), block.get(key)?)));
+        let Some((path, value)) = config.get(key).map(|value| (key.to_owned(), value)).or(inner) else { continue };
+        let size = match value {
+            Value::Array(sizes) => sizes.iter().filter_map(Value::as_u64).max(),
+            other => other.as_u64(),
+        };
+        parts = parts.saturating_mul(size?);
+        at = Some(format!("servers.service_config.{path}"));
+    }
+    Some((at?, parts))
+}

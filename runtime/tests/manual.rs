@@ -1,0 +1,220 @@
+//! The manual says what the code does: every recipe key, every figure of the report, every verdict.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod manual {
+    pub mod recipe_page;
+}
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use hb_core::{
+    record::{Kind, Outcome, Record, Stage},
+    report::{Distribution, NodeFigures, Report, Second, TimedEvent, TrialReport},
+    row::Row,
+    units::Nanos,
+    verdict::{OpenLoopEvidence, Reason, Status, SteadyEvidence, TrialEvidence, judge},
+};
+use serde_json::Value;
+
+fn page(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies one below the root").join("docs").join(name)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(page(name)).unwrap()
+}
+
+#[test]
+fn the_recipe_page_is_that_of_the_schema() {
+    let text = manual::recipe_page::text(&hb_core::recipe::schema());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(page("recipe.md"), &text).unwrap();
+    }
+    let stale = "docs/recipe.md is stale; run this test with UPDATE_DOCS=1";
+    assert!(fs::read_to_string(page("recipe.md")).is_ok_and(|there| there == text), "{stale}");
+}
+
+/// A report with something in every list, so that every key is there.
+fn report() -> Report {
+    let distribution = || Some(Distribution::default());
+    let mut trial =
+        TrialReport { events: vec![TimedEvent::default()], timeline: vec![Second::default()], ..TrialReport::default() };
+    trial.verdict.reasons.push(Reason {
+        code: String::new(),
+        status: Status::Valid,
+        message: String::new(),
+        value: 0.0,
+        limit: 0.0,
+    });
+    trial.resources.nodes.insert("NODE".into(), NodeFigures::default());
+    let latency = &mut trial.latency;
+    for figure in [
+        &mut latency.ttft_seconds,
+        &mut latency.ttft_scheduled_seconds,
+        &mut latency.e2el_seconds,
+        &mut latency.e2el_scheduled_seconds,
+        &mut latency.tpot_seconds,
+        &mut latency.itl_seconds,
+        &mut latency.icl_seconds,
+        &mut latency.dispatch_delay_seconds,
+    ] {
+        *figure = distribution();
+    }
+    hb_core::report::run(hb_core::report::RunSummary::default(), vec![trial], vec![String::new()])
+}
+
+/// The names of all fields below a value; those of a map whose keys are data are left out.
+fn keys(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, field)| {
+            if name != "NODE" {
+                found.insert(name.clone());
+            }
+            keys(field, found);
+        }),
+        Value::Array(all) => all.iter().for_each(|value| keys(value, found)),
+        _ => {}
+    }
+}
+
+fn check_words(words: impl IntoIterator<Item = String>, text: &str) {
+    // `verdict{status, reasons[]}` names three.
+    let coded: BTreeSet<&str> = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(|code| code.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')))
+        .collect();
+    let missing: Vec<String> = words.into_iter().filter(|word| !coded.contains(word.as_str())).collect();
+    assert!(missing.is_empty(), "the page does not define {missing:?}");
+}
+
+#[test]
+fn the_report_page_defines_every_key_of_a_report_and_a_row() {
+    let mut names = BTreeSet::new();
+    keys(&serde_json::to_value(report()).unwrap(), &mut names);
+    assert!(names.len() > 80, "only {names:?}");
+    let record = Record::unsent(0, Stage::Measure, Nanos(0), Outcome::Dropped, Kind::MaxInFlight);
+    let source = hb_core::batch::Source { trial: "t".into(), node: "n".into(), incarnation: 1, executor: 0, epoch: 0 };
+    keys(&serde_json::to_value(Row::of(&source, &record)).unwrap(), &mut names);
+    check_words(names, &read("report.md"));
+}
+
+#[test]
+fn the_report_page_names_every_kind_of_failure() {
+    let text = read("report.md");
+    let kinds = [
+        Kind::Connect,
+        Kind::Resolve,
+        Kind::Tls,
+        Kind::Reset,
+        Kind::ReusedConnectionReset,
+        Kind::Protocol,
+        Kind::Http(429),
+        Kind::ContextLength,
+        Kind::Truncated,
+        Kind::ResetMidway,
+        Kind::ErrorEvent,
+        Kind::Aborted,
+        Kind::NoToken,
+        Kind::Malformed,
+        Kind::Oversize,
+        Kind::ConnectTimeout,
+        Kind::FirstByteTimeout,
+        Kind::BetweenChunksTimeout,
+        Kind::TotalTimeout,
+        Kind::DrainEnded,
+        Kind::Stopped,
+        Kind::MaxInFlight,
+        Kind::SenderLate,
+        Kind::ExecutorLost,
+        Kind::NodeLost,
+    ];
+    check_words(kinds.map(|kind| kind.to_string()), &text);
+}
+
+/// Trials with everything wrong that can be: together they give every reason.
+fn broken() -> Vec<TrialEvidence> {
+    let all_at_once = TrialEvidence {
+        due: 100,
+        completed: 10,
+        failed: 50,
+        repeated_ends: 1,
+        open_loop: Some(OpenLoopEvidence { due: 100, sent: 10, held_back: 0 }),
+        cpu_ratio: 1.0,
+        lag_mean_seconds: 10.0,
+        lag_max_seconds: 10.0,
+        tpot_p50_seconds: Some(0.01),
+        ttft_p50_seconds: Some(0.01),
+        executor_restarts: 1,
+        nodes_lost: 1,
+        servers_exited: 1,
+        servers_restarted: 1,
+        can_force_length: true,
+        output_tokens: 10,
+        requested_output_tokens: 100,
+        input_tokens: 10,
+        requested_input_tokens: 100,
+        cached_tokens: Some(10),
+        steady: Some(SteadyEvidence { completed: [1_000, 10], output_tokens: [10_000.0, 100.0] }),
+        clock_bound_seconds: 1.0,
+        missing_batches: 1,
+        gpus_throttled: 1,
+        is_interrupted: true,
+        ..TrialEvidence::default()
+    };
+    let silent = TrialEvidence { due: 1, failed: 1, ..TrialEvidence::default() };
+    let empty = TrialEvidence { due: 50, completed: 50, ..TrialEvidence::default() };
+    vec![all_at_once, silent, empty]
+}
+
+#[test]
+fn the_report_page_has_every_reason_with_its_status() {
+    let text = read("report.md");
+    let mut seen = BTreeSet::new();
+    let whole_run = hb_core::report::run(hb_core::report::RunSummary::default(), Vec::new(), Vec::new()).verdict.reasons;
+    for reason in broken().iter().flat_map(|evidence| judge(evidence).reasons).chain(whole_run) {
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{}` |", reason.code)));
+        let row = row.unwrap_or_else(|| panic!("docs/report.md has no row for `{}`", reason.code));
+        let status = row.split('|').nth(2).unwrap();
+        assert!(status.contains(&reason.status.to_string()), "`{}` is {} and the page says{status}", reason.code, reason.status);
+        seen.insert(reason.code);
+    }
+    let rows =
+        text.lines().skip_while(|line| *line != "| code | status | when |").skip(2).take_while(|line| line.starts_with('|'));
+    let written: BTreeSet<String> = rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect();
+    assert_eq!(written, seen, "the page's codes and those that the rules give");
+}
+
+#[test]
+fn the_service_page_s_example_is_the_one_that_compiles() {
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/add_a_service.rs")).unwrap();
+    let (_, rest) = source.split_once("// The manual's example begins.\n").unwrap();
+    let (example, _) = rest.split_once("// The manual's example ends.\n").unwrap();
+    assert!(read("add-a-service.md").contains(&format!("```rust\n{}\n```", example.trim())), "docs/add-a-service.md differs");
+}
+
+#[test]
+fn the_service_page_s_block_is_a_recipe() {
+    let text = read("add-a-service.md");
+    let (_, rest) = text.split_once("```yaml\n").unwrap();
+    let (recipe, _) = rest.split_once("```").unwrap();
+    let known: Vec<_> = hb_services::SERVICES
+        .iter()
+        .map(|service| hb_core::recipe::KnownService {
+            name: service.name(),
+            default_api: service.default_api(),
+            is_started: service.is_started(),
+        })
+        .collect();
+    let reading = hb_core::recipe::read(recipe.as_bytes(), &[], &known);
+    assert_eq!(reading.problems, [], "{}", hb_core::recipe::show(&reading.problems, recipe, "add-a-service.md"));
+    let trial = hb_core::recipe::trials(&reading.recipe.unwrap()).remove(0);
+    let problems = hb_services::resolve(&trial.service).unwrap().check(&trial.service);
+    assert_eq!(problems, []);
+}
