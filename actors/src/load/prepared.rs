@@ -6,9 +6,10 @@ use hb_core::{
     orders::LoadShare,
     routing::Router,
     schedule::Schedule,
-    trial::{Distribution, LoadModel},
+    trial::{Distribution, LoadModel, LoadSpec},
 };
 use hb_services::{
+    datasets::{Dataset, DatasetError},
     prompts::{Fit, PromptMaker},
     protocol::{Protocol, Reader},
 };
@@ -32,7 +33,12 @@ impl Prepared {
     ///
     /// # Errors
     /// What in the share cannot be used.
-    pub fn new(share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
+    pub fn new(mut share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
+        let refused = |error: DatasetError| LoadError::Dataset(error.to_string());
+        let dataset = share.load.dataset.as_ref().map(Dataset::open).transpose().map_err(refused)?;
+        if let Some(dataset) = &dataset {
+            share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(refused)?, dataset)?;
+        }
         let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
         let shards = shards.ok_or(LoadError::Share { executor: share.executor, executors: share.executors })?;
         let name = match &share.service.custom {
@@ -52,7 +58,7 @@ impl Prepared {
         let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;
         let prompts = PromptMaker::new(&share.request, share.seed, Fit::default());
         let numbering = (u64::from(share.executor), u64::from(share.executors));
-        let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, numbering);
+        let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, numbering);
         let path = supply.path();
         let servers = share.servers.iter().map(|url| Server::new(url, path, key.as_ref())).collect::<Result<_, _>>()?;
         Ok(Self { share, shards, servers, protocol, supply: Arc::new(supply), schedule, router })
@@ -75,6 +81,16 @@ impl Prepared {
         };
         let clients = u64::from(clients.max(1));
         self.router.pick((index % clients) as u32, index / clients, index)
+    }
+}
+
+/// The load with the instants of this node's file, which must be those that the leader counts by.
+fn same(told: &LoadSpec, read: LoadSpec, dataset: &Dataset) -> Result<LoadSpec, LoadError> {
+    match (&told.model, &read.model) {
+        (LoadModel::Replay { instants: told, .. }, LoadModel::Replay { instants: read, .. }) if told != read => {
+            Err(LoadError::OtherTrace { path: dataset.path().to_owned(), instants: read.count(), told: told.count() })
+        }
+        _ => Ok(read),
     }
 }
 

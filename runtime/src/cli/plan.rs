@@ -18,7 +18,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{exit::Exit, words::PlanWords};
-use crate::lead::recipe::{Source, check, show};
+use crate::lead::{
+    datasets,
+    recipe::{Source, check, show},
+};
 
 /// Nothing is known of nodes that are not there yet.
 const UNKNOWN_CORES: u32 = 0;
@@ -79,7 +82,7 @@ pub fn run(words: &PlanWords) -> Exit {
             return Exit::BadWords;
         }
     };
-    let checked = match check(&source, &words.sets) {
+    let mut checked = match check(&source, &words.sets) {
         Ok(checked) => checked,
         Err(problems) => {
             show(&problems, &source);
@@ -88,6 +91,10 @@ pub fn run(words: &PlanWords) -> Exit {
     };
     show(&checked.warnings, &source);
     show(&hb_core::recipe::unsupported(&checked.recipe), &source);
+    if let Err(problem) = datasets::read(&mut checked.trials) {
+        show(&[problem], &source);
+        return Exit::BadWords;
+    }
     match draw(&checked.recipe, &checked.trials) {
         Ok(drawing) if words.json => print_json(&drawing),
         Ok(drawing) => print!("{}", text(&drawing)),

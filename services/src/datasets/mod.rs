@@ -7,6 +7,7 @@
 //!
 //! Of a file of any size, twenty bytes an entry are held. Request `i` asks with entry `i` modulo their number.
 
+mod asked;
 mod format;
 mod pieces;
 mod record;
@@ -26,6 +27,7 @@ use hb_core::{
 };
 use serde_json::{Map, Value};
 
+pub use self::asked::Asked;
 use self::{
     format::{Format, Unknown},
     pieces::{LONGEST, Pieces},

@@ -1,7 +1,10 @@
 //! What `workload.dataset` means.
 
-use super::{Dataset, DatasetFile};
-use crate::trial::{BadLine, DatasetSpec};
+use super::{Dataset, DatasetFile, Problem, RequestDistribution, Workload};
+use crate::{
+    trial::{BadLine, DatasetSpec},
+    units::Span,
+};
 
 /// The block, where a path alone stands for one.
 pub(super) fn file(written: Option<&Dataset>) -> Option<DatasetFile> {
@@ -29,4 +32,77 @@ pub(super) fn spec(written: Option<&Dataset>) -> Option<DatasetSpec> {
         limit: file.limit,
         on_bad_line: file.on_bad_line.unwrap_or(BadLine::Fail),
     })
+}
+
+/// Whether a trial of this workload replays its dataset's time stamps.
+pub(super) fn replays(workload: &Workload) -> bool {
+    let written = workload.request_distribution.as_ref();
+    written.is_some_and(|written| written.values().contains(&RequestDistribution::Trace))
+}
+
+/// What cannot be read, or has no effect.
+pub(super) fn check(workload: &Workload, problems: &mut Vec<Problem>) {
+    let file = file(workload.dataset.as_ref());
+    if replays(workload) {
+        if file.is_none() {
+            let problem = Problem::error("workload.request_distribution", "`trace` without a dataset", "one beside `dataset`");
+            problems.push(problem.advise("name the trace as `workload.dataset`"));
+        }
+        if !workload.stages.is_empty() {
+            problems.push(Problem::error("workload.stages", "stages beside `request_distribution: trace`", "one of both"));
+        }
+    }
+    let Some(file) = file else { return };
+    let scale = file.time_scale;
+    if scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {
+        problems.push(Problem::error("workload.dataset.time_scale", "no factor", "a number above 0"));
+    }
+    if file.limit == Some(0) {
+        problems.push(Problem::error("workload.dataset.limit", "`0`", "1 entry or more"));
+    }
+    let of_traces = [
+        ("workload.dataset.time_scale", scale.is_some()),
+        ("workload.dataset.jitter", file.jitter.is_some_and(|jitter| jitter > Span::ZERO)),
+    ];
+    for (path, _) in of_traces.into_iter().filter(|(_, is_written)| *is_written && !replays(workload)) {
+        let problem = Problem::warning(path, "a word about time stamps", "one beside `request_distribution: trace`");
+        problems.push(problem.advise("without it time stamps have no effect"));
+    }
+    if workload.shared_prefix.is_some() {
+        let problem = Problem::warning("workload.shared_prefix", "a shared prefix beside `dataset`", "one of both");
+        problems.push(problem.advise("prompts of a dataset share what they share; it has an effect on lengths alone"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::OneOrMany, *};
+
+    fn paths(workload: &Workload) -> Vec<String> {
+        let mut problems = Vec::new();
+        check(workload, &mut problems);
+        problems.into_iter().map(|problem| problem.path).collect()
+    }
+
+    #[test]
+    fn a_path_alone_is_a_whole_dataset() {
+        let spec = spec(Some(&Dataset::Path("prompts.txt".into()))).unwrap();
+        assert_eq!((spec.skip, spec.limit, spec.on_bad_line), (0, None, BadLine::Fail));
+    }
+
+    #[test]
+    fn a_replay_needs_a_trace_and_its_words_need_a_replay() {
+        let mut workload =
+            Workload { request_distribution: Some(OneOrMany::One(RequestDistribution::Trace)), ..Workload::default() };
+        assert_eq!(paths(&workload), ["workload.request_distribution"]);
+        let mut file = file(Some(&Dataset::Path("trace.jsonl".into()))).unwrap();
+        (file.time_scale, file.limit) = (Some(f64::NAN), Some(0));
+        workload.dataset = Some(Dataset::Described(file.clone()));
+        assert_eq!(paths(&workload), ["workload.dataset.time_scale", "workload.dataset.limit"]);
+        (file.time_scale, file.limit) = (Some(0.5), None);
+        workload.dataset = Some(Dataset::Described(file));
+        assert_eq!(paths(&workload), Vec::<String>::new());
+        workload.request_distribution = None;
+        assert_eq!(paths(&workload), ["workload.dataset.time_scale"]);
+    }
 }

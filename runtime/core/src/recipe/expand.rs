@@ -85,7 +85,7 @@ pub(super) fn count(recipe: &Recipe) -> u64 {
 pub(super) fn windows(recipe: &Recipe) -> Vec<Span> {
     let workloads = workloads(recipe);
     let by_time = workloads.iter().filter(|(_, workload)| workload.requests.is_none());
-    by_time.flat_map(|(_, workload)| lengths(workload.duration.as_ref(), DURATION)).collect()
+    by_time.flat_map(|(_, workload)| measured(workload)).collect()
 }
 
 /// The time that the load of all trials takes at least: what ends by a count of requests adds its warm-up only.
@@ -96,7 +96,7 @@ pub(super) fn least_load_time(recipe: &Recipe) -> Span {
         let warmup = mean(&lengths(workload.warmup.as_ref(), Span::ZERO));
         let window = match workload.requests {
             Some(_) => 0.0,
-            None => mean(&lengths(workload.duration.as_ref(), DURATION)),
+            None => mean(&measured(&workload)),
         };
         // Every length stands in equally many points, so that the mean times the points is the sum.
         let points: f64 = axes(&workload, &config).iter().map(|(_, values)| values.len() as f64).product();
@@ -105,6 +105,15 @@ pub(super) fn least_load_time(recipe: &Recipe) -> Span {
     let repetitions = f64::from(recipe.repetitions.map_or(1, NonZeroU32::get));
     let seconds = seconds.sum::<f64>() * repetitions;
     Duration::try_from_secs_f64(seconds.round()).map_or(Span(Duration::MAX), Span)
+}
+
+/// The windows of a load that ends by time. How long a trace is cannot be seen from its recipe.
+fn measured(workload: &Workload) -> Vec<Span> {
+    match &workload.duration {
+        None if !workload.stages.is_empty() => vec![stages::duration(&workload.stages)],
+        None if dataset::replays(workload) => Vec::new(),
+        written => lengths(written.as_ref(), DURATION),
+    }
 }
 
 fn lengths(written: Option<&OneOrMany<Span>>, default: Span) -> Vec<Span> {
@@ -125,11 +134,12 @@ fn overlaid(base: &Workload, entry: &SuiteEntry) -> Workload {
     let clients = entry.num_threads.clone().or_else(|| entry.clients_per_node.clone());
     // An entry's own word about the load wins over every word that all entries share.
     if clients.is_some() || entry.concurrency.is_some() || entry.target_rps.is_some() {
+        workload.stages.clear();
         workload.clients_per_node = clients.or(workload.clients_per_node);
         workload.concurrency = entry.concurrency.clone();
         workload.target_rps = entry.target_rps.clone();
     }
-    if workload.target_rps.is_none() {
+    if workload.target_rps.is_none() && workload.stages.is_empty() && !dataset::replays(&workload) {
         (workload.request_distribution, workload.burstiness, workload.max_in_flight) = (None, None, None);
     }
     if entry.duration.is_some() {
@@ -350,7 +360,7 @@ fn stop(workload: &Workload) -> Stop {
         (Some(requests), _) => Stop::Requests(requests.get()),
         _ if !workload.stages.is_empty() => Stop::After(stages::duration(&workload.stages)),
         // The trace's end is the window's, once it has been read.
-        (None, None) if first(&workload.request_distribution) == Some(RequestDistribution::Trace) => Stop::Requests(u64::MAX),
+        (None, None) if dataset::replays(workload) => Stop::Requests(u64::MAX),
         (None, written) => Stop::After(written.unwrap_or(DURATION)),
     }
 }

@@ -42,15 +42,6 @@ pub(super) fn check(workload: &Workload, problems: &mut Vec<Problem>) {
             problems.push(problem.advise("the window is as long as its stages together; leave this out"));
         }
     }
-    for (index, stage) in workload.stages.iter().enumerate() {
-        if stage.duration == Span::ZERO {
-            problems.push(Problem::error(
-                format!("workload.stages[{index}].duration"),
-                "no time at all",
-                "a duration above zero",
-            ));
-        }
-    }
     if first.ramp == Some(Ramp::Exponential) && workload.target_rps.is_none() {
         let problem = Problem::error("workload.stages[0].ramp", "a ramp by equal factors from nothing", "`none` or `linear`");
         problems.push(problem.advise("or write the rate that it begins with as `workload.target_rps`"));
@@ -85,8 +76,7 @@ mod tests {
         assert_eq!(paths(&workload), ["workload.stages[0].ramp"]);
         workload.target_rps = Some(OneOrMany::One(1.0));
         assert_eq!(paths(&workload), Vec::<String>::new());
-        workload.stages[0].duration = Span::ZERO;
         workload.duration = Some(OneOrMany::One(Span::from_secs(1)));
-        assert_eq!(paths(&workload), ["workload.duration", "workload.stages[0].duration"]);
+        assert_eq!(paths(&workload), ["workload.duration"]);
     }
 }

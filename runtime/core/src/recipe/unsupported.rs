@@ -1,6 +1,6 @@
 //! Keys that can be written but whose machinery is not built: named and refused, never ignored.
 
-use super::{Calibration, Mode, NodeLoss, OneOrMany, Problem, Recipe, RequestDistribution};
+use super::{Calibration, Mode, NodeLoss, OneOrMany, Problem, Recipe};
 use crate::trial::Api;
 
 /// A field, whether a recipe uses it, and what to do instead.
@@ -59,19 +59,6 @@ const TABLE: &[Row] = &[
         path: "workload.calibration",
         is_used: |recipe| recipe.workload.calibration.is_some_and(|calibration| calibration != Calibration::Off),
         sentence: "calibration is not built yet; write `off` or leave it out",
-    },
-    Row {
-        path: "workload.dataset",
-        is_used: |recipe| recipe.workload.dataset.is_some(),
-        sentence: "datasets are not built yet; prompts are synthetic, see prompt_len",
-    },
-    Row {
-        path: "workload.request_distribution",
-        is_used: |recipe| {
-            let written = recipe.workload.request_distribution.as_ref();
-            written.is_some_and(|written| written.values().contains(&RequestDistribution::Trace))
-        },
-        sentence: "the replay of traces is not built yet; use constant, poisson or burst",
     },
     Row {
         path: "workload.batch",

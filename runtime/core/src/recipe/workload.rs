@@ -98,7 +98,7 @@ pub struct Workload {
     /// The client's own error floor, measured before the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
-    /// One run, several loads.
+    /// One run, several loads, one after another; they make the measured window.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<LoadStage>,
     /// The highest load that meets `slo`.
@@ -234,13 +234,14 @@ pub enum Calibration {
 pub struct LoadStage {
     /// How long it lasts.
     pub duration: Span,
-    /// Its rate.
+    /// Its rate, or the one that its ramp leads to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_rps: Option<f64>,
     /// Its concurrency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<NonZeroU32>,
-    /// How the load gets there.
+    /// How the load gets there from the stage before, over the whole duration; the first stage comes from
+    /// `workload.target_rps`, or from nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
 }
@@ -341,10 +342,11 @@ impl<'de> Deserialize<'de> for Dataset {
 pub struct DatasetFile {
     /// The file.
     pub path: String,
-    /// Its format, if its first lines do not tell.
+    /// `text`, `jsonl`, `sharegpt`, `openai_batch`, `csv`, `csv:COLUMN`, `mooncake`, `burstgpt` or `azure`; default: its
+    /// beginning tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// Factor on its time stamps.
+    /// Factor on its time stamps: 0.5 replays it twice as fast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_scale: Option<f64>,
     /// Entries to leave out at its start.
@@ -353,7 +355,7 @@ pub struct DatasetFile {
     /// Entries to use at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// Random shift of its time stamps.
+    /// The most by which a time stamp is shifted, drawn evenly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Span>,
     /// What a line that cannot be read does.

@@ -145,7 +145,7 @@ pub struct Window {
 /// What was asked for and what was sent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LoadFigures {
-    /// `closed` or `open`.
+    /// `closed`, `open`, `staged` or `replay`.
     pub model: String,
     /// Open loop: requests per second asked for.
     pub requested_rate: Option<f64>,
