@@ -9,6 +9,7 @@ pub mod render;
 pub mod results;
 mod runtimes;
 mod signals;
+pub mod submit;
 pub mod terminal;
 
 pub use cli::main;

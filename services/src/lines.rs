@@ -39,6 +39,12 @@ impl Lines {
         self.keep(bytes)
     }
 
+    /// Whether nothing of an unfinished line is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tail.is_empty()
+    }
+
     /// What came after the last line's end, as a line of its own, and forgets it.
     ///
     /// # Errors

@@ -122,7 +122,8 @@ pub struct Stopping {
 
 impl Default for Stopping {
     fn default() -> Self {
-        Self { signal: "SIGTERM".into(), grace: Span::from_secs(20) }
+        // A run that a signal ends must be over within 15 s, a server that does not react included.
+        Self { signal: "SIGTERM".into(), grace: Span::from_secs(8) }
     }
 }
 

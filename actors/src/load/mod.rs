@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Prepared ── Router, Schedule, Supply of ready bodies
-//!    │                            ┌ open:   one pacer, a task per request in flight
+//!    │                            ┌ open:   a pacer thread, a task per request in flight
 //!  drive() ── JoinSet, aborts on drop ┤
 //!    │                            └ closed: a task per client
 //!  request ── Pool ── Link (hyper's HTTP/1.1, driven inside the request's own task)
@@ -19,6 +19,7 @@ mod gaps;
 mod health;
 mod ledger;
 mod open;
+mod pacer;
 mod prepared;
 mod request;
 mod server;

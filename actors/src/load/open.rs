@@ -1,6 +1,6 @@
 //! The open loop: one pacer walks the schedule and never waits for an answer.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use hb_core::{
     record::{Kind, Outcome},
@@ -10,32 +10,16 @@ use hb_core::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::{JoinError, JoinSet},
+    task::JoinSet,
 };
 
-use super::{LoadError, drive::Engine, ledger::Due};
+use super::{LoadError, drive::Engine, ledger::Due, pacer::Pacer};
 
 /// A sender that comes to a request so long after the window's end has missed it.
 const SENDER_GRACE_NANOS: u64 = 100_000_000;
 
-/// The last part of a pause, which a blocking thread sleeps: the runtime's own timers ring on whole milliseconds only,
-/// which alone would put a millisecond of dispatch delay on every request; spinning through it would cost a core. A
-/// kernel timer in the runtime would be cheaper, but tokio takes a foreign descriptor by unsafe code only.
-const FINE: Duration = Duration::from_millis(2);
-
-async fn sleep(pause: Duration) -> Result<(), JoinError> {
-    if let Some(coarse) = pause.checked_sub(FINE) {
-        let rest = tokio::time::Instant::now() + pause;
-        tokio::time::sleep(coarse).await;
-        let fine = rest.saturating_duration_since(tokio::time::Instant::now());
-        return tokio::task::spawn_blocking(move || std::thread::sleep(fine)).await;
-    }
-    tokio::task::spawn_blocking(move || std::thread::sleep(pause)).await
-}
-
 /// Walks this executor's part of the schedule to the window's end.
 pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule: &schedule::Schedule) -> Result<(), LoadError> {
-    let failed = |error: JoinError| LoadError::Start(error.to_string());
     let share = &engine.prepared.share;
     let first = engine.book.next_scheduled();
     let began = engine.clock.now();
@@ -48,7 +32,26 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
     let mut waiting: VecDeque<Due> = VecDeque::new();
     let mut last = began;
     let mut is_first = true;
-    for due in schedule.shard(share.executor, engine.prepared.shards).filter(|due| due.index >= first) {
+    let ahead = schedule.shard(share.executor, engine.prepared.shards).filter(move |due| due.index >= first);
+    let mut pacer = Pacer::start(ahead, engine.clock)?;
+    let mut is_halted = false;
+    loop {
+        let due = tokio::select! {
+            biased;
+            () = engine.halted(), if !is_halted => {
+                is_halted = true;
+                pacer.stop();
+                continue;
+            }
+            permit = permit(permits.as_ref()), if !waiting.is_empty() && !is_halted => {
+                start(engine, tasks, waiting.pop_front(), permit);
+                continue;
+            }
+            due = pacer.due() => match due {
+                Some(due) => due,
+                None => break,
+            },
+        };
         last = due.at;
         if is_restart && due.at < began {
             // It was due while nobody was there to send it.
@@ -58,28 +61,12 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
         if std::mem::take(&mut is_first) {
             engine.prepared.supply.forget_before(due.index);
         }
-        loop {
-            let now = engine.clock.now();
-            if due.at <= now || engine.ending.kind().is_some() || engine.failed.is_cancelled() {
-                break;
-            }
-            tokio::select! {
-                biased;
-                () = engine.halted() => break,
-                permit = permit(permits.as_ref()), if !waiting.is_empty() => start(engine, tasks, waiting.pop_front(), permit),
-                slept = sleep(due.at.since(now)) => slept.map_err(failed)?,
-            }
-        }
         while tasks.try_join_next().is_some_and(|joined| joined.is_ok()) {}
-        let now = engine.clock.now();
-        if engine.ending.kind().is_some() || engine.failed.is_cancelled() {
-            if due.at > now {
-                break;
-            }
+        if is_halted || engine.failed.is_cancelled() {
             end_unsent(engine, due, Outcome::Cancelled, Kind::Stopped);
             continue;
         }
-        if window_end.is_some_and(|end| now.0 > end.0.saturating_add(SENDER_GRACE_NANOS)) {
+        if window_end.is_some_and(|end| engine.clock.now().0 > end.0.saturating_add(SENDER_GRACE_NANOS)) {
             end_unsent(engine, due, Outcome::Dropped, Kind::SenderLate);
             continue;
         }

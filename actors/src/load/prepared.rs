@@ -1,6 +1,9 @@
 //! Everything a share needs, built before its window: no connection is opened here.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use hb_core::{
     orders::LoadShare,
@@ -26,6 +29,7 @@ pub struct Prepared {
     pub(super) supply: Arc<Supply>,
     pub(super) schedule: Option<Schedule>,
     router: Router,
+    readers: Mutex<Vec<Box<dyn Reader>>>,
 }
 
 impl Prepared {
@@ -61,11 +65,18 @@ impl Prepared {
         let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, numbering);
         let path = supply.path();
         let servers = share.servers.iter().map(|url| Server::new(url, path, key.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { share, shards, servers, protocol, supply: Arc::new(supply), schedule, router })
+        Ok(Self { share, shards, servers, protocol, supply: Arc::new(supply), schedule, router, readers: Mutex::default() })
     }
 
+    /// A reader that stands ready for an answer.
     pub(super) fn reader(&self) -> Box<dyn Reader> {
-        self.protocol.reader(&self.share.request)
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| self.protocol.reader(&self.share.request))
+    }
+
+    /// Takes back a reader that has finished, or was fed nothing.
+    pub(super) fn keep(&self, reader: Box<dyn Reader>) {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
     }
 
     /// The server of a client's `turn`-th request.

@@ -207,8 +207,21 @@ impl Engine {
 
     async fn attempts(&self, seen: &mut Seen<'_>, made: &Made, server: u32) -> Result<Option<Kind>, Kind> {
         let server = &self.prepared.servers[server as usize];
-        let begun = Instant::now();
         let mut reader = self.prepared.reader();
+        // Where the load ends midway, the reader is dropped with the future.
+        let kind = self.attempts_with(seen, made, server, reader.as_mut()).await;
+        self.prepared.keep(reader);
+        kind
+    }
+
+    async fn attempts_with(
+        &self,
+        seen: &mut Seen<'_>,
+        made: &Made,
+        server: &Server,
+        reader: &mut dyn Reader,
+    ) -> Result<Option<Kind>, Kind> {
+        let begun = Instant::now();
         loop {
             let mut link = match server.idle() {
                 Some(link) => link,
@@ -216,7 +229,7 @@ impl Engine {
             };
             seen.attempts += 1;
             let (was_used, before) = (link.is_used, link.bytes_read());
-            let result = self.exchange(&mut link, seen, server, made, reader.as_mut(), begun).await;
+            let result = self.exchange(&mut link, seen, server, made, reader, begun).await;
             let is_silent = link.bytes_read() == before;
             match result {
                 Err(Kind::Reset) if was_used && is_silent && seen.attempts == 1 => continue,

@@ -20,6 +20,9 @@ const AHEAD: usize = 2048;
 /// And their bytes.
 const AHEAD_BYTES: usize = 16 * 1024 * 1024;
 
+/// Bodies made between two looks at the shelf.
+const AT_ONCE: usize = 64;
+
 /// A request's body and the tokens it asks for.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
@@ -42,6 +45,10 @@ struct Shelf {
     ready: HashMap<u64, Made>,
     bytes: usize,
     next: u64,
+    /// Taken while the thread was making them: nobody will come for them again.
+    missed: Vec<u64>,
+    /// The thread is at work, and looks again before it waits.
+    is_filling: bool,
     is_over: bool,
 }
 
@@ -65,10 +72,17 @@ impl Supply {
         dataset: Option<Dataset>,
         (first, step): (u64, u64),
     ) -> Self {
-        let shelf = Mutex::new(Shelf { ready: HashMap::new(), bytes: 0, next: first, is_over: false });
+        let shelf = Mutex::new(Shelf {
+            ready: HashMap::new(),
+            bytes: 0,
+            next: first,
+            missed: Vec::new(),
+            is_filling: false,
+            is_over: false,
+        });
         let supply = Self { protocol, model, request, prompts, dataset, step, shelf, wanted: Condvar::new() };
         while supply.has_room(&supply.shelf()) {
-            supply.make_next(supply.shelf());
+            supply.make_some(supply.shelf());
         }
         supply
     }
@@ -80,16 +94,19 @@ impl Supply {
     /// The body of request `index`: from the pool, or made on the spot where the pool is behind.
     pub fn take(&self, index: u64) -> Made {
         let mut shelf = self.shelf();
-        shelf.next = shelf.next.max(index + self.step);
         let made = shelf.ready.remove(&index);
-        if let Some(made) = &made {
-            shelf.bytes -= made.body.len();
+        match &made {
+            Some(made) => shelf.bytes -= made.body.len(),
+            None if index < shelf.next && shelf.is_filling => shelf.missed.push(index),
+            None => shelf.next = shelf.next.max(index + self.step),
         }
-        // Filled by the half, so that the thread wakes seldom.
-        if shelf.ready.len() == AHEAD / 2 || shelf.bytes <= AHEAD_BYTES / 2 {
+        // Filled by the half, so that the thread is woken seldom.
+        let is_low = !shelf.is_filling && shelf.ready.len() <= AHEAD / 2 && shelf.bytes <= AHEAD_BYTES / 2;
+        shelf.is_filling |= is_low;
+        drop(shelf);
+        if is_low {
             self.wanted.notify_one();
         }
-        drop(shelf);
         made.unwrap_or_else(|| self.make(index))
     }
 
@@ -114,9 +131,10 @@ impl Supply {
         let mut shelf = self.shelf();
         while !shelf.is_over {
             if self.has_room(&shelf) {
-                self.make_next(shelf);
+                self.make_some(shelf);
                 shelf = self.shelf();
             } else {
+                shelf.is_filling = false;
                 shelf = self.wanted.wait(shelf).unwrap_or_else(PoisonError::into_inner);
             }
         }
@@ -126,14 +144,22 @@ impl Supply {
         shelf.ready.len() < AHEAD && shelf.bytes < AHEAD_BYTES
     }
 
-    fn make_next(&self, mut shelf: MutexGuard<'_, Shelf>) {
-        let index = shelf.next;
-        shelf.next += self.step;
+    /// Makes the next few, and takes the lock for them once: taken for each, it was fought for with the load.
+    fn make_some(&self, mut shelf: MutexGuard<'_, Shelf>) {
+        // The first ones show how long bodies are.
+        let usual = shelf.bytes / shelf.ready.len().max(1);
+        let most = if usual == 0 { 1 } else { (AHEAD_BYTES / 8 / usual).clamp(1, AT_ONCE) };
+        let count = most.min(AHEAD - shelf.ready.len()) as u64;
+        let first = shelf.next;
+        shelf.next += count * self.step;
         drop(shelf);
-        let made = self.make(index);
+        let made: Vec<_> = (0..count).map(|turn| first + turn * self.step).map(|index| (index, self.make(index))).collect();
         let mut shelf = self.shelf();
-        shelf.bytes += made.body.len();
-        shelf.ready.insert(index, made);
+        let missed = std::mem::take(&mut shelf.missed);
+        for (index, made) in made.into_iter().filter(|(index, _)| !missed.contains(index)) {
+            shelf.bytes += made.body.len();
+            shelf.ready.insert(index, made);
+        }
     }
 
     fn make(&self, index: u64) -> Made {

@@ -15,6 +15,7 @@ pub mod chronicle;
 pub mod events;
 pub mod facts;
 pub mod histogram;
+pub mod launch;
 pub mod metrics;
 pub mod orders;
 pub mod phases;

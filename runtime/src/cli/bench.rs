@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn a_hostile_model_name_stays_a_name() {
-        let reading = written(&["http://127.0.0.1:8000", "--model", "m\"\nservers: {}\n#"]);
+        let reading = written(&["http://127.0.0.1:8000", "--model", "m\", servers: {} # '"]);
         let trials = recipe::trials(&reading.recipe.expect("a recipe without errors"));
-        assert_eq!(trials[0].service.model, "m\"\nservers: {}\n#");
+        assert_eq!(trials[0].service.model, "m\", servers: {} # '");
     }
 }

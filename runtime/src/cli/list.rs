@@ -60,7 +60,7 @@ fn read(path: &Path) -> Result<Checked, usize> {
 }
 
 /// The YAML files of a folder, by name.
-fn recipes_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub fn recipes_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let is_yaml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     let entries: std::io::Result<Vec<PathBuf>> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
     let mut paths: Vec<PathBuf> = entries?.into_iter().filter(is_yaml).collect();

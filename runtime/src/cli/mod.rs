@@ -1,14 +1,20 @@
 //! The command line: words as typed, and what each verb does.
 
 mod bench;
+mod cancel;
 mod completions;
 mod dummy;
 pub mod exit;
+mod fetch;
 mod list;
 mod logging;
+mod logs;
 mod plan;
 mod report;
+mod run;
 mod schema;
+mod status;
+mod submitted;
 mod validate;
 mod words;
 
@@ -46,6 +52,11 @@ fn dispatch(words: Words) -> Exit {
         Some(Verb::List(list)) => list::run(&list),
         Some(Verb::Validate(validate)) => validate::run(&validate),
         Some(Verb::Plan(plan)) => plan::run(&plan),
+        Some(Verb::Run(run)) => run::run(&run),
+        Some(Verb::Status(status)) => status::run(&status),
+        Some(Verb::Logs(logs)) => logs::run(&logs),
+        Some(Verb::Cancel(cancel)) => cancel::run(&cancel),
+        Some(Verb::Fetch(fetch)) => fetch::run(&fetch),
         Some(Verb::Bench(bench)) => bench::run(&bench, &words.node),
         Some(Verb::Report(report)) => report::run(&report),
         Some(Verb::Dummy(dummy)) => dummy::run(&dummy),

@@ -90,7 +90,7 @@ pub fn run(words: &PlanWords) -> Exit {
         }
     };
     show(&checked.warnings, &source);
-    show(&hb_core::recipe::unsupported(&checked.recipe), &source);
+    show(&checked.later, &source);
     if let Err(problem) = datasets::read(&mut checked.trials) {
         show(&[problem], &source);
         return Exit::BadWords;

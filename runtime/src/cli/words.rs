@@ -155,6 +155,16 @@ pub enum Verb {
     Validate(ValidateWords),
     /// Draws what a recipe would run: trials, roles per node, command lines, expected duration
     Plan(PlanWords),
+    /// Submits a recipe's job to Slurm: on its login node, or from here over ssh
+    Run(Box<RunWords>),
+    /// Shows what became of submitted jobs
+    Status(StatusWords),
+    /// Shows a job's output
+    Logs(LogsWords),
+    /// Cancels a job
+    Cancel(CancelWords),
+    /// Brings a job's results here
+    Fetch(FetchWords),
     /// Measures a server that already runs, without a recipe
     Bench(Box<BenchWords>),
     /// Builds the reports of a run folder anew from its raw data
@@ -206,6 +216,100 @@ pub struct PlanWords {
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     pub sets: Vec<(String, String)>,
     /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a job is submitted, or was.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Where")]
+pub struct PlaceWords {
+    /// The cluster's login node, as ssh takes it: a name, user@host, ssh://user@host:port [default: this machine
+    /// where it has sbatch; else, where MLUX_USER or MLUX_KEY is set, ssh://login.lxp.lu:8822]
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// A configuration file for ssh beside your own
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+}
+
+/// Words of `hbnode run`.
+///
+/// Environment: MLUX_USER and MLUX_KEY name the user and the private key for ssh, MLUX_ACCOUNT fills an account that
+/// the recipe leaves out. No password is ever asked for: log in once by hand, or load your key with ssh-add.
+#[derive(Debug, Args)]
+pub struct RunWords {
+    /// The recipe; left out on a terminal, it is chosen from `recipes`
+    pub recipe: Option<PathBuf>,
+    /// The same by name
+    #[arg(long = "recipe", value_name = "RECIPE", conflicts_with = "recipe", id = "recipe_by_name")]
+    pub recipe_by_name: Option<PathBuf>,
+    /// Overrides a field of the recipe, such as `workload.duration=30s`; may be repeated. It is seen in the process
+    /// list of the job's nodes, so it is no place for secrets
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    pub sets: Vec<(String, String)>,
+    /// Prints the script and all that would be done, and does nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Watches the job until it is over, then brings its results
+    #[arg(long, conflicts_with = "dry_run")]
+    pub follow: bool,
+    /// The binary that runs there [default: this one]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// The folder there for binaries and jobs, on a file system that all nodes share; relative to the home folder
+    #[arg(long, value_name = "DIR", default_value = "hbnode")]
+    pub remote_dir: String,
+    /// With --follow: the folder here that takes results [default: $WORK/results, else ./results]
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// Prints one line of JSON about the job on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceWords,
+}
+
+/// Words of `hbnode status`.
+#[derive(Debug, Args)]
+pub struct StatusWords {
+    /// The job's number; left out, the newest twenty that were submitted from here
+    pub job: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Words of `hbnode logs`.
+#[derive(Debug, Args)]
+pub struct LogsWords {
+    /// The job's number
+    pub job: String,
+    /// Goes on until the job is over
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// Words of `hbnode cancel`.
+#[derive(Debug, Args)]
+pub struct CancelWords {
+    /// The job's number
+    pub job: String,
+}
+
+/// Words of `hbnode fetch`.
+#[derive(Debug, Args)]
+pub struct FetchWords {
+    /// The job's number
+    pub job: String,
+    /// Waits for the job's end first, and shows what happens
+    #[arg(long)]
+    pub follow: bool,
+    /// The folder here that takes results [default: $WORK/results, else ./results]
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// Prints one line of JSON at the end, and nothing else, on standard output
     #[arg(long)]
     pub json: bool,
 }

@@ -39,6 +39,8 @@ impl Source {
         };
         let mut bytes = Vec::new();
         File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+        // The old toolkit's workload file is a recipe without its surroundings.
+        let bytes = recipe::from_workload_block(&bytes).unwrap_or(bytes);
         Ok(Self { name, bytes })
     }
 
@@ -57,6 +59,8 @@ pub struct Checked {
     pub trials: Vec<Trial>,
     /// What is doubtful.
     pub warnings: Vec<Problem>,
+    /// What is well written and cannot be run yet.
+    pub later: Vec<Problem>,
 }
 
 /// What the core must know of each service.
@@ -89,7 +93,7 @@ pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
     }
-    Ok(Checked { recipe, trials, warnings: problems })
+    Ok(Checked { recipe, trials, warnings: problems, later: reading.later })
 }
 
 /// A service knows fields, not lines: the line is that of the field's last word.
@@ -130,9 +134,8 @@ pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> 
         Exit::BadWords
     })?;
     tell(&checked.warnings);
-    let later = recipe::unsupported(&checked.recipe);
-    if !later.is_empty() {
-        tell(&later);
+    if !checked.later.is_empty() {
+        tell(&checked.later);
         return Err(Exit::BadWords);
     }
     datasets::read(&mut checked.trials).map_err(|problem| {

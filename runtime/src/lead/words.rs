@@ -38,6 +38,8 @@ fn sets(source: &Source, words: &LeadWords) -> Vec<(String, String)> {
     );
     set("monitoring.enabled", words.enable_monitoring.then(|| "true".to_owned()));
     set("monitoring.pushgateway.node", words.pushgateway_node.clone());
+    let account = std::env::var("MLUX_ACCOUNT").ok().filter(|_| !hb_core::recipe::names_account(&source.bytes));
+    sets.extend(account.map(|account| ("account".to_owned(), account)));
     sets.extend(words.sets.iter().cloned());
     sets
 }

@@ -198,9 +198,11 @@ async fn stay(started: &mut Started, link: &mut mpsc::UnboundedReceiver<NodeLink
                 NodeEnd::Dismissed(_) => Parting::Dismissed,
                 NodeEnd::Failed(why) => Parting::Failed(why),
             },
-            signal = signals.next() => match first {
-                None => first = Some((signal, Instant::now())),
-                Some(_) => return Parting::Signalled(signal),
+            signal = signals.next() => match (signal, first) {
+                // Slurm's notice before the limit reaches every task; the leader alone ends the run for it.
+                (Asked::TimeIsNearlyUp, _) => {}
+                (_, None) => first = Some((signal, Instant::now())),
+                (_, Some(_)) => return Parting::Signalled(signal),
             },
             () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
                 return Parting::Signalled(first.map_or(Asked::Terminate, |(signal, _)| signal));

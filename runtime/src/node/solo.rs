@@ -1,6 +1,14 @@
 //! A workload of a node's own: what `POST /start` and `/stop` did on the old executor.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use hb_actors::node::NodeDoor;
 use hb_core::{
@@ -11,7 +19,7 @@ use hb_core::{
     trial::Trial,
     units::TrialId,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
@@ -27,6 +35,8 @@ use crate::{
 const START_AHEAD: Duration = Duration::from_millis(500);
 /// A stopped load has so long for its last window.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// A load that was started shows its first window within this time, or it never began.
+const FIRST_WINDOW_WITHIN: Duration = Duration::from_secs(8);
 /// The pause between two looks at whether it has stopped.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -38,13 +48,15 @@ struct Inner {
     host: String,
     /// The trial that `/start` began, and the service it asks.
     under_way: Mutex<Option<(TrialId, String)>>,
+    /// Whether that trial's load is not over. The node's share says so only from its first window on.
+    is_running: Arc<AtomicBool>,
 }
 
 impl Solo {
     /// For the node behind this door.
     #[must_use]
     pub fn new(door: NodeDoor, host: String) -> Self {
-        Self(Arc::new(Inner { door, host, under_way: Mutex::new(None) }))
+        Self(Arc::new(Inner { door, host, under_way: Mutex::new(None), is_running: Arc::default() }))
     }
 }
 
@@ -63,16 +75,27 @@ impl Control for Solo {
 impl Inner {
     async fn start(&self, workload: Value) -> Result<Value, Refusal> {
         let mut under_way = self.under_way.lock().await;
-        if self.door.share.borrow().live.is_running {
+        if self.is_running.load(SeqCst) || self.door.share.borrow().live.is_running {
             return Err(Refusal::Busy("a load runs on this node already; stop it first, or wait for its end".into()));
         }
-        let trial = trial_of(workload).map_err(Refusal::Wrong)?;
+        let trial = trial_of(&workload).map_err(Refusal::Wrong)?;
         let share = share_of(&trial, &self.host).map_err(Refusal::Wrong)?;
         let (id, service) = (trial.id.clone(), trial.service.service.clone());
         let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
         self.door.order(Order::PrepareLoad(Box::new(share))).await.map_err(failed)?;
         let start_unix_nanos = unix_nanos() + START_AHEAD.as_nanos() as i128;
+        let before = self.door.share.borrow().live.clone();
         self.door.order(Order::StartLoad { trial: id.clone(), start_unix_nanos }).await.map_err(failed)?;
+        self.is_running.store(true, SeqCst);
+        let (mut share, is_running) = (self.door.share.clone(), Arc::clone(&self.is_running));
+        tokio::spawn(async move {
+            // Without a first window there is no load: what kept it from starting is in the log.
+            if timeout(FIRST_WINDOW_WITHIN, share.wait_for(|share| share.live != before)).await.is_ok_and(|seen| seen.is_ok()) {
+                // The node may be ending.
+                let _ = share.wait_for(|share| !share.live.is_running).await;
+            }
+            is_running.store(false, SeqCst);
+        });
         *under_way = Some((id.clone(), service));
         Ok(json!({ "status": "started", "trial": id }))
     }
@@ -84,42 +107,34 @@ impl Inner {
         };
         let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
         self.door.order(Order::StopLoad { trial }).await.map_err(failed)?;
-        let share = self.door.share.clone();
         let over = async {
-            while share.borrow().live.is_running {
+            while self.is_running.load(SeqCst) {
                 sleep(LOOK_EVERY).await;
             }
         };
         if timeout(STOP_WITHIN, over).await.is_err() {
             return Err(Refusal::Failed(format!("the load did not end within {} s", STOP_WITHIN.as_secs())));
         }
-        let share = share.borrow();
+        let share = self.door.share.borrow();
         Ok(json!({ "status": "stopped", "metrics": metrics::json(&share.live, share.reading.as_ref(), &service) }))
     }
 }
 
-/// The one trial that a workload block means, as the old executor's body wrote it: keys of `workload`, and
-/// `server_url` (or `endpoints`) beside them.
-fn trial_of(workload: Value) -> Result<Trial, String> {
-    let Value::Object(mut workload) = workload else { return Err("the body is no workload block: write a JSON object".into()) };
-    let endpoints = match (workload.remove("server_url"), workload.remove("endpoints")) {
-        (Some(url), None) => json!([url]),
-        (None, Some(urls)) => urls,
-        (Some(_), Some(_)) => return Err("name the server by `server_url` or by `endpoints`, not by both".into()),
-        (None, None) => return Err("`server_url` is missing: name the server to ask".into()),
-    };
-    workload.entry("service").or_insert_with(|| json!("openai"));
-    let recipe = json!({
-        "scenario": "solo",
-        "orchestration": {"mode": "local"},
-        "servers": {"endpoints": endpoints},
-        "workload": Value::Object(seconds_as_spans(workload)),
-    });
-    let reading = recipe::read(recipe.to_string().as_bytes(), &[], &known_services());
+/// The one trial that a workload block means, as the old executor's body wrote it: keys of `workload`, with
+/// `server_url` beside them.
+fn trial_of(workload: &Value) -> Result<Trial, String> {
+    let Some(object) = workload.as_object() else { return Err("the body is no workload block: write a JSON object".into()) };
+    if !object.contains_key("server_url") {
+        return Err("`server_url` is missing: name the server to ask".into());
+    }
+    let mut block = object.clone();
+    block.entry("service").or_insert_with(|| json!("openai"));
+    let text = Value::Object(block).to_string();
+    let recipe = recipe::from_workload_block(text.as_bytes()).ok_or("the body is no workload block")?;
+    let reading = recipe::read(&recipe, &[], &known_services());
     let Some(recipe) = reading.recipe else { return Err(told(&reading.problems)) };
-    let later = recipe::unsupported(&recipe);
-    if !later.is_empty() {
-        return Err(told(&later));
+    if !reading.later.is_empty() {
+        return Err(told(&reading.later));
     }
     let mut trials = recipe::trials(&recipe);
     datasets::read(&mut trials).map_err(|problem| told(&[problem]))?;
@@ -127,17 +142,6 @@ fn trial_of(workload: Value) -> Result<Trial, String> {
         Ok([trial]) => Ok(Trial { id: TrialId(format!("solo-{}", unix_nanos())), ..trial }),
         Err(trials) => Err(format!("the block expands to {} trials; a node runs one at a time", trials.len())),
     }
-}
-
-/// The old body wrote `duration` as a number of seconds.
-fn seconds_as_spans(mut workload: Map<String, Value>) -> Map<String, Value> {
-    for key in ["duration", "warmup"] {
-        if let Some(Value::Number(seconds)) = workload.get(key) {
-            let span = format!("{seconds}s");
-            workload.insert(key.to_owned(), Value::String(span));
-        }
-    }
-    workload
 }
 
 fn told(problems: &[Problem]) -> String {
@@ -161,7 +165,7 @@ mod tests {
     fn the_old_executors_body_is_a_trial() {
         let body =
             json!({"server_url": "http://127.0.0.1:1", "service": "ollama", "model": "m", "duration": 5, "clients_per_node": 3});
-        let trial = trial_of(body).unwrap();
+        let trial = trial_of(&body).unwrap();
         assert_eq!(
             (trial.service.endpoints.as_slice(), trial.service.model.as_str()),
             (&["http://127.0.0.1:1".to_owned()][..], "m")
@@ -171,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_no_workload_is_refused_with_what_is_missing() {
-        let refused = |body: Value| trial_of(body).unwrap_err();
+        let refused = |body: Value| trial_of(&body).unwrap_err();
         assert!(refused(json!([])).contains("JSON object"));
         assert!(refused(json!({"model": "m"})).contains("server_url"));
         assert!(refused(json!({"server_url": "http://a", "model": "m", "modle": "n"})).contains("modle"));

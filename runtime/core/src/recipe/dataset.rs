@@ -1,10 +1,70 @@
-//! What `workload.dataset` means.
+//! Where prompts and time stamps come from: what a recipe writes, what it means, and what of it makes no sense.
 
-use super::{Dataset, DatasetFile, Problem, RequestDistribution, Workload};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::{Problem, RequestDistribution, Workload};
 use crate::{
     trial::{BadLine, DatasetSpec},
     units::Span,
 };
+
+/// Where prompts come from.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Dataset {
+    /// A file.
+    Path(String),
+    /// A file and how it is read.
+    Described(DatasetFile),
+}
+
+impl<'de> Deserialize<'de> for Dataset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Dataset;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a path, or {path, format, time_scale, skip, limit, jitter, on_bad_line}")
+            }
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<Dataset, E> {
+                Ok(Dataset::Path(path.to_owned()))
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Dataset, A::Error> {
+                DatasetFile::deserialize(de::value::MapAccessDeserializer::new(map)).map(Dataset::Described)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A file of prompts and how it is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetFile {
+    /// The file.
+    pub path: String,
+    /// `text`, `jsonl`, `sharegpt`, `openai_batch`, `csv`, `csv:COLUMN`, `mooncake`, `burstgpt` or `azure`; default: its
+    /// beginning tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Factor on its time stamps: 0.5 replays it twice as fast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_scale: Option<f64>,
+    /// Entries to leave out at its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<u64>,
+    /// Entries to use at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// The most by which a time stamp is shifted, drawn evenly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Span>,
+    /// What a line that cannot be read does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_bad_line: Option<BadLine>,
+}
 
 /// The block, where a path alone stands for one.
 pub(super) fn file(written: Option<&Dataset>) -> Option<DatasetFile> {

@@ -6,22 +6,34 @@
 //!
 //! [`read`] collects every problem on that way; [`trials`] applies every default.
 
+mod block;
 mod checks;
 mod dataset;
+mod defaults;
+#[cfg(test)]
+mod every_key;
 mod expand;
-mod observing;
+mod logging;
+mod monitoring;
 mod one_or_many;
 mod orchestration;
 mod problem;
 mod read;
+mod reporting;
 mod roles;
+mod rules;
+mod seeking;
 mod servers;
 mod shape;
+mod show;
 mod stages;
+mod suite;
 mod tree;
+mod trial_names;
 mod unsupported;
 mod words;
 mod workload;
+mod yaml;
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
@@ -29,15 +41,22 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    block::from_workload_block,
+    dataset::*,
     expand::trials,
-    observing::*,
+    logging::*,
+    monitoring::*,
     one_or_many::OneOrMany,
     orchestration::*,
-    problem::{Problem, Severity, show},
-    read::{KnownService, Reading, read},
+    problem::{Problem, Severity},
+    read::{KnownService, Reading, names_account, read},
+    reporting::*,
     roles::Pushgateway,
+    seeking::*,
     servers::*,
-    unsupported::{not_built, unsupported},
+    show::show,
+    suite::SuiteEntry,
+    unsupported::not_built,
     words::{PlainText, TokenCount, Variables},
     workload::*,
 };

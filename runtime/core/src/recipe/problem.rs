@@ -1,8 +1,8 @@
-//! What is wrong with a recipe, and how a person is shown it.
-
-use std::fmt::Write as _;
+//! What is wrong with a recipe.
 
 use serde::Serialize;
+
+use super::tree::Node;
 
 /// One thing that is wrong or doubtful.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,61 +51,16 @@ impl Problem {
         self
     }
 
+    /// The same with the line of its field.
+    pub(super) fn at(mut self, places: &Node) -> Self {
+        let place = places.place_of(&self.path);
+        (self.line, self.column) = (place.map(|place| place.line), place.map(|place| place.column));
+        self
+    }
+
     /// Whether it keeps the recipe from being run.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
-}
-
-/// The problems as a person reads them: errors first, then warnings, each with its line.
-#[must_use]
-pub fn show(problems: &[Problem], text: &str, file_name: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let mut page = String::new();
-    let (errors, warnings): (Vec<&Problem>, Vec<&Problem>) = problems.iter().partition(|problem| problem.is_error());
-    for problem in errors.iter().chain(&warnings) {
-        // Writing to a String cannot fail.
-        let _ = show_one(&mut page, problem, &lines, file_name);
-    }
-    let _ = match (errors.len(), warnings.len()) {
-        (0, 0) => write!(page, "{file_name}: no errors, no warnings"),
-        (errors, warnings) => write!(page, "{file_name}: {}, {}", counted(errors, "error"), counted(warnings, "warning")),
-    };
-    page.push('\n');
-    page
-}
-
-fn counted(count: usize, what: &str) -> String {
-    match count {
-        0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        many => format!("{many} {what}s"),
-    }
-}
-
-fn show_one(page: &mut String, problem: &Problem, lines: &[&str], file_name: &str) -> std::fmt::Result {
-    let word = if problem.is_error() { "error" } else { "warning" };
-    let subject = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
-    writeln!(page, "{word}: {subject}found {}", problem.found)?;
-    let line = problem.line.and_then(|line| Some((line, lines.get(line as usize - 1)?)));
-    let width = line.map_or(1, |(number, _)| number.to_string().len());
-    if let Some((number, source)) = line {
-        let column = problem.column.unwrap_or(1).max(1);
-        writeln!(page, "{:width$}--> {file_name}:{number}:{column}", "")?;
-        // A very long or garbled line would hide the message it belongs to.
-        let source: String = source.chars().take(160).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        writeln!(page, "{:width$} |\n{number} | {source}", "")?;
-        let before = (column as usize - 1).min(source.chars().count());
-        let marked = source.chars().skip(before).take_while(|c| !matches!(c, ',' | ']' | '}' | '#')).collect::<String>();
-        let marks = marked.trim_end().chars().count().max(1);
-        writeln!(page, "{:width$} | {:before$}{}", "", "", "^".repeat(marks))?;
-    }
-    if !problem.accepted.is_empty() {
-        writeln!(page, "{:width$} = accepted: {}", "", problem.accepted)?;
-    }
-    if let Some(advice) = &problem.advice {
-        writeln!(page, "{:width$} = advice: {advice}", "")?;
-    }
-    writeln!(page)
 }

@@ -7,7 +7,9 @@ use super::{
     problem::{Problem, Severity},
     schema,
     shape::Walk,
-    tree::{self, MOST_BYTES, Node, NotYaml, Shape},
+    tree::{MOST_BYTES, Node, Shape},
+    unsupported::unsupported,
+    yaml::{self, NotYaml},
 };
 use crate::trial::{Api, ProtocolName};
 
@@ -29,6 +31,8 @@ pub struct Reading {
     pub recipe: Option<Recipe>,
     /// Every problem, in the order of lines.
     pub problems: Vec<Problem>,
+    /// What is well written but not built yet: errors for whoever is about to run it, in the order of lines.
+    pub later: Vec<Problem>,
 }
 
 /// Reads a recipe, with `sets` (path and value, as in `--set orchestration.mode=local`) put over what is written.
@@ -36,9 +40,10 @@ pub struct Reading {
 pub fn read(bytes: &[u8], sets: &[(String, String)], services: &[KnownService]) -> Reading {
     let mut tree = match text_of(bytes).and_then(tree_of) {
         Ok(tree) => tree,
-        Err(problem) => return Reading { recipe: None, problems: vec![problem] },
+        Err(problem) => return Reading { recipe: None, problems: vec![problem], later: Vec::new() },
     };
     let mut problems: Vec<Problem> = sets.iter().filter_map(|(path, value)| put(&mut tree, path, value).err()).collect();
+    let mut later = Vec::new();
     let schema = schema();
     let mut walk = Walk::new(&schema);
     let places = tree.clone();
@@ -49,30 +54,35 @@ pub fn read(bytes: &[u8], sets: &[(String, String)], services: &[KnownService]) 
     let recipe = match deserialize(tree.to_json()) {
         Ok(mut recipe) => {
             recipe.default_api = default_api(&recipe, services);
-            let mut further = checks::check(&recipe, services);
-            further.retain(|problem| !is_told(&problems, &problem.path));
-            for mut problem in further {
-                let place = places.place_of(&problem.path);
-                (problem.line, problem.column) = (place.map(|place| place.line), place.map(|place| place.column));
-                problems.push(problem);
-            }
+            let (refused, without_effect) = unsupported(&recipe, &places);
+            later = refused;
+            let further = checks::check(&recipe, services).into_iter().map(|problem| problem.at(&places));
+            let further: Vec<Problem> =
+                further.chain(without_effect).filter(|problem| !is_told(&problems, &problem.path)).collect();
+            problems.extend(further);
             Some(recipe)
         }
         Err(problem) => {
             if !problems.iter().any(Problem::is_error) {
-                let place = places.place_of(&problem.path);
-                let (line, column) = (place.map(|place| place.line), place.map(|place| place.column));
-                problems.push(Problem { line, column, ..problem });
+                problems.push(problem.at(&places));
             }
             None
         }
     };
     problems.sort_by_key(|problem| (problem.line, problem.column));
+    later.sort_by_key(|problem| (problem.line, problem.column));
     let has_error = problems.iter().any(Problem::is_error);
-    Reading { recipe: recipe.filter(|_| !has_error), problems }
+    Reading { recipe: recipe.filter(|_| !has_error), problems, later }
 }
 
-fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
+/// Whether a text names the account that pays; `false` also where it is no recipe at all.
+#[must_use]
+pub fn names_account(bytes: &[u8]) -> bool {
+    let tree = text_of(bytes).and_then(tree_of);
+    tree.is_ok_and(|tree| tree.get("account").is_some_and(|node| !matches!(node.shape, Shape::Null)))
+}
+
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
     if bytes.len() > MOST_BYTES {
         let found = format!("{} bytes", bytes.len());
         return Err(Problem::error("", found, format!("a recipe of at most {MOST_BYTES} bytes")));
@@ -87,20 +97,26 @@ fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
     Ok(text)
 }
 
-fn tree_of(text: &str) -> Result<Node, Problem> {
+pub(super) fn tree_of(text: &str) -> Result<Node, Problem> {
     let accepted = "a block of keys and values, beginning with `scenario: NAME`";
     // An empty stream is no error to us but a text with nothing in it.
     let has_content = text.lines().any(|line| !matches!(line.trim(), "" | "---" | "...") && !line.trim_start().starts_with('#'));
     if !has_content {
         return Err(Problem::error("", "an empty recipe", accepted));
     }
-    let tree = tree::parse(text).map_err(|NotYaml { what, place }| {
+    let tree = yaml::parse(text).map_err(|NotYaml { what, place }| {
         let problem = Problem::error("", what, "well-formed YAML");
         let line = place.and_then(|place| text.lines().nth(place.line as usize - 1));
-        let problem = match line.is_some_and(|line| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t')) {
-            true => problem.advise("the line is indented by a tab; YAML takes spaces only"),
-            false => problem,
+        let is_tabbed = line.is_some_and(|line| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t'));
+        let advice = match problem.found.as_str() {
+            _ if is_tabbed => Some("the line is indented by a tab; YAML takes spaces only"),
+            what if what.contains("mapping values are not allowed") => {
+                Some("the key stands deeper than its neighbours, or a text with `: ` in it lacks quotes")
+            }
+            what if what.contains("illegal placement of ':'") => Some("a bracket or a quote above may still be open"),
+            _ => None,
         };
+        let problem = Problem { advice: advice.map(str::to_owned), ..problem };
         Problem { line: place.map(|place| place.line), column: place.map(|place| place.column), ..problem }
     })?;
     if !matches!(tree.shape, Shape::Map(_)) {
@@ -119,7 +135,7 @@ fn put(tree: &mut Node, path: &str, value: &str) -> Result<(), Problem> {
     }
     let node = match value.trim() {
         "" => Ok(Node { shape: Shape::Text(String::new()), place: None }),
-        text => tree::parse(text),
+        text => yaml::parse(text),
     };
     let node = node.map_err(|error| Problem::error(path, format!("{}: {error}", given()), "a YAML value"))?;
     tree.set(path, node).map_err(|why| Problem::error(path, format!("{}: {why}", given()), "a path into the recipe"))

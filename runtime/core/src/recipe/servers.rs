@@ -108,7 +108,7 @@ pub struct CustomServiceWords {
     /// The signal that ends it; default SIGTERM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
-    /// The time it has to end; default 20s.
+    /// The time it has to end; default 8s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_grace: Option<Span>,
 }

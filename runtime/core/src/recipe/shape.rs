@@ -3,28 +3,31 @@
 //! Every problem is collected, and what is wrong is cut out of the tree, so that what is left can
 //! still be read and checked across fields.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{
     problem::Problem,
+    rules::{LIST, Rules, SPAN, join, one_of},
     tree::{Entry, Node, Place, Shape},
 };
 use crate::units::{Span, nearest};
 
 /// Walks a tree along the schema.
 pub(super) struct Walk<'a> {
-    root: &'a Value,
+    rules: Rules<'a>,
     pub problems: Vec<Problem>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(root: &'a Value) -> Self {
-        Self { root, problems: Vec::new() }
+        Self { rules: Rules { root }, problems: Vec::new() }
     }
 
     /// Checks the whole tree.
     pub fn check(&mut self, tree: &mut Node) -> bool {
-        self.value(tree, self.root, "", None)
+        self.value(tree, self.rules.root, "", None)
     }
 
     fn report(&mut self, mut problem: Problem, place: Option<Place>) {
@@ -37,15 +40,18 @@ impl<'a> Walk<'a> {
     fn value(&mut self, node: &mut Node, schema: &'a Value, path: &str, around: Option<Place>) -> bool {
         let place = node.place.or(around);
         let Some(schema) = self.branch(node, schema) else {
-            let problem = Problem::error(path, found(node), self.accepted(schema));
-            let problem = match (&node.shape, self.accepted(schema).as_str()) {
-                (Shape::Number(_) | Shape::Bool(_), "a text") => problem.advise("put it in quotes"),
-                _ => problem,
+            let accepted = self.rules.accepted(schema);
+            let advice = match &node.shape {
+                Shape::Text(text) if accepted.starts_with(LIST) => Some(format!("write it as a list: `[{text}]`")),
+                Shape::Text(text) if text.parse().is_ok_and(f64::is_finite) => Some("write it without quotes".to_owned()),
+                Shape::Number(_) | Shape::Bool(_) if accepted == "a text" => Some("put it in quotes".to_owned()),
+                _ => None,
             };
+            let problem = Problem { advice, ..Problem::error(path, found(node), accepted) };
             self.report(problem, place);
             return false;
         };
-        if let Some(words) = self.words(schema) {
+        if let Some(words) = self.rules.words(schema) {
             return self.word(node, &words, path, place);
         }
         if schema.get("x-span").is_some() {
@@ -59,14 +65,14 @@ impl<'a> Walk<'a> {
                     && limit("maximum").is_none_or(|most| value <= most)
                     && limit("exclusiveMinimum").is_none_or(|bound| value > bound);
                 if !is_inside {
-                    self.report(Problem::error(path, found(node), self.accepted(schema)), place);
+                    self.report(Problem::error(path, found(node), self.rules.accepted(schema)), place);
                 }
                 is_inside
             }
             Shape::Text(text) => {
                 let is_long_enough = !text.trim().is_empty() || schema.get("minLength").is_none();
                 if !is_long_enough {
-                    self.report(Problem::error(path, "an empty text", self.accepted(schema)), place);
+                    self.report(Problem::error(path, "an empty text", self.rules.accepted(schema)), place);
                 }
                 is_long_enough
             }
@@ -119,8 +125,11 @@ impl<'a> Walk<'a> {
         let (least, most) = (limit("minItems").unwrap_or(0), limit("maxItems").unwrap_or(10_000));
         if count < least || count > most {
             let found = if count == 0 { "an empty list".to_owned() } else { format!("a list of {count}") };
-            let accepted =
-                if least == most { format!("a list of {least}") } else { format!("a list of {least} to {most} entries") };
+            let each = schema.get("items").map(|items| self.rules.accepted(items)).filter(|_| least == most);
+            let accepted = match each {
+                Some(each) => format!("a list of {least}, each {each}"),
+                None => format!("a list of {least} to {most} entries"),
+            };
             self.report(Problem::error(path, found, accepted), place);
             return false;
         }
@@ -137,15 +146,22 @@ impl<'a> Walk<'a> {
     }
 
     fn block(&mut self, entries: &mut Vec<Entry>, schema: &'a Value, path: &str, place: Option<Place>) -> bool {
-        entries.retain(|entry| !matches!(entry.value.shape, Shape::Null));
+        let is_empty = |entry: &Entry| matches!(entry.value.shape, Shape::Null);
+        let empty: Vec<(String, Option<Place>)> =
+            entries.iter().filter(|entry| is_empty(entry)).map(|entry| (entry.key.clone(), entry.place)).collect();
+        entries.retain(|entry| !is_empty(entry));
         let properties = schema.get("properties").and_then(Value::as_object);
         let rest = schema.get("additionalProperties");
         let known: Vec<&str> = properties.iter().flat_map(|map| map.keys().map(String::as_str)).collect();
         let written: Vec<(String, Option<Place>)> = entries.iter().map(|entry| (entry.key.clone(), entry.place)).collect();
+        let mut firsts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, (key, _)) in written.iter().enumerate() {
+            firsts.entry(key).or_insert(index);
+        }
         let mut index = 0;
         entries.retain_mut(|entry| {
             let path = join(path, &entry.key);
-            let first = written.iter().position(|(key, _)| *key == entry.key).filter(|first| *first < index);
+            let first = Some(firsts[entry.key.as_str()]).filter(|first| *first < index);
             index += 1;
             if let Some((_, at)) = first.map(|first| &written[first]) {
                 let line = at.map_or_else(|| "above".to_owned(), |place| format!("in line {}", place.line));
@@ -169,11 +185,22 @@ impl<'a> Walk<'a> {
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let mut is_whole = true;
         for key in required {
-            if !written.iter().any(|(written, _)| written == key) {
+            if !firsts.contains_key(key) {
                 let field = properties.and_then(|map| map.get(key)).unwrap_or(&Value::Null);
-                self.report(Problem::error(join(path, key), "nothing; it is required", self.accepted(field)), place);
+                // What lacks at the top level has no line of its own.
+                let of_block = place.filter(|_| !path.is_empty());
+                let place = empty.iter().find(|(empty, _)| empty == key).map_or(of_block, |(_, place)| *place);
+                self.report(Problem::error(join(path, key), "nothing; it is required", self.rules.accepted(field)), place);
             }
-            is_whole &= entries.iter().any(|entry| entry.key == key);
+            if entries.iter().any(|entry| entry.key == key) {
+                continue;
+            }
+            // The block is of no use without it, and what else is wrong in it should be told as well.
+            let field = properties.and_then(|map| map.get(key)).and_then(|field| self.rules.stand_in(field));
+            match field {
+                Some(value) => entries.push(Entry { key: key.to_owned(), place: None, value }),
+                None => is_whole = false,
+            }
         }
         let limit = |key: &str| schema.get(key).and_then(Value::as_u64);
         let count = written.len() as u64;
@@ -189,41 +216,19 @@ impl<'a> Walk<'a> {
         if let Some(near) = nearest(key, known) {
             return problem.advise(format!("did you mean `{near}`?"));
         }
-        match self.elsewhere(self.root, key, "", 0) {
+        match self.rules.elsewhere(self.rules.root, key, "", 0) {
             Some(place) => problem.advise(format!("it belongs to `{place}`")),
             None => problem,
         }
     }
 
-    /// The block that has a key of this name.
-    fn elsewhere(&self, schema: &'a Value, key: &str, path: &str, depth: u8) -> Option<String> {
-        let schema = self.resolved(schema);
-        let options = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
-        let properties = schema.get("properties").and_then(Value::as_object);
-        if properties.is_some_and(|map| map.contains_key(key)) {
-            return Some(if path.is_empty() { "the top level".to_owned() } else { path.to_owned() });
-        }
-        if depth > 5 {
-            return None;
-        }
-        let inner = properties.into_iter().flatten().map(|(name, schema)| (schema, join(path, name)));
-        let branches = options.map(|schema| (schema, path.to_owned()));
-        inner.chain(branches).find_map(|(schema, path)| self.elsewhere(schema, key, &path, depth + 1))
-    }
-
-    fn resolved(&self, schema: &'a Value) -> &'a Value {
-        let Some(target) = schema.get("$ref").and_then(Value::as_str) else { return schema };
-        let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
-        found.map_or(schema, |schema| self.resolved(schema))
-    }
-
     /// The part of a schema that speaks of values of this kind; turns `yes` and `no` into what they mean.
     fn branch(&self, node: &mut Node, schema: &'a Value) -> Option<&'a Value> {
-        let schema = self.resolved(schema);
+        let schema = self.rules.resolved(schema);
         if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
             return options.iter().find_map(|option| self.branch(node, option));
         }
-        if self.words(schema).is_some() {
+        if self.rules.words(schema).is_some() {
             // A word that is not among them has a better message of its own.
             return (!matches!(node.shape, Shape::List(_) | Shape::Map(_))).then_some(schema);
         }
@@ -250,75 +255,6 @@ impl<'a> Walk<'a> {
         };
         fits.then_some(schema)
     }
-
-    /// The words of a closed family.
-    fn words(&self, schema: &'a Value) -> Option<Vec<&'a str>> {
-        if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-            return Some(words.iter().filter_map(Value::as_str).collect());
-        }
-        let options = schema.get("oneOf").and_then(Value::as_array)?;
-        options.iter().map(|option| option.get("const").and_then(Value::as_str)).collect()
-    }
-
-    /// What a schema accepts, for a person.
-    fn accepted(&self, schema: &'a Value) -> String {
-        let schema = self.resolved(schema);
-        if schema.get("x-span").is_some() {
-            return SPAN.to_owned();
-        }
-        if let Some(words) = self.words(schema) {
-            return one_of(&words);
-        }
-        if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
-            let texts: Vec<String> = options.iter().map(|option| self.accepted(option)).filter(|text| !text.is_empty()).collect();
-            return texts.join(", or ");
-        }
-        let kinds: Vec<&str> = match schema.get("type") {
-            Some(Value::String(kind)) => vec![kind],
-            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
-            _ => vec![],
-        };
-        let texts = kinds.iter().filter(|kind| **kind != "null").map(|kind| self.accepted_kind(kind, schema));
-        texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" or ")
-    }
-
-    fn accepted_kind(&self, kind: &str, schema: &'a Value) -> String {
-        match kind {
-            "integer" => format!("a whole number{}", range(schema)),
-            "number" => format!("a number{}", range(schema)),
-            "boolean" => "true or false".to_owned(),
-            "string" => "a text".to_owned(),
-            "array" => match schema.get("items").map(|items| self.accepted(items)) {
-                Some(items) if !items.is_empty() => format!("a list of such ({items})"),
-                _ => "a list".to_owned(),
-            },
-            "object" => match schema.get("properties").and_then(Value::as_object) {
-                Some(properties) => {
-                    format!("a block with keys out of {}", properties.keys().cloned().collect::<Vec<_>>().join(", "))
-                }
-                None => "a block".to_owned(),
-            },
-            _ => String::new(),
-        }
-    }
-}
-
-const SPAN: &str = "a length of time such as `90s`, `2m`, `1h 30m` or `02:00:00`";
-
-fn one_of(words: &[&str]) -> String {
-    format!("one of {}", words.join(", "))
-}
-
-fn range(schema: &Value) -> String {
-    let above = schema.get("exclusiveMinimum").map(|bound| format!(" above {bound}"));
-    let least = schema.get("minimum").map(|least| format!(" from {least}"));
-    // The largest number that a type holds is no limit a person wants to hear of.
-    let most = schema.get("maximum").filter(|most| most.as_u64().is_none_or(|most| most < u64::from(u32::MAX)));
-    format!("{}{}", above.or(least).unwrap_or_default(), most.map(|most| format!(" to {most}")).unwrap_or_default())
-}
-
-fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// What stands there, for a person.

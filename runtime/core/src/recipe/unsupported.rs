@@ -1,88 +1,218 @@
-//! Keys that can be written but whose machinery is not built: named and refused, never ignored.
+//! Keys that can be written but whose machinery is not built: named, never ignored.
+//!
+//! What would change a figure or leave a wanted result out is refused before anything runs; what
+//! changes neither is a warning. `every_key` holds the schema to this table.
 
-use super::{Calibration, Mode, NodeLoss, OneOrMany, Problem, Recipe};
+use super::{Calibration, Mode, Monitoring, NodeLoss, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
 use crate::trial::Api;
 
 /// A field, whether a recipe uses it, and what to do instead.
-struct Row {
-    path: &'static str,
+pub(super) struct Row {
+    /// The field; `[]` stands for an entry of a list.
+    pub path: &'static str,
+    /// Whether all use of it, and of what lies below, is meant, or some values only.
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is for `every_key`, which holds the schema to this table"))]
+    pub extent: Extent,
+    severity: Severity,
     is_used: fn(&Recipe) -> bool,
     sentence: &'static str,
 }
 
+/// How much of a field a row speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Every value.
+    Whole,
+    /// Some values; the others are honoured.
+    Part,
+}
+
+const fn refused(path: &'static str, is_used: fn(&Recipe) -> bool, sentence: &'static str) -> Row {
+    Row { path, extent: Extent::Whole, severity: Severity::Error, is_used, sentence }
+}
+
+const fn refused_in_part(path: &'static str, is_used: fn(&Recipe) -> bool, sentence: &'static str) -> Row {
+    Row { extent: Extent::Part, ..refused(path, is_used, sentence) }
+}
+
+const fn without_effect(path: &'static str, is_used: fn(&Recipe) -> bool, sentence: &'static str) -> Row {
+    Row { severity: Severity::Warning, ..refused(path, is_used, sentence) }
+}
+
+const fn without_effect_in_part(path: &'static str, is_used: fn(&Recipe) -> bool, sentence: &'static str) -> Row {
+    Row { extent: Extent::Part, ..without_effect(path, is_used, sentence) }
+}
+
 /// Everything that is not built yet.
-const TABLE: &[Row] = &[
-    Row {
-        path: "orchestration.mode",
-        is_used: |recipe| matches!(recipe.orchestration.mode, Mode::Ssh | Mode::Kubernetes),
-        sentence: "the modes ssh and kubernetes are not built yet; use slurm or local",
-    },
-    Row {
-        path: "orchestration.on_node_loss",
-        is_used: |recipe| recipe.orchestration.on_node_loss == Some(NodeLoss::Redistribute),
-        sentence: "redistribute is not built yet; use continue or fail",
-    },
-    Row {
-        path: "orchestration.interface",
-        is_used: |recipe| recipe.orchestration.interface.is_some(),
-        sentence: "the interface cannot be chosen yet; leave it out",
-    },
-    Row {
-        path: "orchestration.node_allocation.servers.nodes",
-        is_used: |recipe| {
+pub(super) const TABLE: &[Row] = &[
+    refused_in_part(
+        "orchestration.mode",
+        |recipe| matches!(recipe.orchestration.mode, Mode::Ssh | Mode::Kubernetes),
+        "the modes ssh and kubernetes are not built yet; use slurm or local",
+    ),
+    refused(
+        "orchestration.nodes",
+        |recipe| !recipe.orchestration.nodes.is_empty(),
+        "nodes named by hand come with the mode ssh, which is not built yet",
+    ),
+    refused_in_part(
+        "orchestration.on_node_loss",
+        |recipe| recipe.orchestration.on_node_loss == Some(NodeLoss::Redistribute),
+        "redistribute is not built yet; use continue or fail",
+    ),
+    refused(
+        "orchestration.interface",
+        |recipe| recipe.orchestration.interface.is_some(),
+        "the interface cannot be chosen yet; leave it out",
+    ),
+    refused_in_part(
+        "orchestration.node_allocation.servers.nodes",
+        |recipe| {
             let allocation = recipe.orchestration.node_allocation.as_ref();
             allocation.and_then(|allocation| allocation.servers.as_ref()).is_some_and(|nodes| is_list(&nodes.nodes))
         },
-        sentence: "a scaling study over node counts is not built yet; write one number",
-    },
-    Row {
-        path: "orchestration.node_allocation.clients.nodes",
-        is_used: |recipe| recipe.client_nodes().and_then(|clients| clients.nodes.as_ref()).is_some_and(is_list),
-        sentence: "a scaling study over node counts is not built yet; write one number",
-    },
-    Row {
-        path: "workload.stages",
-        is_used: |recipe| recipe.workload.stages.iter().any(|stage| stage.concurrency.is_some()),
-        sentence: "stages of a closed loop are not built yet; write target_rps, or sweep concurrency",
-    },
-    Row {
-        path: "workload.search",
-        is_used: |recipe| recipe.workload.search.is_some(),
-        sentence: "the search is not built yet; sweep target_rps or concurrency instead",
-    },
-    Row {
-        path: "workload.stop_when",
-        is_used: |recipe| recipe.workload.stop_when.is_some(),
-        sentence: "stopping by confidence is not built yet; use duration or requests",
-    },
-    Row {
-        path: "workload.calibration",
-        is_used: |recipe| recipe.workload.calibration.is_some_and(|calibration| calibration != Calibration::Off),
-        sentence: "calibration is not built yet; write `off` or leave it out",
-    },
-    Row {
-        path: "workload.batch",
-        is_used: |recipe| has_batch(recipe) && !takes_batches(recipe),
-        sentence: "only completions of the OpenAI protocol take several prompts in one request; use api: completions, or batch: 1",
-    },
-    Row {
-        path: "monitoring.custom",
-        is_used: |recipe| recipe.monitoring.as_ref().is_some_and(|monitoring| !monitoring.custom.is_empty()),
-        sentence: "own metrics are not built yet; leave the block out",
-    },
-    Row {
-        path: "reporting.formats",
-        is_used: |recipe| {
-            let formats = recipe.reporting.iter().flat_map(|reporting| &reporting.formats);
-            formats.into_iter().any(|format| *format == super::ReportFormat::Pdf)
+        "a scaling study over node counts is not built yet; write one number",
+    ),
+    refused_in_part(
+        "orchestration.node_allocation.clients.nodes",
+        |recipe| recipe.client_nodes().and_then(|clients| clients.nodes.as_ref()).is_some_and(is_list),
+        "a scaling study over node counts is not built yet; write one number",
+    ),
+    refused(
+        "workload.stages[].concurrency",
+        |recipe| recipe.workload.stages.iter().any(|stage| stage.concurrency.is_some()),
+        "stages of a closed loop are not built yet; write target_rps, or sweep concurrency",
+    ),
+    refused(
+        "workload.search",
+        |recipe| recipe.workload.search.is_some(),
+        "the search is not built yet; sweep target_rps or concurrency instead",
+    ),
+    refused(
+        "workload.stop_when",
+        |recipe| recipe.workload.stop_when.is_some(),
+        "stopping by confidence is not built yet; use duration or requests",
+    ),
+    refused_in_part(
+        "workload.calibration",
+        |recipe| recipe.workload.calibration.is_some_and(|calibration| calibration != Calibration::Off),
+        "calibration is not built yet; write `off` or leave it out",
+    ),
+    refused_in_part(
+        "workload.batch",
+        |recipe| has_batch(recipe) && !takes_batches(recipe),
+        "only completions of the OpenAI protocol take several prompts in one request; use api: completions, or batch: 1",
+    ),
+    refused_in_part(
+        "servers.endpoints",
+        |recipe| recipe.servers.iter().flat_map(|servers| &servers.endpoints).any(|url| url.starts_with("https://")),
+        "endpoints over https are not built yet; name one that speaks http, or a tunnel to it",
+    ),
+    refused(
+        "artifacts.extra_args",
+        |recipe| recipe.artifacts.as_ref().is_some_and(|artifacts| !artifacts.extra_args.is_empty()),
+        "further words for the container runtime are not passed on yet; leave them out",
+    ),
+    refused(
+        "monitoring.custom",
+        |recipe| has(recipe, |monitoring| !monitoring.custom.is_empty()),
+        "own metrics are not built yet; leave the block out",
+    ),
+    without_effect(
+        "monitoring.metrics[].type",
+        |recipe| has(recipe, |monitoring| !monitoring.metrics.is_empty()),
+        "every node samples all that it has, whatever the type",
+    ),
+    without_effect(
+        "monitoring.metrics[].targets",
+        |recipe| has(recipe, |monitoring| monitoring.metrics.iter().any(|group| !group.targets.is_empty())),
+        "every node is sampled, whatever the targets",
+    ),
+    without_effect_in_part(
+        "monitoring.metrics[].scrape_interval",
+        |recipe| {
+            has(recipe, |monitoring| {
+                let mut intervals = monitoring.metrics.iter().map(|group| group.scrape_interval);
+                let first = intervals.next();
+                intervals.any(|interval| Some(interval) != first)
+            })
         },
-        sentence: "pdf is not built yet; print report.html from a browser",
-    },
-    Row {
-        path: "artifacts.extra_args",
-        is_used: |recipe| recipe.artifacts.as_ref().is_some_and(|artifacts| !artifacts.extra_args.is_empty()),
-        sentence: "further words for the container runtime are not passed on yet; leave them out",
-    },
+        "everything is sampled at the shortest of these intervals",
+    ),
+    without_effect(
+        "monitoring.retention",
+        |recipe| has(recipe, |monitoring| monitoring.retention.is_some()),
+        "hbnode deletes no results; how long a Prometheus keeps samples is its own setting",
+    ),
+    without_effect_in_part(
+        "monitoring.legacy_names",
+        |recipe| has(recipe, |monitoring| monitoring.legacy_names == Some(false)),
+        "the old names stand beside the new ones all the same",
+    ),
+    without_effect_in_part(
+        "logging.enabled",
+        |recipe| logs(recipe, |logging| logging.enabled == Some(false)),
+        "output is collected all the same, under logs/ in the run's folder",
+    ),
+    without_effect_in_part(
+        "logging.create_jsonl",
+        |recipe| logs(recipe, |logging| logging.create_jsonl == Some(false)),
+        "logs/aggregated.jsonl is written all the same",
+    ),
+    without_effect(
+        "logging.flush_interval",
+        |recipe| logs(recipe, |logging| logging.flush_interval.is_some()),
+        "output is written as it comes",
+    ),
+    without_effect(
+        "logging.outputs",
+        |recipe| logs(recipe, |logging| logging.outputs.is_some()),
+        "the files are stdout.log, stderr.log and aggregated.jsonl, under logs/ in the run's folder",
+    ),
+    without_effect_in_part(
+        "logging.aggregation",
+        |recipe| {
+            logs(recipe, |logging| {
+                logging.aggregation.as_ref().is_some_and(|word| matches!(word.0.as_str(), "false" | "none" | "off"))
+            })
+        },
+        "the lines of all nodes are put together all the same",
+    ),
+    without_effect(
+        "logging.categories",
+        |recipe| logs(recipe, |logging| !logging.categories.is_empty()),
+        "the output of every process is collected",
+    ),
+    without_effect_in_part(
+        "logging.format",
+        |recipe| {
+            logs(recipe, |logging| {
+                logging.format.as_ref().is_some_and(|format| !matches!(format.as_str(), "json" | "jsonl" | "text"))
+            })
+        },
+        "lines stand as they came in stdout.log and stderr.log, and as JSON in aggregated.jsonl",
+    ),
+    without_effect("logging.retention", |recipe| logs(recipe, |logging| logging.retention.is_some()), "hbnode deletes no logs"),
+    refused_in_part(
+        "reporting.formats",
+        |recipe| recipe.reporting.iter().flat_map(|reporting| &reporting.formats).any(|format| *format == ReportFormat::Pdf),
+        "pdf is not built yet; print report.html from a browser",
+    ),
+    without_effect(
+        "reporting.include",
+        |recipe| recipe.reporting.as_ref().is_some_and(|reporting| !reporting.include.is_empty()),
+        "the report has all of its parts",
+    ),
+    without_effect(
+        "reporting.output_directory",
+        |recipe| recipe.reporting.as_ref().is_some_and(|reporting| reporting.output_directory.is_some()),
+        "results lie in $WORK/results or ./results; write `--results DIR` on the command line",
+    ),
+    without_effect(
+        "cost",
+        |recipe| recipe.cost.is_some(),
+        "prices are not in the report yet; its node-hours, GPU-hours and energy are",
+    ),
 ];
 
 /// Every such key with what to do instead, for the manual.
@@ -90,15 +220,31 @@ pub fn not_built() -> impl Iterator<Item = (&'static str, &'static str)> {
     TABLE.iter().map(|row| (row.path, row.sentence))
 }
 
-/// What a recipe asks for that is not built yet: errors for whoever is about to run it.
-#[must_use]
-pub fn unsupported(recipe: &Recipe) -> Vec<Problem> {
+/// What a recipe asks for that is not built, with the lines of `places`: errors, which keep it from being
+/// run though it is well written, and warnings.
+pub(super) fn unsupported(recipe: &Recipe, places: &Node) -> (Vec<Problem>, Vec<Problem>) {
     let used = TABLE.iter().filter(|row| (row.is_used)(recipe));
-    used.map(|row| Problem::error(row.path, "what this version cannot do", "").advise(row.sentence)).collect()
+    let problem = |row: &Row| {
+        let (found, accepted) = match row.severity {
+            Severity::Error => ("what this version cannot do", ""),
+            Severity::Warning => ("a word that has no effect in this version", ""),
+        };
+        let path = row.path.replace("[]", "[0]");
+        Problem { severity: row.severity, ..Problem::error(path, found, accepted) }.advise(row.sentence).at(places)
+    };
+    used.map(problem).partition(Problem::is_error)
 }
 
 fn is_list<T>(field: &OneOrMany<T>) -> bool {
     matches!(field, OneOrMany::Many(_))
+}
+
+fn has(recipe: &Recipe, is_used: impl Fn(&Monitoring) -> bool) -> bool {
+    recipe.monitoring.as_ref().is_some_and(is_used)
+}
+
+fn logs(recipe: &Recipe, is_used: impl Fn(&super::Logging) -> bool) -> bool {
+    recipe.logging.as_ref().is_some_and(is_used)
 }
 
 fn has_batch(recipe: &Recipe) -> bool {

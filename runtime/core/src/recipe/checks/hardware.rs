@@ -69,12 +69,13 @@ fn parallel(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let there = if is_on_ray { gpus.saturating_mul(nodes) } else { gpus };
     let Some((path, parts)) = parts(config, distributed) else { return };
     let place = if is_on_ray { format!("{there} GPUs on {nodes} nodes") } else { format!("{gpus} GPUs on a node") };
-    let found = format!("a model in {parts} parts, for {place}");
     let accepted = "tensor_parallel_size × pipeline_parallel_size × data_parallel_size equal to the GPUs";
     if parts > u64::from(there) {
-        problems.push(Problem::error(path, found, accepted).advise("raise resources.servers.gpus, or cut the model into fewer"));
+        let problem = Problem::error(path, format!("a need of {parts} GPUs, with {place}"), accepted);
+        problems.push(problem.advise("raise resources.servers.gpus, or cut the model into fewer parts"));
     } else if parts < u64::from(there) {
-        problems.push(Problem::warning(path, found, accepted).advise("the other GPUs stay idle and are paid for"));
+        let problem = Problem::warning(path, format!("{parts} of {place} in use"), accepted);
+        problems.push(problem.advise("the other GPUs stay idle and are paid for"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether the words about the load speak of one load.
 
 use super::{
-    super::{LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, dataset, expand::slo_name, stages as of_stages},
+    super::{LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, dataset, defaults::slo_name, stages as of_stages},
     values,
 };
 use crate::trial::Length;

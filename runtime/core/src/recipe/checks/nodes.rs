@@ -1,6 +1,6 @@
 //! Modes, and whether the nodes, clients and servers fit each other.
 
-use std::{cmp::Ordering, num::NonZeroU32};
+use std::{cmp::Ordering, collections::BTreeSet, num::NonZeroU32};
 
 use super::{
     super::{ClientNodes, Mode, OneOrMany, Problem, Recipe, Strategy},
@@ -115,15 +115,16 @@ fn mapping(recipe: &Recipe, problems: &mut Vec<Problem>) {
         let is_list = matches!(targets, OneOrMany::Many(_));
         for (index, server) in targets.values().iter().enumerate().filter(|(_, server)| **server >= servers) {
             let at = if is_list { format!("{at}[{index}]") } else { at.clone() };
-            problems.push(Problem::error(at, format!("server {server}"), format!("one of {}", ordinals(servers))));
+            problems.push(Problem::error(at, format!("server {server}"), ordinals(servers)));
         }
     }
     let Some(clients) = Clients::of(recipe).into_iter().max_by_key(|clients| clients.count) else { return };
     let (count, text) = (clients.count, clients.text());
-    let is_mapped = |client: u32| mapping.keys().any(|key| key.parse() == Ok(client));
-    let missing: Vec<String> = (0..count).filter(|client| !is_mapped(*client)).take(5).map(|client| client.to_string()).collect();
+    let mapped: BTreeSet<u32> = mapping.keys().filter_map(|key| key.parse().ok()).collect();
+    let missing: Vec<String> =
+        (0..count).filter(|client| !mapped.contains(client)).take(5).map(|client| client.to_string()).collect();
     if !missing.is_empty() {
-        let found = format!("nothing about client {}", missing.join(", "));
+        let found = format!("nothing about clients {}", missing.join(", "));
         let problem = Problem::error(&path, found, format!("an entry for each client, {}", ordinals(count)));
         problems.push(problem.advise(format!("`{}` makes {text}", clients.path)));
     }

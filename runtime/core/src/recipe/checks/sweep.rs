@@ -1,5 +1,7 @@
 //! Lists that become trials.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::super::{
@@ -36,7 +38,8 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
 
 fn repeats(path: &str, field: &Value, problems: &mut Vec<Problem>) {
     let Value::Array(values) = field else { return };
-    for (index, value) in values.iter().enumerate().filter(|(index, value)| values[..*index].contains(value)) {
+    let mut seen = BTreeSet::new();
+    for (index, value) in values.iter().enumerate().filter(|(_, value)| !seen.insert(value.to_string())) {
         let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let problem = Problem::warning(format!("{path}[{index}]"), format!("`{shown}` a second time"), "each value once");
         problems.push(problem.advise("the same trial is run twice; `repetitions` does that for all"));

@@ -1,0 +1,194 @@
+//! One point of a recipe as a trial: every default is applied here.
+
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+use serde_json::{Map, Value};
+
+use super::{
+    OneOrMany, Recipe, RequestDistribution, Workload, dataset,
+    expand::Point,
+    stages,
+    trial_names::{hash, plain},
+    words::Variables,
+};
+use crate::{
+    schedule::Instants,
+    trial::{
+        Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec,
+        SharedPrefix, Slo, SloLimit, Stop, Timeouts, Trial,
+    },
+    units::{Span, TrialId},
+};
+
+/// The trial of a point.
+pub(super) fn trial(
+    recipe: &Recipe,
+    workload: &Workload,
+    config: Map<String, Value>,
+    point: &Point,
+    id: TrialId,
+    repetition: u32,
+) -> Trial {
+    let seed = recipe.metadata.as_ref().and_then(|metadata| metadata.seed).unwrap_or(0);
+    let seed = hash(&[&seed.to_le_bytes(), id.as_str().as_bytes(), &repetition.to_le_bytes()]);
+    Trial {
+        parameters: point.iter().cloned().collect(),
+        repetition,
+        seed,
+        service: service(recipe, workload, config),
+        load: load(recipe, workload),
+        request: request(recipe, workload),
+        slo: slo(workload),
+        id,
+    }
+}
+
+fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>) -> ServiceSpec {
+    let servers = recipe.servers.clone().unwrap_or_default();
+    let health = servers.health_check.clone().unwrap_or_default();
+    let custom = recipe.custom_services.get(&workload.service);
+    let port = config.remove("port").and_then(|port| port.as_u64()).and_then(|port| u16::try_from(port).ok());
+    let extra_args = match config.remove("extra_args") {
+        Some(Value::Array(words)) => words.iter().map(plain).collect(),
+        _ => Vec::new(),
+    };
+    let from_env = servers.api_key_env.map(ApiKeySource::Env);
+    let resources = recipe.resources.as_ref().and_then(|resources| resources.servers.as_ref());
+    ServiceSpec {
+        service: workload.service.clone(),
+        model: first(&workload.model).unwrap_or_else(|| "dummy".to_owned()),
+        config,
+        environment: texts(&recipe.environment),
+        endpoints: servers.endpoints.iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
+        api_key: from_env.or_else(|| servers.api_key_file.map(ApiKeySource::File)),
+        port: port.or_else(|| custom.and_then(|custom| custom.port)),
+        health: HealthCheck {
+            enabled: health.enabled.unwrap_or(true),
+            timeout: health.timeout.unwrap_or(Span::from_secs(600)),
+            interval: health.interval.unwrap_or(Span::from_secs(2)),
+            endpoint: health.endpoint,
+        },
+        runtime: recipe.runtime(),
+        path: recipe.service_path(),
+        binds: recipe.binds.clone(),
+        extra_args,
+        gpus: resources.and_then(|resources| resources.gpus).unwrap_or(0),
+        custom: custom.map(|custom| CustomService {
+            command: custom.command.0.clone(),
+            env: texts(&custom.env),
+            ready_path: custom.ready.as_ref().and_then(|ready| ready.path.clone()),
+            ready_timeout: custom.ready.as_ref().and_then(|ready| ready.timeout),
+            protocol: custom.protocol,
+            port: custom.port,
+            stop_signal: custom.stop_signal.clone(),
+            stop_grace: custom.stop_grace,
+        }),
+    }
+}
+
+fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
+    let written = workload.timeouts.clone().unwrap_or_default();
+    LoadSpec {
+        model: load_model(recipe, workload),
+        warmup: first(&workload.warmup).unwrap_or(Span::ZERO),
+        stop: stop(workload),
+        max_in_flight: first(&workload.max_in_flight),
+        timeouts: Timeouts {
+            connect: written.connect.unwrap_or(Span::from_secs(10)),
+            first_byte: written.first_byte.unwrap_or(Span::from_secs(300)),
+            between_chunks: written.between_chunks.unwrap_or(Span::from_secs(60)),
+            total: written.total.unwrap_or(Span::from_secs(600)),
+        },
+        distribution: recipe.distribution(),
+        dataset: dataset::spec(workload.dataset.as_ref()),
+        drills: workload.drills.iter().map(|drill| Drill { at: drill.at, kill: drill.kill }).collect(),
+    }
+}
+
+fn stop(workload: &Workload) -> Stop {
+    match (first(&workload.requests), first(&workload.duration)) {
+        (Some(requests), _) => Stop::Requests(requests.get()),
+        _ if !workload.stages.is_empty() => Stop::After(stages::duration(&workload.stages)),
+        // The trace's end is the window's, once it has been read.
+        (None, None) if dataset::replays(workload) => Stop::Requests(u64::MAX),
+        (None, written) => Stop::After(written.unwrap_or(DURATION)),
+    }
+}
+
+/// The measured window of a recipe that names none.
+pub(super) const DURATION: Span = Span::from_secs(60);
+
+fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
+    if dataset::replays(workload) {
+        let written = dataset::file(workload.dataset.as_ref());
+        return LoadModel::Replay {
+            time_scale: written.as_ref().and_then(|file| file.time_scale).unwrap_or(1.0),
+            jitter: written.and_then(|file| file.jitter).unwrap_or(Span::ZERO),
+            instants: Instants::default(),
+        };
+    }
+    let arrivals = arrivals(workload);
+    if !workload.stages.is_empty() {
+        return LoadModel::Staged { stages: stages::of(&workload.stages, first(&workload.target_rps)), arrivals };
+    }
+    let Some(rate) = first(&workload.target_rps) else {
+        let each =
+            first(&workload.clients_per_node).or_else(|| recipe.client_nodes()?.clients_per_node).unwrap_or(NonZeroU32::MIN);
+        let clients = recipe.needs().clients.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let concurrency = first(&workload.concurrency).unwrap_or_else(|| each.saturating_mul(clients));
+        return LoadModel::Closed { concurrency, think: first(&workload.sleep_seconds).unwrap_or(Span::ZERO) };
+    };
+    LoadModel::Open { rate, arrivals }
+}
+
+fn arrivals(workload: &Workload) -> Arrivals {
+    match first(&workload.request_distribution) {
+        Some(RequestDistribution::Constant) => Arrivals::Constant,
+        Some(RequestDistribution::Burst | RequestDistribution::Gamma) => {
+            Arrivals::Gamma { burstiness: first(&workload.burstiness).unwrap_or(0.25) }
+        }
+        Some(RequestDistribution::Poisson | RequestDistribution::Trace) | None => match first(&workload.burstiness) {
+            Some(burstiness) => Arrivals::Gamma { burstiness },
+            None => Arrivals::Poisson,
+        },
+    }
+}
+
+fn request(recipe: &Recipe, workload: &Workload) -> RequestSpec {
+    RequestSpec {
+        api: first(&workload.api).or(recipe.default_api).unwrap_or(Api::Completions),
+        stream: first(&workload.stream).unwrap_or(true),
+        prompt_len: first(&workload.prompt_len).map_or(Length::Fixed(128), |tokens| tokens.0),
+        gen_tokens: first(&workload.gen_tokens).map_or(Length::Fixed(64), |tokens| tokens.0),
+        batch: first(&workload.batch).unwrap_or(NonZeroU32::MIN),
+        shared_prefix: workload
+            .shared_prefix
+            .as_ref()
+            .map(|prefix| SharedPrefix { groups: prefix.groups, tokens: prefix.tokens }),
+        sampling: workload.sampling.clone().unwrap_or_default(),
+    }
+}
+
+fn slo(workload: &Workload) -> Slo {
+    let written = workload.slo.iter().flatten();
+    let limits = written.filter_map(|(name, limit)| {
+        let (metric, percentile) = slo_name(name)?;
+        Some(SloLimit { metric: metric.to_owned(), percentile, limit: *limit })
+    });
+    Slo { limits: limits.collect() }
+}
+
+/// Metric and percentile of a name such as `ttft_p99` or `e2el_p99.9`.
+pub(super) fn slo_name(name: &str) -> Option<(&str, f64)> {
+    let (metric, percentile) = name.split_once("_p")?;
+    let percentile: f64 = percentile.parse().ok()?;
+    (matches!(metric, "ttft" | "tpot" | "e2el") && percentile > 0.0 && percentile < 100.0).then_some((metric, percentile))
+}
+
+fn first<T: Clone>(field: &Option<OneOrMany<T>>) -> Option<T> {
+    field.as_ref()?.first().cloned()
+}
+
+fn texts(variables: &Variables) -> BTreeMap<String, String> {
+    variables.iter().map(|(name, text)| (name.clone(), text.0.clone())).collect()
+}

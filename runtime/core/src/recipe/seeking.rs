@@ -1,0 +1,99 @@
+//! Loads that change or look for something, and how the client measures itself.
+
+use std::num::NonZeroU32;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::words::PlainText;
+use crate::units::Span;
+
+/// How thoroughly the client measures itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Calibration {
+    /// Not at all.
+    Off,
+    /// At most five seconds for each load.
+    Quick,
+    /// At the whole load.
+    Full,
+}
+
+/// One stretch of a load that changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoadStage {
+    /// How long it lasts.
+    pub duration: Span,
+    /// Its rate, or the one that its ramp leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_rps: Option<f64>,
+    /// Its concurrency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<NonZeroU32>,
+    /// How the load gets there from the stage before, over the whole duration; the first stage comes from
+    /// `workload.target_rps`, or from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
+}
+
+/// How a stage's load is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ramp {
+    /// At once.
+    None,
+    /// By equal steps.
+    Linear,
+    /// By equal factors.
+    Exponential,
+}
+
+/// The highest load that meets the SLO.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// What is made as high as can be.
+    pub maximize: SearchTarget,
+    /// The lowest value tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<f64>,
+    /// The highest value tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<f64>,
+    /// How near the answer must be, such as `5%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<PlainText>,
+    /// The time it may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Span>,
+}
+
+/// What a search makes as high as can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SearchTarget {
+    /// Requests per second.
+    Rate,
+    /// Requests in flight.
+    Concurrency,
+    /// Good answers per second.
+    Goodput,
+}
+
+/// Stop when a figure is known well enough.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopWhen {
+    /// The figure, such as `ttft_p99`.
+    pub metric: String,
+    /// Its confidence interval's half width, such as `5%`.
+    pub ci: PlainText,
+    /// Not before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Span>,
+    /// Not after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Span>,
+}

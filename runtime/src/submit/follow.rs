@@ -1,0 +1,170 @@
+//! Watching a job: its states, then what happens in its run, until it is over.
+//!
+//! The run's files are looked at every two seconds, which costs the scheduler nothing; the scheduler itself is
+//! asked three times a minute. A lost connection is told of once and tried again.
+
+use std::time::{Duration, Instant};
+
+use hb_core::{events::RunEvent, launch::shell};
+
+use super::{
+    jobs::Job,
+    question::{JobNow, ask},
+    target::{Target, TargetError},
+};
+use crate::terminal::sentence;
+
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const ASK_EVERY: Duration = Duration::from_secs(20);
+
+/// What is read of a job while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// What happens in the run, in sentences.
+    Events,
+    /// The job's output as it stands.
+    Output,
+}
+
+/// Watches until the job is over; every line goes to `say`.
+///
+/// # Errors
+/// The job cannot be asked for even once.
+pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(&str)) -> Result<JobNow, TargetError> {
+    let mut file = Growing::of(job, watched);
+    let mut last = ask(target, std::slice::from_ref(job))?;
+    let mut now = last.pop().expect("one job was asked for");
+    let mut asked_at = Instant::now();
+    let (mut told, mut is_lost) = (String::new(), false);
+    loop {
+        if watched == Watched::Events && !now.is_over() && now.sentence_without_time() != told {
+            told = now.sentence_without_time();
+            say(&told);
+        }
+        let looked = file.next(target);
+        let has_report = looked.as_ref().is_ok_and(|look| look.has_report);
+        match &looked {
+            Ok(look) => look.lines.iter().for_each(|line| watched.tell(line, say)),
+            Err(error) if !is_lost => say(&format!("cannot look at the run: {error}; trying again")),
+            Err(_) => {}
+        }
+        is_lost = looked.is_err();
+        if now.is_over() && looked.is_ok() {
+            return Ok(now);
+        }
+        std::thread::sleep(LOOK_EVERY);
+        if asked_at.elapsed() >= ASK_EVERY || has_report {
+            asked_at = Instant::now();
+            match ask(target, std::slice::from_ref(job)) {
+                Ok(mut answers) => now = answers.pop().expect("one job was asked for"),
+                Err(error) if !is_lost => {
+                    is_lost = true;
+                    say(&format!("cannot ask about the job: {error}; trying again"));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn tell(self, line: &str, say: &mut dyn FnMut(&str)) {
+        match self {
+            Self::Output => say(line),
+            // A line of a later version that is not understood is no reason to stop watching.
+            Self::Events => {
+                if let Some(sentence) = serde_json::from_str::<RunEvent>(line).ok().as_ref().and_then(sentence) {
+                    say(&sentence);
+                }
+            }
+        }
+    }
+}
+
+impl JobNow {
+    /// The state, worded so that it is told again only when it changes.
+    fn sentence_without_time(&self) -> String {
+        match &self.state {
+            Some(state) if self.nodes.is_empty() => format!("job {}: {}, {}", self.job.job, state.name, state.meaning),
+            Some(state) => format!("job {}: {} on {}", self.job.job, state.name, self.nodes),
+            None => format!("job {}: {}", self.job.job, self.sentence()),
+        }
+    }
+}
+
+/// A file there that grows, read from where the last look ended.
+struct Growing {
+    /// A shell pattern; the newest file that fits is read.
+    pattern: String,
+    dir: String,
+    /// Bytes that were read.
+    offset: usize,
+}
+
+/// What a look found.
+struct Look {
+    lines: Vec<String>,
+    has_report: bool,
+}
+
+impl Growing {
+    fn of(job: &Job, watched: Watched) -> Self {
+        let dir = shell(&job.dir).into_owned();
+        let pattern = match watched {
+            // `.partial` until the run is over.
+            Watched::Events => format!("{dir}/results/*/*/events.jsonl*"),
+            Watched::Output => format!("{dir}/slurm-{}.out", job.job),
+        };
+        Self { pattern, dir, offset: 0 }
+    }
+
+    /// The lines that have come since; an unfinished one waits for its end.
+    fn next(&mut self, target: &Target) -> Result<Look, TargetError> {
+        let script = format!(
+            "for file in {}/results/*/*/report.json; do if [ -f \"$file\" ]; then echo report; break; fi; done; echo =\n\
+             file=$(ls -t {} 2>/dev/null | head -n 1)\n[ -z \"$file\" ] || tail -c +{} -- \"$file\"",
+            self.dir,
+            self.pattern,
+            self.offset + 1
+        );
+        let said = target.run("looking at the run", &script)?;
+        let (head, text) = said.split_once("=\n").unwrap_or((said.as_str(), ""));
+        let has_report = head.lines().any(|line| line == "report");
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        self.offset += whole.len();
+        Ok(Look { lines: whole.lines().map(str::to_owned).collect(), has_report })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write as _};
+
+    use super::*;
+    use crate::submit::Where;
+
+    #[test]
+    fn each_line_of_a_growing_file_is_read_once_and_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = Job {
+            job: 5,
+            scenario: "s".into(),
+            dir: folder.path().join("it's").display().to_string(),
+            commands: "/usr/bin".into(),
+            place: Where::default(),
+            submitted_at: String::new(),
+        };
+        fs::create_dir_all(format!("{}/results/s/r", job.dir)).unwrap();
+        let target = Target::open(Where::default()).unwrap();
+        let mut growing = Growing::of(&job, Watched::Output);
+        assert!(growing.next(&target).unwrap().lines.is_empty());
+        let mut file = fs::File::create(format!("{}/slurm-5.out", job.dir)).unwrap();
+        file.write_all("ein\nzwö\ndr".as_bytes()).unwrap();
+        assert_eq!(growing.next(&target).unwrap().lines, ["ein", "zwö"]);
+        assert!(growing.next(&target).unwrap().lines.is_empty());
+        file.write_all(b"ei\n=\n").unwrap();
+        assert_eq!(growing.next(&target).unwrap().lines, ["drei", "="]);
+        fs::write(format!("{}/results/s/r/report.json", job.dir), "{}").unwrap();
+        assert!(growing.next(&target).unwrap().has_report);
+    }
+}

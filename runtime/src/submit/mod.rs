@@ -1,0 +1,28 @@
+//! From a recipe on this machine to a job on a cluster, and back with its results.
+//!
+//! ```text
+//! recipe ─► probe ─► binary, recipe, script copied ─► sbatch ─► job list ─► questions ─► results fetched
+//! ```
+//!
+//! All that is done on the cluster is a short POSIX shell script, run here where this is a login node, else over
+//! the person's own `ssh` ([`Target`]); what varies in it is quoted by `hb_core::launch`.
+
+mod binary;
+mod fetch;
+mod follow;
+mod jobs;
+mod probe;
+mod question;
+mod send;
+mod ssh;
+mod target;
+
+pub use self::{
+    fetch::{Fetched, fetch},
+    follow::{Watched, follow},
+    jobs::{Job, JobList},
+    probe::{Found, probe},
+    question::{JobNow, Outcome, ask},
+    send::{Sending, cancel, send},
+    target::{Target, TargetError, Where},
+};

@@ -1,0 +1,274 @@
+//! The submission itself: binary, recipe and script are copied, the job is handed to the scheduler, and whatever
+//! fails on that way takes away again what it had brought.
+
+use hb_core::launch::{JobId, SubmitFacts, shell};
+
+use super::{
+    binary::Binary,
+    jobs::Job,
+    probe::Found,
+    target::{Target, TargetError},
+};
+
+/// Room that a run needs at least beside the binary, KiB.
+const ROOM_KIB: u64 = 64 * 1024;
+
+/// What is sent, and where to.
+#[derive(Debug)]
+pub struct Sending {
+    /// The folder for binaries and jobs.
+    remote_dir: String,
+    /// The binary.
+    binary: Binary,
+    /// The job's name in the folder, sortable by time.
+    stamp: String,
+}
+
+impl Sending {
+    /// Names what will be sent.
+    ///
+    /// # Errors
+    /// The binary cannot be read.
+    pub fn new(binary: &std::path::Path, remote_dir: &str) -> Result<Self, TargetError> {
+        let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
+        let tail = uuid::Uuid::now_v7().simple().to_string();
+        let stamp = format!("{now}-{}", &tail[tail.len() - 4..]);
+        Ok(Self { remote_dir: remote_dir.to_owned(), binary: Binary::read(binary)?, stamp })
+    }
+
+    /// The same with the folder as the target names it.
+    #[must_use]
+    pub fn into_dir(self, remote_dir: &str) -> Self {
+        Self { remote_dir: remote_dir.to_owned(), ..self }
+    }
+
+    /// What the script needs to know.
+    #[must_use]
+    pub fn facts(&self, sets: &[(String, String)]) -> SubmitFacts {
+        // The filter of hbnode's own log is all that is taken along: other variables may hold secrets.
+        let log = std::env::var("HBNODE_LOG").ok().map(|filter| ("HBNODE_LOG".to_owned(), filter));
+        SubmitFacts {
+            job_dir: self.job_dir(),
+            binary: self.binary_path(),
+            sets: sets.to_vec(),
+            environment: log.into_iter().collect(),
+        }
+    }
+
+    /// What of the target keeps the job from running, all at once.
+    #[must_use]
+    pub fn misfits(&self, found: &Found) -> Vec<String> {
+        let mut misfits: Vec<String> = self.binary.misfit(&found.processor, found.c_library).into_iter().collect();
+        if found.sbatch.is_none() {
+            misfits.push("there is no `sbatch`; is this the cluster's login node? Name it with --host".to_owned());
+        }
+        let dir = &found.remote_dir;
+        if !found.is_writable {
+            misfits.push(format!("`{dir}` cannot be written to; name another folder with --remote-dir"));
+        }
+        let needed = ROOM_KIB + self.binary.bytes.len() as u64 / 1024;
+        if let Some(free) = found.free_kib.filter(|free| *free < needed) {
+            misfits.push(format!("`{dir}` has {free} KiB free and {needed} are needed; name another folder with --remote-dir"));
+        }
+        misfits
+    }
+
+    /// How large the binary is, bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.binary.bytes.len()
+    }
+
+    /// The binary of this machine.
+    #[must_use]
+    pub fn source(&self) -> &std::path::Path {
+        &self.binary.path
+    }
+
+    fn job_dir(&self) -> String {
+        format!("{}/jobs/{}", self.remote_dir, self.stamp)
+    }
+
+    /// The name tells the content, so that jobs that wait keep theirs and the same one is copied once.
+    fn binary_path(&self) -> String {
+        format!("{}/bin/hbnode-{:016x}", self.remote_dir, fingerprint(&self.binary.bytes))
+    }
+}
+
+/// Copies and submits. The scheduler's words are passed on as they are.
+///
+/// # Errors
+/// What failed; nothing is left behind then, except where the connection was lost and nobody can know.
+pub fn send(
+    target: &Target,
+    found: &Found,
+    sending: &Sending,
+    recipe: &[u8],
+    script: &str,
+    scenario: &str,
+) -> Result<Job, TargetError> {
+    let commands = found.sbatch.as_deref().and_then(|path| path.rsplit_once('/')).map_or("/usr/bin", |(folder, _)| folder);
+    let mut is_new_binary = false;
+    let submitted = copy(target, sending, recipe, script, &mut is_new_binary).and_then(|()| submit(target, sending, commands));
+    match submitted {
+        Ok(job) => Ok(Job {
+            job,
+            scenario: scenario.to_owned(),
+            dir: sending.job_dir(),
+            commands: commands.to_owned(),
+            place: target.place().clone(),
+            submitted_at: jiff::Timestamp::now().to_string(),
+        }),
+        Err(error) => {
+            if let Err(left) = clean(target, sending, is_new_binary) {
+                tracing::warn!(dir = sending.job_dir(), %left, "what was copied could not be removed");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn copy(target: &Target, sending: &Sending, recipe: &[u8], script: &str, is_new_binary: &mut bool) -> Result<(), TargetError> {
+    let (dir, job_dir, binary) = (shell(&sending.remote_dir).into_owned(), sending.job_dir(), sending.binary_path());
+    let (job_dir, binary) = (shell(&job_dir), shell(&binary));
+    let size = sending.binary.bytes.len();
+    let prepare = format!(
+        "umask 077 && mkdir -p -- {dir}/bin {dir}/jobs && mkdir -- {job_dir} || exit 1\n\
+         if [ -x {binary} ] && [ \"$(wc -c < {binary})\" -eq {size} ]; then echo there; fi"
+    );
+    if target.run("making folders", &prepare)?.trim() != "there" {
+        *is_new_binary = true;
+        let put = format!("cat > {binary}.partial && chmod 755 {binary}.partial && mv -- {binary}.partial {binary}");
+        target.run_with("copying the binary", &put, &sending.binary.bytes)?;
+    }
+    target.run("starting the binary", &format!("{binary} --version"))?;
+    target.run_with("copying the recipe", &format!("umask 077; cat > {job_dir}/recipe.yaml"), recipe)?;
+    target.run_with("copying the script", &format!("umask 077; cat > {job_dir}/job.sh"), script.as_bytes())?;
+    Ok(())
+}
+
+/// The number is written down there before it travels here.
+fn submit(target: &Target, sending: &Sending, commands: &str) -> Result<u64, TargetError> {
+    let (job_dir, commands) = (sending.job_dir(), shell(commands));
+    let script = format!("cd -- {} && PATH={commands}:$PATH && sbatch --parsable job.sh > job.id && cat job.id", shell(&job_dir));
+    let said = match target.run("submitting", &script) {
+        Ok(said) => said,
+        Err(TargetError::Failed { doing, place, said }) => {
+            let said = advised(&said);
+            return Err(TargetError::Failed { doing, place, said });
+        }
+        Err(error) => return Err(error),
+    };
+    said.trim().parse::<JobId>().map(|id| id.job).map_err(|error| TargetError::Failed {
+        doing: "reading the job's number".into(),
+        place: target.place().clone(),
+        said: error.to_string(),
+    })
+}
+
+/// The scheduler's words, and what to do about them where that is known.
+fn advised(said: &str) -> String {
+    const ADVICE: &[(&str, &str)] = &[
+        ("account", "look at `account` in the recipe (or MLUX_ACCOUNT) and at `sacctmgr show associations user=$USER`"),
+        ("qos", "look at `qos` in the recipe and at `sacctmgr show qos`"),
+        ("partition", "look at `partition` in the recipe and at `sinfo`"),
+        ("reservation", "look at `orchestration.job_config.reservation` and at `scontrol show reservation`"),
+        ("time limit", "set `orchestration.job_config.time_limit`"),
+        ("node configuration", "no node has what `resources` asks for"),
+        ("space", "make room, or name another folder with --remote-dir"),
+        ("unable to contact", "the scheduler does not answer: try again"),
+    ];
+    let lower = said.to_lowercase();
+    match ADVICE.iter().find(|(word, _)| lower.contains(word)) {
+        Some((_, advice)) => format!("{said}; {advice}"),
+        None => said.to_owned(),
+    }
+}
+
+/// Takes away what was brought, unless a job was submitted after all and its number only got lost on the way.
+fn clean(target: &Target, sending: &Sending, is_new_binary: bool) -> Result<(), TargetError> {
+    let (dir, job_dir, binary) = (shell(&sending.remote_dir).into_owned(), sending.job_dir(), sending.binary_path());
+    let (job_dir, binary) = (shell(&job_dir), shell(&binary));
+    let new = if is_new_binary { format!("rm -f -- {binary} {binary}.partial\n") } else { String::new() };
+    let script = format!(
+        "[ ! -s {job_dir}/job.id ] || {{ echo \"a job was submitted: $(cat {job_dir}/job.id)\" >&2; exit 1; }}\n\
+         rm -rf -- {job_dir}\n{new}rmdir -- {dir}/bin {dir}/jobs {dir} 2>/dev/null\nexit 0"
+    );
+    target.run("cleaning up", &script).map(drop)
+}
+
+/// Cancels a job.
+///
+/// # Errors
+/// The place cannot be reached, or the scheduler refuses.
+pub fn cancel(target: &Target, job: &Job) -> Result<(), TargetError> {
+    let script = format!("PATH={}:$PATH; scancel {}", shell(&job.commands), job.job);
+    target.run("cancelling", &script).map(drop)
+}
+
+/// FNV-1a: tells contents apart, and protects against nobody.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+    use super::*;
+    use crate::submit::Where;
+
+    /// A stand-in for a scheduler's command.
+    fn write_command(path: &Path, text: &str) {
+        fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn sent(folder: &Path, sbatch: &str) -> Result<Job, TargetError> {
+        let commands = folder.join("commands");
+        fs::create_dir_all(&commands).unwrap();
+        write_command(&commands.join("sbatch"), sbatch);
+        write_command(&folder.join("hbnode"), "echo hbnode");
+        let remote = folder.join("it's remote").display().to_string();
+        let target = Target::open(Where::default()).unwrap();
+        let found = Found {
+            processor: "x86_64".into(),
+            c_library: None,
+            sbatch: Some(commands.join("sbatch").display().to_string()),
+            remote_dir: remote.clone(),
+            is_writable: true,
+            free_kib: None,
+            partitions: Vec::new(),
+        };
+        let sending = Sending::new(&folder.join("hbnode"), &remote).unwrap();
+        send(&target, &found, &sending, b"scenario: x\n", "#!/bin/bash\n", "x")
+    }
+
+    #[test]
+    fn a_job_that_was_taken_has_its_files_and_its_number_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = sent(folder.path(), "[ -f recipe.yaml ] && [ \"$1 $2\" = '--parsable job.sh' ] && echo '42;cluster'").unwrap();
+        assert_eq!(job.job, 42);
+        assert_eq!(fs::read_to_string(format!("{}/job.id", job.dir)).unwrap().trim(), "42;cluster");
+        assert_eq!(fs::read_to_string(format!("{}/recipe.yaml", job.dir)).unwrap(), "scenario: x\n");
+        assert_eq!(fs::metadata(&job.dir).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_refused_job_leaves_nothing_behind_and_says_the_schedulers_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = sent(folder.path(), "echo 'sbatch: error: Invalid qos specification' >&2; exit 1").unwrap_err().to_string();
+        assert!(refused.contains("Invalid qos specification") && refused.contains("`qos` in the recipe"), "{refused}");
+        assert!(!folder.path().join("it's remote").exists());
+    }
+
+    #[test]
+    fn a_binary_that_other_jobs_use_stays_when_a_job_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        sent(folder.path(), "echo 1").unwrap();
+        sent(folder.path(), "exit 1").unwrap_err();
+        let binaries = fs::read_dir(folder.path().join("it's remote/bin")).unwrap().count();
+        let jobs = fs::read_dir(folder.path().join("it's remote/jobs")).unwrap().count();
+        assert_eq!((binaries, jobs), (1, 1));
+    }
+}

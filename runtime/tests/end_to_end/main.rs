@@ -1,0 +1,14 @@
+//! The binary as people and scripts use it: real processes on loopback, every wait with a deadline, and
+//! everything that a test started ended with it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cli;
+mod cluster;
+mod contract;
+mod distribution;
+mod endings;
+mod endpoints;
+mod servers;
+mod support;
+mod totals;

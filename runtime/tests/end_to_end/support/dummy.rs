@@ -1,0 +1,39 @@
+//! The Dummy as a process of its own, and its own counters.
+
+use std::collections::BTreeMap;
+
+use super::{Running, Scene, get};
+
+/// A Dummy that runs; it ends with this value.
+pub struct Dummy {
+    _process: Running,
+    /// Its `host:port`.
+    pub address: String,
+}
+
+impl Dummy {
+    /// Starts one with these flags, on a port of its own.
+    pub fn start(scene: &Scene, flags: &[&str]) -> Self {
+        let mut process = scene.start(&[&["dummy", "--port", "0"], flags].concat());
+        let url = process.word_after("answers at ");
+        Self { _process: process, address: url.trim_start_matches("http://").to_owned() }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Everything it counted, under the names of its `/metrics`, without their common beginning.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let page = get(&self.address, "/metrics").body;
+        let rows = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+        rows.map(|(name, count)| (name.trim_start_matches("dummy_server_").to_owned(), count.parse().unwrap())).collect()
+    }
+
+    /// Requests for tokens that came in, over all paths.
+    pub fn received(&self) -> u64 {
+        let is_received = |name: &str| name.starts_with("requests_received_total");
+        self.counters().iter().filter(|(name, _)| is_received(name)).map(|(_, count)| count).sum()
+    }
+}

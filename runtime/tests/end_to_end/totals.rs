@@ -1,0 +1,59 @@
+//! Our totals against the server's own counters, kind by kind.
+
+use crate::support::{Dummy, Scene, assert_balanced};
+
+const FAULTS: &[&str] = &["error", "reset", "truncate", "no_end", "error_event"];
+
+#[test]
+fn every_kind_of_end_is_counted_as_the_server_counted_it() {
+    let scene = Scene::new();
+    let flags: Vec<String> = FAULTS.iter().map(|fault| format!("--{}-rate=0.05", fault.replace('_', "-"))).collect();
+    // With this seed the first request, which asks whether the server is ready, is spared.
+    let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    flags.extend(["--seed", "3", "--ttft", "5ms", "--tpot", "1ms"]);
+    let dummy = Dummy::start(&scene, &flags);
+    let recipe = format!(
+        "
+scenario: totals
+orchestration: {{mode: local}}
+workload:
+  service: openai
+  model: dummy
+  concurrency: 8
+  requests: 400
+  warmup: 0s
+  prompt_len: 16
+  gen_tokens: 8
+servers:
+  endpoints: ['{}']
+metadata: {{seed: 5}}
+",
+        dummy.url()
+    );
+    let ended = scene.lead(&recipe, &[]).wait();
+    let run = ended.run(ended.code.unwrap());
+    let rows = run.rows();
+    assert_balanced(run.trial(), &rows);
+    let accounting = &run.trial()["accounting"];
+    assert_eq!(accounting["due"], 400);
+
+    let counters = dummy.counters();
+    let counted = |name: &str| *counters.get(name).unwrap_or_else(|| panic!("no `{name}` in {counters:#?}"));
+    let fault = |kind: &str| counted(&format!("faults_total{{kind=\"{kind}\"}}"));
+    let failed = |kind: &str| accounting["failed"][kind].as_u64().unwrap_or(0);
+    // One request asked whether it is ready.
+    assert_eq!(dummy.received(), 400 + 1);
+    assert_eq!(counted("requests_completed_total"), accounting["completed"].as_u64().unwrap() + 1);
+    assert_eq!(counted("requests_cut_total"), 0);
+    assert_eq!(counted("requests_refused_total"), 0);
+    for kind in FAULTS {
+        assert!(fault(kind) > 0, "{kind} never happened, so nothing is shown: choose another seed");
+    }
+    assert_eq!(failed("http_500"), fault("error"), "{accounting:#}");
+    assert_eq!(failed("reset_midway"), fault("reset"), "{accounting:#}");
+    assert_eq!(failed("truncated"), fault("truncate") + fault("no_end"), "{accounting:#}");
+    assert_eq!(failed("error_event"), fault("error_event"), "{accounting:#}");
+    let faults: u64 = FAULTS.iter().map(|kind| fault(kind)).sum();
+    assert_eq!(accounting["completed"].as_u64().unwrap() + faults, 400);
+    assert!(run.reasons().contains("errors"), "{:?}", run.reasons());
+}
