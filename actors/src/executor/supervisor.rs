@@ -313,5 +313,7 @@ async fn build(mut share: LoadShare) -> Result<Arc<Prepared>, String> {
         Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
         None => None,
     };
-    Prepared::new(share, key).map(Arc::new).map_err(|error| error.to_string())
+    // Bodies are made and a dataset is read from end to end: on a worker of the load, that would count as its work.
+    let prepared = tokio::task::spawn_blocking(move || Prepared::new(share, key)).await;
+    prepared.map_err(|error| error.to_string())?.map(Arc::new).map_err(|error| error.to_string())
 }

@@ -41,6 +41,9 @@ impl Prepared {
         let refused = |error: DatasetError| LoadError::Dataset(error.to_string());
         let dataset = share.load.dataset.as_ref().map(Dataset::open).transpose().map_err(refused)?;
         if let Some(dataset) = &dataset {
+            if dataset.bad_lines() > 0 {
+                tracing::warn!(path = %dataset.path().display(), lines = dataset.bad_lines(), "lines of the dataset are left out");
+            }
             share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(refused)?, dataset)?;
         }
         let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());

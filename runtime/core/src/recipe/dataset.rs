@@ -45,8 +45,7 @@ impl<'de> Deserialize<'de> for Dataset {
 pub struct DatasetFile {
     /// The file.
     pub path: String,
-    /// `text`, `jsonl`, `sharegpt`, `openai_batch`, `csv`, `csv:COLUMN`, `mooncake`, `burstgpt` or `azure`; default: its
-    /// beginning tells.
+    /// `text`, `jsonl`, `sharegpt`, `openai_batch`, `csv`, `csv:COLUMN`, `mooncake`, `burstgpt` or `azure`; unset, it is seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// Factor on its time stamps: 0.5 replays it twice as fast.

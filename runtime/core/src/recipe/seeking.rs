@@ -32,8 +32,7 @@ pub struct LoadStage {
     /// Its concurrency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<NonZeroU32>,
-    /// How the load gets there from the stage before, over the whole duration; the first stage comes from
-    /// `workload.target_rps`, or from nothing.
+    /// How the load gets there from the stage before; the first one comes from `workload.target_rps`, or from nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
 }
