@@ -99,6 +99,12 @@ pub trait Service: Sync {
     fn readiness(&self, spec: &ServiceSpec) -> Vec<Step>;
     /// Whether the answer of a [`Step::ModelListed`] question names the model.
     fn lists_model(&self, body: &[u8], model: &str) -> bool;
+
+    /// The models that a list names, where asking again is useless when the wanted one is not among them: of a
+    /// server that already runs, and has what it has.
+    fn settled_models(&self, _body: &[u8]) -> Vec<String> {
+        Vec::new()
+    }
     /// Reads a line of a pull's answer.
     fn pull_line(&self, line: &[u8]) -> PullLine;
     /// What `servers.service_config` puts into every request, below what `workload.sampling` says.

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hb_core::units::Nanos;
+use hb_core::{facts::Fact, units::Nanos};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use tokio::{runtime::Handle, task::AbortHandle};
@@ -165,6 +165,11 @@ impl Executing {
         for batch in self.arguments.ledger.cut(now, is_last) {
             if self.arguments.uplink.cast(UplinkMsg::Batch(Box::new(batch))).is_err() {
                 tracing::error!("the uplink is gone; a window is lost");
+            }
+        }
+        for what in self.arguments.ledger.take_messages() {
+            if self.arguments.uplink.cast(UplinkMsg::Fact(Fact::Warned { what })).is_err() {
+                tracing::error!("the uplink is gone; a warning is lost");
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hb_core::{
+    orders::LoadShare,
     record::{Kind, Stage},
     trial::Stop,
     units::Nanos,
@@ -21,14 +22,18 @@ pub(super) fn count_share(total: u64, executor: u32, executors: u32, concurrency
     if executor < active { total / active + u64::from(executor < total % active) } else { 0 }
 }
 
+/// When nothing new is due any more, if that is a matter of time.
+pub(super) fn window_end(share: &LoadShare) -> Option<Nanos> {
+    match share.load.stop {
+        Stop::After(span) => Some(Nanos::from(share.load.warmup.0.saturating_add(span.0))),
+        Stop::Requests(_) => None,
+    }
+}
+
 /// Plays client `client` until the window is over.
 pub(super) async fn client(engine: Arc<Engine>, client: u32, think: Duration, limit: Option<u64>) {
     let share = &engine.prepared.share;
-    let warmup = Nanos::from(share.load.warmup.0);
-    let window_end = match share.load.stop {
-        Stop::After(span) => Some(Nanos(warmup.0.saturating_add(Nanos::from(span.0).0))),
-        Stop::Requests(_) => None,
-    };
+    let (warmup, window_end) = (Nanos::from(share.load.warmup.0), window_end(share));
     let numbering = (u64::from(share.executor), u64::from(share.executors));
     let started = engine.ending.unless(tokio::time::sleep_until(engine.clock.start.into())).await;
     let mut due = if engine.book.epoch() == 0 { Nanos(0) } else { engine.clock.now() };
@@ -39,7 +44,7 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, think: Duration, li
         let (index, made) = (open.index, engine.prepared.supply.take(open.index));
         let kind = engine.carry_out(open, made, engine.prepared.server_of(client, turn, index)).await;
         turn += 1;
-        let is_unreachable = matches!(kind, Some(Kind::Connect | Kind::Resolve | Kind::ConnectTimeout));
+        let is_unreachable = matches!(kind, Some(Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ConnectTimeout));
         let pause = if is_unreachable { think.max(UNREACHABLE_PAUSE) } else { think };
         if !pause.is_zero() && engine.ending.unless(tokio::time::sleep(pause)).await.is_err() {
             break;

@@ -2,8 +2,9 @@
 //! so a read wakes one task once and its bytes are handed on in the same poll.
 
 use std::{
+    future::poll_fn,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hb_core::{record::Kind, units::Nanos};
 use http_body_util::Full;
 use hyper::{
@@ -24,6 +25,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::client::TlsStream;
 
 use super::Clock;
 
@@ -34,9 +36,58 @@ struct Reads {
     bytes: AtomicU64,
 }
 
+/// The bytes' way.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    /// Boxed: its state is some hundreds of bytes that plain connections need not carry.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}
+
 /// A stream that stamps what it reads.
 struct Stamped {
-    stream: TcpStream,
+    stream: Stream,
     clock: Clock,
     reads: Arc<Reads>,
 }
@@ -83,7 +134,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub async fn new(stream: TcpStream, clock: Clock) -> Result<Self, Kind> {
+    pub async fn new(stream: Stream, clock: Clock) -> Result<Self, Kind> {
         let reads = Arc::new(Reads::default());
         let stream = Stamped { stream, clock, reads: reads.clone() };
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Kind::Connect)?;
@@ -98,6 +149,21 @@ impl Link {
 
     pub fn send(&mut self, request: Request<Full<Bytes>>) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
         self.sender.send_request(request)
+    }
+
+    /// One request and its whole answer, for what is not measured: the status and the body.
+    pub async fn whole(mut self, request: Request<Full<Bytes>>, most_bytes: usize) -> Result<(u16, Bytes), Kind> {
+        let mut response = pin!(self.send(request));
+        let response = poll_fn(|cx| self.poll_head(cx, response.as_mut())).await.map_err(|_| Kind::Reset)?;
+        let (status, mut body) = (response.status().as_u16(), response.into_body());
+        let mut whole = BytesMut::new();
+        while let Some(data) = poll_fn(|cx| self.poll_data(cx, &mut body)).await {
+            whole.extend_from_slice(&data.map_err(|_| Kind::Truncated)?);
+            if whole.len() > most_bytes {
+                return Err(Kind::Oversize);
+            }
+        }
+        Ok((status, whole.freeze()))
     }
 
     /// The instant of the last read.

@@ -1,6 +1,6 @@
 //! The way of a share: warm-up, measured window, drain.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use hb_core::{
     record::Kind,
@@ -13,15 +13,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Clock, LoadError, PanicSwitch, closed, health,
+    Clock, LoadError, PanicSwitch, closed,
+    ending::Ending,
+    health,
     ledger::{Book, Ledger},
     open,
     prepared::Prepared,
-    request::Ending,
 };
-
-/// What is in flight at the window's end has at most so long.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// What all tasks of one life of a share use.
 pub(super) struct Engine {
@@ -123,8 +121,11 @@ async fn run(engine: &Arc<Engine>, tasks: &mut JoinSet<()>) -> Result<(), LoadEr
             if share.clients.is_empty() {
                 engine.window_over.cancel();
             }
+            // Every client may be waiting for an answer when the window ends.
+            let end = closed::window_end(share).map(|end| engine.clock.instant(end));
             tokio::select! {
                 () = engine.window_over.cancelled() => {}
+                () = tokio::time::sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {}
                 () = engine.halted() => {}
             }
         }
@@ -138,7 +139,7 @@ async fn run(engine: &Arc<Engine>, tasks: &mut JoinSet<()>) -> Result<(), LoadEr
 }
 
 async fn drain(engine: &Arc<Engine>, tasks: &mut JoinSet<()>) -> Result<(), LoadError> {
-    let by = Instant::now() + engine.timeouts.total.0.min(DRAIN);
+    let by = Instant::now() + engine.prepared.drain;
     loop {
         let is_ending = engine.ending.kind().is_some();
         tokio::select! {

@@ -21,6 +21,7 @@ use hb_core::{
 use super::{
     gaps::{Gap, Gaps},
     health::Lags,
+    messages::Messages,
 };
 
 /// More than a record takes on the wire: every field at its longest.
@@ -35,6 +36,7 @@ pub struct Ledger {
     books: Mutex<Books>,
     gaps: Gaps,
     pub(super) lags: Mutex<Lags>,
+    messages: Mutex<Messages>,
     progress: AtomicU64,
 }
 
@@ -80,6 +82,7 @@ impl Ledger {
             books: Mutex::new(books),
             gaps: Gaps::new(),
             lags: Mutex::new(Lags::default()),
+            messages: Mutex::default(),
             progress: AtomicU64::new(0),
         })
     }
@@ -100,6 +103,12 @@ impl Ledger {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.books().in_flight
+    }
+
+    /// What servers said about failed requests, the first of each kind, as sentences; each is told once.
+    #[must_use]
+    pub fn take_messages(&self) -> Vec<String> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Cuts the window at `now`. Only the last batch of the last cut says so.
@@ -219,6 +228,11 @@ impl Book {
 
     pub fn gaps(&self, index: u64, gaps: &mut Vec<Gap>) {
         self.ledger.gaps.add(index, gaps);
+    }
+
+    /// A server said something about a failed request.
+    pub fn told(&self, kind: Kind, message: &str, server: &str) {
+        self.ledger.messages.lock().unwrap_or_else(PoisonError::into_inner).add(kind, message, server);
     }
 
     pub fn count_tokens(&self, tokens: u64) {

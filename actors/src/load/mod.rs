@@ -15,17 +15,23 @@
 mod closed;
 mod connection;
 mod drive;
+mod ending;
+mod exchange;
+mod fit;
 mod gaps;
 mod health;
 mod ledger;
+mod messages;
 mod open;
 mod pacer;
 mod prepared;
 mod request;
+mod seen;
 mod server;
 mod supply;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -49,12 +55,9 @@ pub enum LoadError {
         /// What is wrong with it.
         why: String,
     },
-    /// The URL asks for TLS.
-    #[error("cannot use server `{url}`: https is not supported on the load path yet; write http")]
-    Https {
-        /// The URL.
-        url: String,
-    },
+    /// Nobody says whom to trust behind `https`.
+    #[error("cannot use https: {0}")]
+    Tls(String),
     /// Nobody knows the service.
     #[error("no service is called `{0}`")]
     UnknownService(String),

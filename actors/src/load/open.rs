@@ -5,15 +5,13 @@ use std::{collections::VecDeque, sync::Arc};
 use hb_core::{
     record::{Kind, Outcome},
     schedule,
-    trial::Stop,
-    units::Nanos,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
 
-use super::{LoadError, drive::Engine, ledger::Due, pacer::Pacer};
+use super::{LoadError, closed::window_end, drive::Engine, ledger::Due, pacer::Pacer};
 
 /// A sender that comes to a request so long after the window's end has missed it.
 const SENDER_GRACE_NANOS: u64 = 100_000_000;
@@ -25,10 +23,7 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
     let began = engine.clock.now();
     let is_restart = engine.book.epoch() > 0;
     let permits = share.max_in_flight.map(|limit| Arc::new(Semaphore::new(limit as usize)));
-    let window_end = match share.load.stop {
-        Stop::After(span) => Some(Nanos::from(share.load.warmup.0 + span.0)),
-        Stop::Requests(_) => None,
-    };
+    let window_end = window_end(share);
     let mut waiting: VecDeque<Due> = VecDeque::new();
     let mut last = began;
     let mut is_first = true;
@@ -52,6 +47,10 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
                 None => break,
             },
         };
+        if engine.failed.is_cancelled() {
+            // The next life says what becomes of this one and those after it.
+            return Ok(());
+        }
         last = due.at;
         if is_restart && due.at < began {
             // It was due while nobody was there to send it.
@@ -62,7 +61,7 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
             engine.prepared.supply.forget_before(due.index);
         }
         while tasks.try_join_next().is_some_and(|joined| joined.is_ok()) {}
-        if is_halted || engine.failed.is_cancelled() {
+        if is_halted {
             end_unsent(engine, due, Outcome::Cancelled, Kind::Stopped);
             continue;
         }

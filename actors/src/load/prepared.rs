@@ -1,8 +1,9 @@
-//! Everything a share needs, built before its window: no connection is opened here.
+//! Everything a share needs, built before its window.
 
 use std::{
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use hb_core::{
@@ -14,11 +15,15 @@ use hb_core::{
 use hb_services::{
     datasets::{Dataset, DatasetError},
     prompts::{Fit, PromptMaker},
-    protocol::{Protocol, Reader},
+    protocol::{Prompt, Protocol, Reader},
 };
+use tokio_rustls::TlsConnector;
 
-use super::{LoadError, server::Server, supply::Supply};
+use super::{LoadError, fit, server::Server, supply::Supply, trust};
 use crate::server_manager::key::Key;
+
+/// The longest drain.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// A share that can be driven.
 pub struct Prepared {
@@ -28,33 +33,66 @@ pub struct Prepared {
     pub(super) protocol: &'static dyn Protocol,
     pub(super) supply: Arc<Supply>,
     pub(super) schedule: Option<Schedule>,
+    /// What is in flight at the window's end has at most so long.
+    pub(super) drain: Duration,
     router: Router,
     readers: Mutex<Vec<Box<dyn Reader>>>,
 }
 
 impl Prepared {
-    /// Builds all that `share` needs.
+    /// Builds all that `share` needs, and asks the first server how it counts tokens. The sentence, if there is one, is
+    /// for a person to read.
     ///
     /// # Errors
     /// What in the share cannot be used.
-    pub fn new(mut share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
-        let refused = |error: DatasetError| LoadError::Dataset(error.to_string());
-        let dataset = share.load.dataset.as_ref().map(Dataset::open).transpose().map_err(refused)?;
+    pub async fn build(share: LoadShare, key: Option<Key>) -> Result<(Self, Option<String>), LoadError> {
+        let protocol = protocol(&share)?;
+        let servers = servers(&share, protocol, key.as_ref(), trust::system)?;
+        // The Dummy counts words; to ask it would only move the faults it plants.
+        let learned = match servers.first().filter(|_| share.service.service != "dummy") {
+            Some(server) => fit::learn(server, protocol, &share).await,
+            None => Ok(Fit::default()),
+        };
+        let warning = learned.as_ref().err().map(|why| {
+            let url = share.servers.first().map_or("", String::as_str);
+            format!("asked `{url}` how it counts tokens, but {why}; prompts have one word for each token asked for")
+        });
+        // Bodies are made and a dataset is read from end to end: on a worker of the load, that would count as its work.
+        let fit = learned.unwrap_or_default();
+        let made = tokio::task::spawn_blocking(move || Self::with(share, protocol, servers, fit)).await;
+        let prepared = made.map_err(|error| LoadError::Start(error.to_string()))??;
+        Ok((prepared, warning))
+    }
+
+    /// Builds all that `share` needs without asking anybody: a word stands for a token.
+    ///
+    /// # Errors
+    /// What in the share cannot be used.
+    pub fn new(share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
+        Self::trusting(share, key, trust::system)
+    }
+
+    /// As [`Prepared::new`], with other authorities behind `https`.
+    pub(super) fn trusting(
+        share: LoadShare,
+        key: Option<Key>,
+        trust: impl Fn() -> Result<TlsConnector, LoadError>,
+    ) -> Result<Self, LoadError> {
+        let protocol = protocol(&share)?;
+        let servers = servers(&share, protocol, key.as_ref(), trust)?;
+        Self::with(share, protocol, servers, Fit::default())
+    }
+
+    fn with(mut share: LoadShare, protocol: &'static dyn Protocol, servers: Vec<Server>, fit: Fit) -> Result<Self, LoadError> {
+        let dataset = share.load.dataset.as_ref().map(Dataset::open).transpose().map_err(unusable)?;
         if let Some(dataset) = &dataset {
             if dataset.bad_lines() > 0 {
                 tracing::warn!(path = %dataset.path().display(), lines = dataset.bad_lines(), "lines of the dataset are left out");
             }
-            share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(refused)?, dataset)?;
+            share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(unusable)?, dataset)?;
         }
         let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
         let shards = shards.ok_or(LoadError::Share { executor: share.executor, executors: share.executors })?;
-        let name = match &share.service.custom {
-            Some(custom) => custom.protocol,
-            None => hb_services::find(&share.service.service)
-                .ok_or_else(|| LoadError::UnknownService(share.service.service.clone()))?
-                .protocol(),
-        };
-        let protocol = hb_services::protocol(name);
         let schedule = Schedule::of(&share.load, share.seed);
         let clients = match &share.load.model {
             LoadModel::Closed { concurrency, .. } => concurrency.get(),
@@ -63,12 +101,21 @@ impl Prepared {
             }
         };
         let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;
-        let prompts = PromptMaker::new(&share.request, share.seed, Fit::default());
+        let prompts = PromptMaker::new(&share.request, share.seed, fit);
         let numbering = (u64::from(share.executor), u64::from(share.executors));
+        let drain = share.load.timeouts.total.0.min(DRAIN);
         let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, numbering);
-        let path = supply.path();
-        let servers = share.servers.iter().map(|url| Server::new(url, path, key.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { share, shards, servers, protocol, supply: Arc::new(supply), schedule, router, readers: Mutex::default() })
+        Ok(Self {
+            share,
+            shards,
+            servers,
+            protocol,
+            supply: Arc::new(supply),
+            schedule,
+            drain,
+            router,
+            readers: Mutex::default(),
+        })
     }
 
     /// A reader that stands ready for an answer.
@@ -98,6 +145,10 @@ impl Prepared {
     }
 }
 
+fn unusable(error: DatasetError) -> LoadError {
+    LoadError::Dataset(error.to_string())
+}
+
 /// The load with the instants of this node's file, which must be those that the leader counts by.
 fn same(told: &LoadSpec, read: LoadSpec, dataset: &Dataset) -> Result<LoadSpec, LoadError> {
     match (&told.model, &read.model) {
@@ -113,4 +164,25 @@ fn open_clients(distribution: &Distribution) -> u32 {
         Distribution::Static(mapping) => mapping.len() as u32,
         _ => 1,
     }
+}
+
+fn protocol(share: &LoadShare) -> Result<&'static dyn Protocol, LoadError> {
+    let name = match &share.service.custom {
+        Some(custom) => custom.protocol,
+        None => hb_services::find(&share.service.service)
+            .ok_or_else(|| LoadError::UnknownService(share.service.service.clone()))?
+            .protocol(),
+    };
+    Ok(hb_services::protocol(name))
+}
+
+fn servers(
+    share: &LoadShare,
+    protocol: &dyn Protocol,
+    key: Option<&Key>,
+    trust: impl Fn() -> Result<TlsConnector, LoadError>,
+) -> Result<Vec<Server>, LoadError> {
+    // The path is the same for every prompt.
+    let path = protocol.call(&share.service.model, &share.request, &[Prompt::Text(String::new())], 1).path;
+    share.servers.iter().map(|url| Server::new(url, path, key, &trust)).collect()
 }

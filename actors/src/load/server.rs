@@ -12,19 +12,25 @@ use hyper::{
     Method, Request, Uri,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue},
 };
+use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpStream,
     sync::OnceCell,
     time::{Instant, timeout_at},
 };
+use tokio_rustls::TlsConnector;
 
-use super::{Clock, LoadError, connection::Link};
+use super::{
+    Clock, LoadError,
+    connection::{Link, Stream},
+};
 use crate::server_manager::key::Key;
 
 /// One server of the trial.
 pub(super) struct Server {
     host: String,
     port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
     uri: Uri,
     headers: HeaderMap,
     addresses: OnceCell<Vec<SocketAddr>>,
@@ -33,14 +39,20 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub fn new(url: &str, path: &str, key: Option<&Key>) -> Result<Self, LoadError> {
+    /// `trust` is asked for a connector only where the URL wants TLS.
+    pub fn new(
+        url: &str,
+        path: &str,
+        key: Option<&Key>,
+        trust: impl FnOnce() -> Result<TlsConnector, LoadError>,
+    ) -> Result<Self, LoadError> {
         let refuse = |why: &str| LoadError::Url { url: url.to_owned(), why: why.to_owned() };
         let parsed: Uri = url.parse().map_err(|error| refuse(&format!("{error}")))?;
-        match parsed.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(LoadError::Https { url: url.to_owned() }),
-            _ => return Err(refuse("it must begin with http://")),
-        }
+        let is_secure = match parsed.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(refuse("it must begin with http:// or https://")),
+        };
         let authority = parsed.authority().ok_or_else(|| refuse("it names no host"))?;
         if authority.as_str().contains('@') {
             return Err(refuse("a name or password in it is not used; name the key by servers.api_key_env"));
@@ -49,14 +61,22 @@ impl Server {
         let base = parsed.path().trim_end_matches('/');
         let base = if path.starts_with("/v1/") { base.strip_suffix("/v1").unwrap_or(base) } else { base };
         let uri = format!("{base}{path}").parse().map_err(|error| refuse(&format!("{error}")))?;
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("its host cannot stand in a header"))?;
-        let mut headers = HeaderMap::from_iter([(HOST, host), (CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let header = HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("its host cannot stand in a header"))?;
+        let mut headers = HeaderMap::from_iter([(HOST, header), (CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         if let Some(key) = key {
             headers.insert(AUTHORIZATION, key.header());
         }
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let tls = if is_secure {
+            let name = ServerName::try_from(host.clone()).map_err(|_| refuse("its host cannot stand in a certificate"))?;
+            Some((trust()?, name))
+        } else {
+            None
+        };
         Ok(Self {
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(80),
+            host,
+            port: authority.port_u16().unwrap_or(if is_secure { 443 } else { 80 }),
+            tls,
             uri,
             headers,
             addresses: OnceCell::new(),
@@ -98,6 +118,16 @@ impl Server {
             });
             let stream = TcpStream::connect(addresses.await?.as_slice()).await.map_err(|_| Kind::Connect)?;
             stream.set_nodelay(true).map_err(|_| Kind::Connect)?;
+            let stream = match &self.tls {
+                None => Stream::Plain(stream),
+                Some((connector, name)) => {
+                    let secured = connector.connect(name.clone(), stream).await;
+                    Stream::Tls(Box::new(secured.map_err(|error| {
+                        tracing::warn!(host = self.host, %error, "no TLS with a server");
+                        Kind::Tls
+                    })?))
+                }
+            };
             Link::new(stream, clock).await
         };
         timeout_at(deadline, connecting).await.unwrap_or(Err(Kind::ConnectTimeout))

@@ -87,10 +87,6 @@ impl Supply {
         supply
     }
 
-    pub fn path(&self) -> &'static str {
-        self.call(0).0.path
-    }
-
     /// The body of request `index`: from the pool, or made on the spot where the pool is behind.
     pub fn take(&self, index: u64) -> Made {
         let mut shelf = self.shelf();
@@ -148,7 +144,7 @@ impl Supply {
     fn make_some(&self, mut shelf: MutexGuard<'_, Shelf>) {
         // The first ones show how long bodies are.
         let usual = shelf.bytes / shelf.ready.len().max(1);
-        let most = if usual == 0 { 1 } else { (AHEAD_BYTES / 8 / usual).clamp(1, AT_ONCE) };
+        let most = (AHEAD_BYTES / 8).checked_div(usual).map_or(1, |fitting| fitting.clamp(1, AT_ONCE));
         let count = most.min(AHEAD - shelf.ready.len()) as u64;
         let first = shelf.next;
         shelf.next += count * self.step;

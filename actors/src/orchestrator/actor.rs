@@ -79,6 +79,8 @@ pub enum OrchestratorMsg {
     LoadStarted(TrialId),
     /// It is time for a drill.
     DrillDue(TrialId, DrillTarget),
+    /// A server that already runs is not ready yet: what is waited for.
+    EndpointWaitedFor(String),
     /// Servers that already run were asked.
     EndpointsAnswered(Result<(), String>),
     /// A trial's books are closed.
@@ -148,6 +150,10 @@ impl Actor for Orchestrator {
             OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
             OrchestratorMsg::LoadStarted(trial) => leading.run.load_started(&trial),
             OrchestratorMsg::DrillDue(trial, kill) => leading.run.drill_due(&trial, kill),
+            OrchestratorMsg::EndpointWaitedFor(what) => {
+                leading.warn(&what);
+                Vec::new()
+            }
             OrchestratorMsg::EndpointsAnswered(Ok(())) => leading.run.endpoints_ready(),
             OrchestratorMsg::EndpointsAnswered(Err(why)) => leading.run.endpoints_failed(why),
             OrchestratorMsg::TrialClosed(trial, result) => leading.run.trial_closed(&trial, result),
@@ -397,7 +403,7 @@ fn role_name(role: Role) -> &'static str {
 /// Asks servers that already run, all at once, whether they are ready.
 fn ask_endpoints(me: ActorRef<OrchestratorMsg>, trial: Trial) {
     tokio::spawn(async move {
-        let asked = trial.service.endpoints.iter().map(|url| ask_endpoint(url, &trial));
+        let asked = trial.service.endpoints.iter().map(|url| ask_endpoint(&me, url, &trial));
         let answers = futures_util::future::join_all(asked).await;
         let troubles: Vec<String> = answers.into_iter().filter_map(Result::err).collect();
         let result = if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) };
@@ -406,13 +412,16 @@ fn ask_endpoints(me: ActorRef<OrchestratorMsg>, trial: Trial) {
     });
 }
 
-async fn ask_endpoint(url: &str, trial: &Trial) -> Result<(), String> {
+async fn ask_endpoint(me: &ActorRef<OrchestratorMsg>, url: &str, trial: &Trial) -> Result<(), String> {
     let spec = &trial.service;
     let service = hb_services::resolve(spec).map_err(|problem| problem.to_string())?;
     let key = spec.api_key.as_ref().map(Key::read).transpose().map_err(|error| error.to_string())?;
     let limit = spec.health.timeout;
     let question = Question { url, service: &*service, spec, request: &trial.request, key: key.as_ref(), limit };
-    let progress = |what: String| tracing::info!(url, what, "a server is not ready yet");
+    let progress = |what: String| {
+        // The run may be over by now.
+        let _ = me.cast(OrchestratorMsg::EndpointWaitedFor(format!("{url} is not ready yet: {what}")));
+    };
     readiness::ask(&question, &progress).await.map(drop).map_err(|error| error.to_string())
 }
 

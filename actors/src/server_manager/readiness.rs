@@ -107,6 +107,14 @@ pub async fn ask(question: &Question<'_>, progress: &(dyn Fn(String) + Send + Sy
     Ok(Ready { took: Span(begun.elapsed()) })
 }
 
+/// A few names for a sentence.
+fn named(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
 struct Asking<'a> {
     question: &'a Question<'a>,
     client: Client,
@@ -148,10 +156,16 @@ impl Asking<'_> {
     async fn once(&self, step: &Step) -> Result<(), Trouble> {
         match step {
             Step::Healthy { path } => self.get(path).await.map(drop),
-            Step::ModelListed { path } => match self.is_listed(path).await? {
-                true => Ok(()),
-                false => Err(Trouble::Again(format!("it does not list the model `{}`", self.question.spec.model))),
-            },
+            Step::ModelListed { path } => {
+                let (body, model) = (self.get(path).await?, &self.question.spec.model);
+                if self.question.service.lists_model(&body, model) {
+                    return Ok(());
+                }
+                match self.question.service.settled_models(&body).as_slice() {
+                    [] => Err(Trouble::Again(format!("it does not list the model `{model}`"))),
+                    others => Err(Trouble::Final(format!("it has no model `{model}`; it lists {}", named(others)))),
+                }
+            }
             Step::ModelPulled { list_path, path, body } => match self.is_listed(list_path).await? {
                 true => Ok(()),
                 false => self.pull(path, body).await,

@@ -23,7 +23,7 @@ pub fn run(words: &ValidateWords) -> Exit {
             }
         };
         let (is_valid, problems, trials) = match check(&source, &words.sets) {
-            Ok(checked) => (true, checked.warnings, checked.trials.len()),
+            Ok(checked) => (checked.later.is_empty(), [checked.warnings, checked.later].concat(), checked.trials.len()),
             Err(problems) => (false, problems, 0),
         };
         if !is_valid {

@@ -67,8 +67,9 @@ pub fn end(ended: Ended<'_>) -> Exit {
     say(ended.words, Some(ended.run_dir), Some(report.verdict.status), exit)
 }
 
-/// The contract's last line.
+/// The contract's last line. Its reader may stand in another folder than this process.
 pub fn line(run_dir: Option<&Path>, verdict: Option<Status>, exit: Exit) -> String {
+    let run_dir = run_dir.map(|run_dir| std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.to_owned()));
     json!({"run_dir": run_dir, "verdict": verdict, "exit_code": exit.code()}).to_string()
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hb_actors::{
@@ -46,6 +46,10 @@ use crate::{
 
 /// The Pushgateway has so long to forget this run's groups at the end.
 const DELETE_GROUPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Signals that follow the first within this time are the same asking: `timeout` and Slurm signal a process and
+/// then its group, and that must not cost the report.
+const ONE_ASKING: Duration = Duration::from_millis(300);
 
 /// Leads a run.
 pub fn lead(words: &LeadWords, node_words: &NodeWords, source: Source, checked: Checked, surroundings: &Surroundings) -> Exit {
@@ -295,16 +299,21 @@ async fn wait(
     own: Option<&Node>,
 ) -> AskedFor {
     let mut first = None;
+    let mut first_at: Option<Instant> = None;
     let mut failure = own.map(|own| own.ended.clone());
     loop {
         tokio::select! {
             outcome = &mut *done => return AskedFor { outcome: outcome.ok(), signal: first },
             signal = signals.next() => {
+                if first_at.is_some_and(|at| at.elapsed() < ONE_ASKING) {
+                    continue;
+                }
                 if first.is_some() {
                     eprintln!("{} again: ending at once; what was started is ended by its guardians", signal.name());
                     std::process::exit(i32::from(ending::code_of(signal).code()));
                 }
                 first = Some(signal);
+                first_at = Some(Instant::now());
                 eprintln!("{}: ending the run with a partial report; again to end at once", signal.name());
                 interrupt(orchestrator, signal.name());
             }

@@ -20,8 +20,10 @@ const BESIDE_DUMMY: u16 = 6000;
 pub enum WantedPort {
     /// It was asked for by name: taken, it is an error.
     Fixed(u16),
-    /// A default: taken, the next free one will do.
+    /// A default: taken, the next free one will do, and it is told.
     From(u16),
+    /// The default of nodes that share a machine: all but one of them find it taken.
+    Shared(u16),
 }
 
 impl WantedPort {
@@ -29,7 +31,7 @@ impl WantedPort {
     #[must_use]
     pub const fn first(self) -> u16 {
         match self {
-            Self::Fixed(port) | Self::From(port) => port,
+            Self::Fixed(port) | Self::From(port) | Self::Shared(port) => port,
         }
     }
 
@@ -40,14 +42,19 @@ impl WantedPort {
     pub async fn take(self, address: IpAddr) -> Result<TcpListener, String> {
         let (first, last) = match self {
             Self::Fixed(port) => (port, port),
-            Self::From(port) => (port, port.saturating_add(TRIED)),
+            Self::From(port) | Self::Shared(port) => (port, port.saturating_add(TRIED)),
         };
         let mut refused = None;
         for port in first..=last {
             // A server of another run is about to listen there.
             let Some(_promise) = Promise::of(port) else { continue };
             match TcpListener::bind((address, port)).await {
-                Ok(listener) => return Ok(listener),
+                Ok(listener) => {
+                    if port != first && matches!(self, Self::From(_)) {
+                        eprintln!("port {first} is taken: this node's endpoints are at port {port}");
+                    }
+                    return Ok(listener);
+                }
                 Err(error) => refused = Some(error),
             }
         }
@@ -63,7 +70,7 @@ impl WantedPort {
 pub fn wanted_port(words: &NodeWords, service: &str) -> WantedPort {
     match (words.client_port, words.client_port_from) {
         (Some(port), _) => WantedPort::Fixed(port),
-        (None, Some(port)) => WantedPort::From(port),
+        (None, Some(port)) => WantedPort::Shared(port),
         (None, None) if service == "dummy" => WantedPort::From(BESIDE_DUMMY),
         (None, None) => WantedPort::From(DEFAULT),
     }

@@ -32,7 +32,7 @@ pub fn probe(target: &Target, remote_dir: &str) -> Result<Found, TargetError> {
     let found = read(&said);
     if found.processor.is_empty() || !found.remote_dir.starts_with('/') {
         let said = format!("the answer cannot be read: {}", super::target::one_line(&said));
-        return Err(TargetError::Failed { doing: "looking around".into(), place: target.place().clone(), said });
+        return Err(TargetError::Failed { doing: "looking around".into(), place: target.place().to_string(), said });
     }
     Ok(found)
 }

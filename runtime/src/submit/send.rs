@@ -161,7 +161,7 @@ fn submit(target: &Target, sending: &Sending, commands: &str) -> Result<u64, Tar
     };
     said.trim().parse::<JobId>().map(|id| id.job).map_err(|error| TargetError::Failed {
         doing: "reading the job's number".into(),
-        place: target.place().clone(),
+        place: target.place().to_string(),
         said: error.to_string(),
     })
 }
@@ -176,6 +176,7 @@ fn advised(said: &str) -> String {
         ("time limit", "set `orchestration.job_config.time_limit`"),
         ("node configuration", "no node has what `resources` asks for"),
         ("space", "make room, or name another folder with --remote-dir"),
+        ("configuration source", "this machine belongs to no cluster: name the login node with --host"),
         ("unable to contact", "the scheduler does not answer: try again"),
     ];
     let lower = said.to_lowercase();

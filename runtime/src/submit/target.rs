@@ -65,7 +65,7 @@ pub enum TargetError {
         /// What it was for.
         doing: String,
         /// Where.
-        place: Where,
+        place: String,
         /// Its own words, or its exit code.
         said: String,
     },
@@ -165,7 +165,7 @@ impl Target {
             return ssh.failure(said);
         }
         let said = if said.is_empty() { format!("it ended with {status} and said nothing") } else { one_line(said) };
-        TargetError::Failed { doing: doing.to_owned(), place: self.place.clone(), said }
+        TargetError::Failed { doing: doing.to_owned(), place: self.place.to_string(), said }
     }
 
     /// Ends the connection, so that nothing is left of it.

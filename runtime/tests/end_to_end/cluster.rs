@@ -105,6 +105,18 @@ fn an_executor_that_fails_takes_its_share_up_again_and_never_doubles_it() {
 }
 
 #[test]
+fn an_executor_that_fails_too_often_ends_the_run_with_its_report() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=50ms", "--tpot=5ms"]);
+    let drills: Vec<String> = (1..=6).map(|at| format!("{{at: {at}s, kill: executor}}")).collect();
+    let load = format!("concurrency: 4\n  duration: 20s\n  drills: [{}]", drills.join(", "));
+    let run = scene.lead(&recipe(&load, &endpoint(&dummy)), &[]).wait_at_most(LIMIT).run(1);
+    assert!(run.complaints().contains("more often than is borne"), "{}", run.complaints());
+    assert_balanced(run.trial(), &run.rows());
+    assert!(lost(&run) >= 4, "{} lost", lost(&run));
+}
+
+#[test]
 fn a_server_that_is_killed_is_named_and_ends_the_run() {
     let scene = Scene::new();
     let load = "concurrency: 4\n  duration: 30s\n  drills: [{at: 1s, kill: server}]";
@@ -157,6 +169,11 @@ fn workers_of_a_killed_leader_end_by_themselves_and_their_servers_with_them() {
         scene.lead(&recipe("concurrency: 4\n  duration: 60s", "service_config: {ttft: 20ms}"), &["--local-nodes", "2"]);
     running.event("the load", |event| event["event"] == "load_started");
     let workers = [worker(&scene, 0), worker(&scene, 1)];
+    let folder = running.run_dir();
+    until("a window on disk", LIMIT, || {
+        let spool = std::fs::metadata(folder.join("trial/batches.partial")).ok()?;
+        (spool.len() > 1000).then_some(())
+    });
     running.signal(Signal::KILL);
     running.wait_at_most(LIMIT);
     for pid in workers {
@@ -168,6 +185,15 @@ fn workers_of_a_killed_leader_end_by_themselves_and_their_servers_with_them() {
         assert_eq!(status.1.exit_status(), Some(4), "{status:?}");
     }
     scene.assert_nothing_left(Duration::from_secs(10));
+
+    // What it had written down until then is a report.
+    let folder = std::fs::canonicalize(scene.path("results/cluster/latest")).unwrap();
+    let rebuilt = scene.says(&["report", folder.to_str().unwrap()]);
+    assert_eq!(rebuilt.code, Some(0), "{}", rebuilt.stderr);
+    let run = Run::read(&folder);
+    assert_eq!(run.report["run"]["complete"], false);
+    assert!(run.trial()["accounting"]["completed"].as_u64().unwrap() > 0, "{:#}", run.trial()["accounting"]);
+    assert_balanced(run.trial(), &run.rows());
 }
 
 #[test]

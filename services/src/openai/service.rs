@@ -63,6 +63,12 @@ impl Service for Openai {
         lists_model(body, model)
     }
 
+    fn settled_models(&self, body: &[u8]) -> Vec<String> {
+        let value: Value = serde_json::from_slice(body).unwrap_or_default();
+        let rows = value["data"].as_array().into_iter().flatten();
+        rows.filter_map(|row| Some(row["id"].as_str()?.to_owned())).collect()
+    }
+
     fn pull_line(&self, _: &[u8]) -> PullLine {
         PullLine::Failed("an OpenAI-compatible server pulls no models".into())
     }

@@ -86,16 +86,23 @@ pub fn sbatch(recipe: &Recipe, facts: &SubmitFacts) -> Result<String, SbatchErro
     for module in &recipe.modules {
         let _ = writeln!(script, "module load {} || exit 1", shell(module));
     }
-    let _ = write!(script, "\n{}", step(facts, &components));
+    script.push_str(TRAPS);
+    script.push_str(&step(facts, &components));
     script.push_str(ENDING);
     Ok(script)
 }
 
+/// What comes before the step. Without a trap the notice would end this shell; `$!` is the step once it is started.
+const TRAPS: &str = r#"
+trap 'kill -USR1 "$!"' USR1
+trap 'kill -TERM "$!"' TERM
+
+"#;
+
 /// What follows once the step is started. `wait` returns early when a signal comes, hence the loop.
 const ENDING: &str = r#"step=$!
-trap 'kill -USR1 "$step"' USR1
-trap 'kill -TERM "$step"' TERM
-outcome=0
+wait "$step"
+outcome=$?
 while kill -0 "$step" 2>/dev/null; do
     wait "$step"
     outcome=$?

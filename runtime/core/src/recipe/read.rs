@@ -13,6 +13,9 @@ use super::{
 };
 use crate::trial::{Api, ProtocolName};
 
+/// The most problems that are told apart: enough for a person, and few enough for a text that is all mistakes.
+pub(super) const MOST_PROBLEMS: usize = 1_000;
+
 /// What the reader must know of a service that is built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownService {
@@ -69,9 +72,17 @@ pub fn read(bytes: &[u8], sets: &[(String, String)], services: &[KnownService]) 
             None
         }
     };
+    let has_error = problems.iter().any(Problem::is_error);
+    if problems.len() > MOST_PROBLEMS {
+        problems.sort_by_key(|problem| problem.severity);
+        let more = problems.split_off(MOST_PROBLEMS);
+        // Errors were sorted first: if the first that is left out is none, all are warnings.
+        let severity = more.first().map_or(Severity::Warning, |problem| problem.severity);
+        let problem = Problem { severity, ..Problem::error("", format!("{} further problems", more.len()), "") };
+        problems.push(problem.advise("they are shown when these are put right"));
+    }
     problems.sort_by_key(|problem| (problem.line, problem.column));
     later.sort_by_key(|problem| (problem.line, problem.column));
-    let has_error = problems.iter().any(Problem::is_error);
     Reading { recipe: recipe.filter(|_| !has_error), problems, later }
 }
 

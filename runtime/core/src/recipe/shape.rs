@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     problem::Problem,
+    read::MOST_PROBLEMS,
     rules::{LIST, Rules, SPAN, join, one_of},
     tree::{Entry, Node, Place, Shape},
 };
@@ -213,6 +214,10 @@ impl<'a> Walk<'a> {
 
     fn unknown(&self, path: &str, key: &str, known: &[&str]) -> Problem {
         let problem = Problem::error(path, "an unknown key", format!("one of the keys {}", known.join(", ")));
+        if self.problems.len() >= MOST_PROBLEMS {
+            // Nobody will be shown it, and the search takes time.
+            return problem;
+        }
         if let Some(near) = nearest(key, known) {
             return problem.advise(format!("did you mean `{near}`?"));
         }

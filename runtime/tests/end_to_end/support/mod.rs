@@ -108,10 +108,15 @@ impl Scene {
 
     /// Leads this recipe with `--json`, its results in this folder.
     pub fn lead(&self, recipe: &str, further: &[&str]) -> Running {
+        self.spawn(self.leading(recipe, further))
+    }
+
+    /// The command that does so.
+    pub fn leading(&self, recipe: &str, further: &[&str]) -> Command {
         let recipe = self.file(&format!("recipe-{}.yaml", self.started.get()), recipe);
         let mut command = self.hbnode();
         command.arg("--leader").arg(recipe).arg("--results").arg(self.path("results")).arg("--json").args(further);
-        self.spawn(command)
+        command
     }
 
     /// The processes of this scene that still run, each with its command line.

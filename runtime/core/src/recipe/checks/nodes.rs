@@ -140,14 +140,12 @@ fn idle(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let strategy = recipe.client_nodes().and_then(|clients| clients.distribution_strategy);
     let Some(clients) = Clients::of(recipe).into_iter().min_by_key(|clients| clients.count) else { return };
     let text = clients.text();
-    if strategy.unwrap_or_default() == Strategy::RoundRobin && clients.count < servers {
+    // In an open loop there are no clients: its requests go round the servers, each for itself.
+    if strategy.unwrap_or_default() == Strategy::RoundRobin && !clients.is_open && clients.count < servers {
         let accepted = format!("{servers} or more, as round-robin gives each client one server");
         let problem = Problem::warning(clients.path, format!("{text} for {servers} servers"), accepted);
         let advice = "the last servers get no request; raise it, or write `distribution_strategy: all-to-all`";
-        problems.push(problem.advise(match clients.is_open {
-            true => format!("a client node is one client of an open loop; {advice}"),
-            false => advice.to_owned(),
-        }));
+        problems.push(problem.advise(advice));
     }
     if let Some(nodes) = recipe.needs().clients.filter(|nodes| !clients.is_open && clients.count < *nodes) {
         let problem = Problem::warning(clients.path, format!("{text} for {nodes} client nodes"), format!("{nodes} or more"));

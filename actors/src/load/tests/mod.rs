@@ -1,5 +1,9 @@
 //! Over loopback, against servers of a few lines that do one thing each.
 
+mod answers;
+mod limits;
+mod windows;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
@@ -53,10 +57,33 @@ enum Answer {
     Once(String),
     /// These bytes, then silence.
     Hang(String),
+    /// These bytes, then a token every now and then, without end.
+    Drip(String),
+    /// One token at once, and a count of prompt tokens: five, and two for each word.
+    Counted,
+}
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
+fn piece(body: &str) -> String {
+    format!("{:x}\r\n{body}\r\n", body.len())
+}
+
+fn counted(body: &str) -> String {
+    let asked: serde_json::Value = serde_json::from_str(body).unwrap();
+    let words = asked["prompt"].as_str().unwrap().split(' ').count();
+    json(&format!(
+        r#"{{"choices":[{{"text":"a","finish_reason":"length"}}],"usage":{{"prompt_tokens":{},"completion_tokens":1}}}}"#,
+        5 + 2 * words
+    ))
+}
+
+fn json(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 fn chunked(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+    format!("{HEAD}{}0\r\n\r\n", piece(body))
 }
 
 fn whole() -> String {
@@ -67,7 +94,8 @@ fn status(status: u16) -> String {
     format!("HTTP/1.1 {status} Bad\r\ncontent-length: 2\r\n\r\n{{}}")
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<()> {
+/// The body of the next request.
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut seen = Vec::new();
     loop {
         let mut piece = [0; 4096];
@@ -77,28 +105,37 @@ async fn read_request(stream: &mut TcpStream) -> Option<()> {
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
         if body.len() >= length.unwrap_or(0) {
-            return Some(());
+            return Some(body.to_owned());
         }
     }
 }
 
 async fn serve(mut stream: TcpStream, answer: Answer, requests: Arc<AtomicU64>) {
-    while read_request(&mut stream).await.is_some() {
+    while let Some(body) = read_request(&mut stream).await {
         requests.fetch_add(1, Ordering::SeqCst);
-        let (Answer::Keep(text) | Answer::Close(text) | Answer::Reset(text) | Answer::Once(text) | Answer::Hang(text)) = &answer;
+        let text = match &answer {
+            Answer::Keep(text) | Answer::Close(text) | Answer::Reset(text) => text.clone(),
+            Answer::Once(text) | Answer::Hang(text) | Answer::Drip(text) => text.clone(),
+            Answer::Counted => counted(&body),
+        };
         if stream.write_all(text.as_bytes()).await.is_err() {
             return;
         }
         match answer {
-            Answer::Keep(_) => {}
+            Answer::Keep(_) | Answer::Counted => {}
             Answer::Close(_) => return,
             Answer::Reset(_) => {
-                // Lets the bytes arrive before the reset throws away what lies unread.
-                stream.flush().await.ok();
+                // What was written has arrived: loopback delivers within the write, and Linux lets a receiver read
+                // what came before a reset.
                 stream.set_zero_linger().unwrap();
-                tokio::time::sleep(Duration::from_millis(50)).await;
                 return;
             }
+            Answer::Drip(_) => loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if stream.write_all(piece(EVENT).as_bytes()).await.is_err() {
+                    return;
+                }
+            },
             Answer::Once(_) => {
                 read_request(&mut stream).await;
                 return;
@@ -194,12 +231,15 @@ fn rows(batches: &[Batch]) -> Vec<Record> {
 
 /// Drives `share` to its end and gives its rows.
 async fn driven(share: LoadShare) -> Vec<Record> {
-    let ledger = Ledger::new(source());
-    let clock = Clock { start: Instant::now() };
-    let prepared = Arc::new(Prepared::new(share, None).unwrap());
-    drive(prepared, ledger.clone(), clock, CancellationToken::new(), PanicSwitch::default()).await.unwrap();
+    let prepared = Prepared::new(share, None).unwrap();
+    rows(&told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await)
+}
+
+/// Drives what was prepared to its end and gives the batches.
+async fn told(prepared: Prepared, ledger: &Arc<Ledger>, clock: Clock) -> Vec<Batch> {
+    drive(Arc::new(prepared), ledger.clone(), clock, CancellationToken::new(), PanicSwitch::default()).await.unwrap();
     assert_eq!(ledger.in_flight(), 0);
-    rows(&ledger.cut(clock.now(), true))
+    ledger.cut(clock.now(), true)
 }
 
 /// A single request to such a server ends with this kind.
@@ -249,8 +289,7 @@ async fn what_is_held_back_until_the_window_ends_is_dropped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_way_to_fail_has_its_own_kind() {
-    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned();
-    let begun = format!("{head}{:x}\r\n{EVENT}\r\n", EVENT.len());
+    let begun = format!("{HEAD}{}", piece(EVENT));
     check(Answer::Keep(status(500)), Some(Kind::Http(500))).await;
     check(Answer::Keep(status(429)), Some(Kind::Http(429))).await;
     check(Answer::Hang(String::new()), Some(Kind::FirstByteTimeout)).await;
@@ -339,8 +378,7 @@ async fn a_panic_loses_what_was_open_and_a_restart_sends_the_rest_once() {
 #[test]
 fn what_cannot_be_sent_to_is_refused_with_its_name() {
     let refused = |url: &str| Prepared::new(closed(1, Stop::Requests(1), url), None).err();
-    assert_eq!(refused("https://a/"), Some(LoadError::Https { url: "https://a/".into() }));
-    for url in ["", "a:1", "ftp://a", "http://user:secret@a"] {
+    for url in ["", "a:1", "ftp://a", "http://user:secret@a", "https://user:secret@a"] {
         assert!(matches!(refused(url), Some(LoadError::Url { .. })), "{url}");
     }
 }

@@ -1,0 +1,58 @@
+//! What servers said about failed requests: the first of each kind, with advice, for a person to read.
+
+use std::collections::HashSet;
+
+use hb_core::record::Kind;
+
+/// Messages that were not told yet.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    told: HashSet<Kind>,
+    untold: Vec<String>,
+}
+
+impl Messages {
+    /// Keeps the first message of its kind.
+    pub fn add(&mut self, kind: Kind, message: &str, server: &str) {
+        if self.told.insert(kind) {
+            let advice = advice(kind).map(|advice| format!(" ({advice})")).unwrap_or_default();
+            self.untold
+                .push(format!("`{server}` failed a request with {kind}: {message}{advice}; others like it are only counted"));
+        }
+    }
+
+    pub fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.untold)
+    }
+}
+
+fn advice(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::ContextLength => Some("ask for a shorter `prompt_len` or `gen_tokens`, or raise the server's context"),
+        Kind::Http(401 | 403) => Some("name the key's place by `servers.api_key_env`"),
+        Kind::Http(404) => Some("look at the model's name, and whether the server knows this operation"),
+        Kind::Http(422 | 400) => Some("the server does not take this request; look at `workload.sampling`"),
+        Kind::Http(429) => Some("the server limits its clients; ask for less"),
+        Kind::Http(503) => Some("the server says that it is not ready or overloaded"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_message_of_each_kind_is_told_once() {
+        let mut messages = Messages::default();
+        messages.add(Kind::Http(401), "no key", "http://a");
+        messages.add(Kind::Http(401), "still no key", "http://b");
+        messages.add(Kind::ErrorEvent, "out of memory", "http://a");
+        let told = messages.take();
+        assert_eq!(told.len(), 2);
+        assert!(told[0].contains("`http://a` failed a request with http_401: no key (name the key's place"), "{}", told[0]);
+        assert!(told[1].contains("error_event: out of memory; others"), "{}", told[1]);
+        messages.add(Kind::Http(401), "again", "http://a");
+        assert!(messages.take().is_empty());
+    }
+}

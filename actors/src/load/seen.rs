@@ -1,0 +1,130 @@
+//! What is seen of one answer, and the row it comes to.
+
+use hb_core::{
+    record::{Kind, Outcome, Record, Stage, TokensSource},
+    units::Nanos,
+};
+use hb_services::protocol::{Answer, Progress};
+
+use super::{gaps::Gap, ledger::Due};
+
+/// Gaps are handed over when there are so many…
+const GAPS_HELD: usize = 32;
+/// …or the first of them is so old.
+const GAPS_HELD_NANOS: u64 = 250_000_000;
+
+/// What has been seen of an answer; it survives the attempt that is given up.
+pub(super) struct Seen<'a> {
+    pub due: &'a Due,
+    pub first: Option<Nanos>,
+    pub last: Option<Nanos>,
+    pub over: Option<Nanos>,
+    events: u32,
+    tokens: u32,
+    first_tokens: Option<u32>,
+    pub status: Option<u16>,
+    pub attempts: u8,
+    pub answer: Option<Answer>,
+    gaps: Vec<Gap>,
+    handed: Nanos,
+    uncounted: u64,
+}
+
+impl<'a> Seen<'a> {
+    pub fn new(due: &'a Due) -> Self {
+        Self {
+            due,
+            first: None,
+            last: None,
+            over: None,
+            events: 0,
+            tokens: 0,
+            first_tokens: None,
+            status: None,
+            attempts: 0,
+            answer: None,
+            gaps: Vec::with_capacity(GAPS_HELD),
+            handed: Nanos(0),
+            uncounted: 0,
+        }
+    }
+
+    pub fn content(&mut self, at: Nanos, progress: Progress) {
+        if progress.is_over && self.over.is_none() {
+            self.over = Some(at);
+        }
+        if progress.events == 0 {
+            return;
+        }
+        let tokens = progress.tokens.unwrap_or(progress.events);
+        let gap = match self.last {
+            Some(last) => Some(Gap { nanos: at.0.saturating_sub(last.0), tokens, events: progress.events }),
+            None => {
+                (self.first, self.first_tokens, self.handed) = (Some(at), progress.tokens, at);
+                // What came together with the first event came without a gap.
+                let more = progress.events - 1;
+                (more > 0).then(|| Gap { nanos: 0, tokens: tokens.min(more), events: more })
+            }
+        };
+        self.last = Some(at);
+        self.events += progress.events;
+        self.tokens += tokens;
+        self.uncounted += u64::from(tokens);
+        self.gaps.extend(gap.filter(|_| self.due.stage == Stage::Measure));
+        if self.gaps.len() >= GAPS_HELD || at.0.saturating_sub(self.handed.0) > GAPS_HELD_NANOS {
+            self.hand_over(at);
+        }
+    }
+
+    fn hand_over(&mut self, at: Nanos) {
+        self.handed = at;
+        self.due.book().count_tokens(std::mem::take(&mut self.uncounted));
+        if !self.gaps.is_empty() {
+            self.due.book().gaps(self.due.index, &mut self.gaps);
+        }
+    }
+
+    pub fn into_row(mut self, kind: Option<Kind>, asked_tokens: u32, server: u32, now: Nanos) -> Record {
+        self.hand_over(now);
+        let answer = self.answer.unwrap_or_default();
+        let outcome = outcome(kind);
+        let counted = (self.events > 0).then_some((self.tokens, TokensSource::Events));
+        let (output_tokens, tokens_source) = match answer.output_tokens {
+            Some(tokens) => (Some(tokens), answer.source),
+            None => (counted.map(|(tokens, _)| tokens), counted.map(|(_, source)| source)),
+        };
+        Record {
+            first: self.first,
+            last: self.last,
+            end: Some(self.over.unwrap_or(now)),
+            outcome,
+            kind,
+            input_tokens: answer.input_tokens,
+            output_tokens,
+            cached_tokens: answer.cached_tokens,
+            asked_tokens,
+            chunks: self.events,
+            first_chunk_tokens: answer.first_chunk_tokens.or(self.first_tokens),
+            tokens_source,
+            server: u16::try_from(server).ok(),
+            status: self.status,
+            stopped_early: answer.stopped_early,
+            attempts: self.attempts,
+            ..Record::unsent(self.due.index, self.due.stage, self.due.due, outcome, Kind::Reset)
+        }
+    }
+}
+
+/// The outcome that a kind belongs to.
+pub(super) fn outcome(kind: Option<Kind>) -> Outcome {
+    match kind {
+        None => Outcome::Completed,
+        Some(Kind::ConnectTimeout | Kind::FirstByteTimeout | Kind::BetweenChunksTimeout | Kind::TotalTimeout) => {
+            Outcome::TimedOut
+        }
+        Some(Kind::DrainEnded | Kind::Stopped) => Outcome::Cancelled,
+        Some(Kind::MaxInFlight | Kind::SenderLate) => Outcome::Dropped,
+        Some(Kind::ExecutorLost | Kind::NodeLost) => Outcome::Lost,
+        Some(_) => Outcome::Failed,
+    }
+}

@@ -1,0 +1,132 @@
+//! What is read of answers: counts, gaps, messages, and through TLS.
+
+use hb_core::{histogram::Histogram, record::TokensSource};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{RootCertStore, ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::load::trust;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_in_one_piece_has_the_servers_counts() {
+    let server = server(Answer::Counted).await;
+    let mut share = closed(1, Stop::Requests(2), &server.url);
+    share.request.stream = false;
+    let rows = driven(share).await;
+    for row in &rows {
+        assert_eq!((row.outcome, row.output_tokens, row.tokens_source), (Outcome::Completed, Some(1), Some(TokensSource::Usage)));
+        assert_eq!((row.input_tokens, row.chunks), (Some(5 + 2 * 8), 1), "eight words were sent");
+    }
+    assert_eq!(rows.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gaps_are_counted_once_for_each_token() {
+    let server = server(Answer::Keep(whole())).await;
+    let ledger = Ledger::new(source());
+    let prepared = Prepared::new(closed(2, Stop::Requests(50), &server.url), None).unwrap();
+    let batches = told(prepared, &ledger, Clock { start: Instant::now() }).await;
+    let count = |bytes: fn(&Batch) -> &[u8]| -> u64 {
+        batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().count()).sum()
+    };
+    assert_eq!((count(|batch| &batch.itl), count(|batch| &batch.icl)), (100, 100), "three tokens have two gaps");
+    assert_eq!(batches.iter().map(|batch| batch.health.tokens_read).sum::<u64>(), 150);
+    let next = ledger.cut(Clock { start: Instant::now() }.now(), true).remove(0);
+    assert_eq!((next.health.tokens_read, next.itl.len(), next.health.lag_samples), (0, 0, 0), "a window starts empty");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_says_how_the_client_itself_did() {
+    let server = server(Answer::Keep(whole())).await;
+    let model = LoadModel::Open { rate: 100.0, arrivals: Arrivals::Constant };
+    let prepared = Prepared::new(share(model, Stop::Requests(30), &server.url), None).unwrap();
+    let health = told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await[0].health;
+    assert!(health.cpu_ratio > 0.0 && health.cpu_ratio < 1.5, "{health:?}");
+    assert!(health.lag_samples > 0 && health.lag_max_seconds >= health.lag_mean_seconds, "{health:?}");
+    assert_eq!((health.tokens_read, health.in_flight), (90, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_said_is_told_once_for_each_kind() {
+    let body = r#"{"error":{"message":"the key is wrong"}}"#;
+    let refused = format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let server = server(Answer::Keep(refused)).await;
+    let ledger = Ledger::new(source());
+    let prepared = Prepared::new(closed(1, Stop::Requests(3), &server.url), None).unwrap();
+    let batches = told(prepared, &ledger, Clock { start: Instant::now() }).await;
+    assert_eq!(Counts::of(&rows(&batches)).failed, 3);
+    let messages = ledger.take_messages();
+    assert_eq!(messages.len(), 1);
+    assert!(messages[0].contains("http_401: the key is wrong") && messages[0].contains(&server.url), "{messages:?}");
+    assert!(ledger.take_messages().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prompts_have_the_asked_tokens_once_the_server_was_asked() {
+    let server = server(Answer::Counted).await;
+    let mut share = closed(1, Stop::Requests(3), &server.url);
+    share.request.stream = false;
+    share.request.prompt_len = Length::Fixed(305);
+    let (prepared, warning) = Prepared::build(share, None).await.unwrap();
+    assert_eq!((warning, server.requests.load(Ordering::SeqCst)), (None, 2));
+    let batches = told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await;
+    let rows = rows(&batches);
+    assert_eq!(rows.iter().map(|row| row.input_tokens).collect::<Vec<_>>(), [Some(305); 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_count_is_a_warning() {
+    for answer in [Answer::Keep(json(r#"{"choices":[{"text":"a","finish_reason":"length"}]}"#)), Answer::Keep(status(500))] {
+        let server = server(answer).await;
+        let (_, warning) = Prepared::build(closed(1, Stop::Requests(1), &server.url), None).await.unwrap();
+        let warning = warning.unwrap();
+        assert!(warning.contains(&server.url) && warning.contains("one word for each token"), "{warning}");
+    }
+}
+
+/// Takes off TLS before `to`, with a certificate for `localhost`; gives its URL and the authority.
+async fn secured(to: &TestServer, tasks: &mut JoinSet<()>) -> (String, RootCertStore) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let (key, authority_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.self_signed(&authority_key).unwrap().der().clone()).unwrap();
+    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &Issuer::new(authority, &authority_key)).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(vec![leaf.der().clone()], key).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let plain = to.url.trim_start_matches("http://").to_owned();
+    tasks.spawn(async move {
+        let mut pipes = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, plain) = (acceptor.clone(), plain.clone());
+            pipes.spawn(async move {
+                // A client that does not trust the certificate ends here.
+                let Ok(mut secure) = acceptor.accept(stream).await else { return };
+                let mut plain = TcpStream::connect(plain).await.unwrap();
+                tokio::io::copy_bidirectional(&mut secure, &mut plain).await.ok();
+            });
+        }
+    });
+    (url, roots)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn https_is_spoken_with_a_trusted_server_and_no_other() {
+    let (server, mut tasks) = (server(Answer::Keep(whole())).await, JoinSet::new());
+    let (url, roots) = secured(&server, &mut tasks).await;
+    let share = closed(2, Stop::Requests(10), &url);
+    let prepared = Prepared::trusting(share.clone(), None, || Ok(trust::only(roots.clone()))).unwrap();
+    let batches = told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await;
+    assert_eq!(Counts::of(&rows(&batches)), Counts { completed: 10, ..Counts::default() });
+    let share = closed(1, Stop::Requests(1), &url);
+    let stranger = Prepared::trusting(share, None, || Ok(trust::only(RootCertStore::empty()))).unwrap();
+    let batches = told(stranger, &Ledger::new(source()), Clock { start: Instant::now() }).await;
+    assert_eq!(rows(&batches).iter().map(|row| row.kind).collect::<Vec<_>>(), [Some(Kind::Tls)]);
+    assert_eq!(server.requests.load(Ordering::SeqCst), 10);
+}

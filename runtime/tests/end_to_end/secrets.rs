@@ -1,0 +1,55 @@
+//! Secrets stay out of what a run leaves behind and out of what others can see of its processes.
+
+use std::{fs, path::Path, time::Duration};
+
+use crate::support::{Dummy, Scene, until};
+
+const KEY: &str = "sk-end-to-end-1234567890";
+
+/// Every file below that holds one of these texts.
+fn holding(folder: &Path, texts: &[&str]) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    let found = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        texts.iter().filter(|secret| text.contains(**secret)).map(|secret| format!("{}: {secret}", path.display())).collect()
+    };
+    entries
+        .filter(|path| !path.is_symlink())
+        .flat_map(|path| if path.is_dir() { holding(&path, texts) } else { found(&path) })
+        .collect()
+}
+
+#[test]
+fn keys_tokens_and_cookies_are_in_no_result_and_in_no_command_line() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);
+    let recipe = format!(
+        "
+scenario: secrets
+orchestration: {{mode: local}}
+workload: {{service: openai, model: dummy, concurrency: 2, warmup: 0s, duration: 2s, prompt_len: 8, gen_tokens: 4}}
+servers: {{endpoints: ['{}'], api_key_env: END_TO_END_KEY}}
+",
+        dummy.url()
+    );
+    let mut command = scene.leading(&recipe, &["--local-nodes", "2"]);
+    command.env("END_TO_END_KEY", KEY);
+    let mut running = scene.spawn(command);
+    running.event("the load", |event| event["event"] == "load_started");
+    let page = running.word_after("live page: http://");
+    let (_, token) = page.split_once("/?token=").unwrap();
+    let state = fs::read_dir(scene.path("results/.hbnode")).unwrap().flatten().next().unwrap().path();
+    let way_in: serde_json::Value = serde_json::from_str(&fs::read_to_string(state.join("join.json")).unwrap()).unwrap();
+    let cookie = way_in["cookie"].as_str().unwrap();
+    let secrets = [KEY, token, cookie];
+    assert_eq!(scene.left().len(), 4, "the Dummy, the leader and two nodes: {:?}", scene.left());
+    for (_, line) in scene.left() {
+        assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
+    }
+    let ended = running.wait();
+    let run = ended.run(ended.code.unwrap());
+    assert_eq!(run.report["run"]["complete"], true, "{}", ended.stderr);
+    assert_eq!(holding(&scene.path("results"), &secrets), Vec::<String>::new());
+    until("the end of the state folder", Duration::from_secs(1), || (!state.exists()).then_some(()));
+}

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# From an empty home folder to a fetched report: on the login host itself, and over ssh from outside. A real Slurm
+# that is as strict as a production site takes the jobs; then everything that is refused, and leaves nothing behind.
+set -euo pipefail
+. "$(dirname "$0")/lib/common.bash"
+
+[ "$(id -u)" = 0 ] || skip "the Slurm test bed needs root"
+export HB_TESTBED=${HB_TESTBED_SUBMIT:-/var/tmp/hb-submit}
+"$TESTBED/slurm-up" --nodes 3 --strict --port "${SUBMIT_SSH_PORT:-8824}" >"$SCRATCH/up" 2>&1 ||
+    { tail -n 5 "$SCRATCH/up"; skip "the Slurm test bed cannot be started here"; }
+trap '"$TESTBED/slurm-down" >/dev/null 2>&1' EXIT
+
+HOME_DIR=$HB_TESTBED/home/bench
+CONFIG=$HB_TESTBED/ssh_config
+# What the person has: the binary and a recipe, nothing else. On the login host the binary is on no shared folder.
+user() { "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$@"; }
+outside() { (cd "$SCRATCH/laptop" && env -u WORK XDG_STATE_HOME="$SCRATCH/laptop/state" "$HBNODE" "$@"); }
+mkdir -p "$SCRATCH/laptop"
+chmod 755 "$SCRATCH"
+
+cat >"$SCRATCH/laptop/r.yaml" <<'YAML'
+scenario: submitted
+partition: cpu
+account: p200981
+qos: default
+orchestration:
+  mode: slurm
+  total_nodes: 3
+  node_allocation:
+    servers: {nodes: 1}
+    clients: {nodes: 2}
+  job_config: {time_limit: "00:10:00"}
+resources:
+  servers: {gpus: 0, cpus_per_task: 1, mem_gb: 1}
+  clients: {gpus: 0, cpus_per_task: 1, mem_gb: 1}
+workload:
+  service: dummy
+  model: dummy
+  target_rps: 40
+  request_distribution: poisson
+  warmup: 1s
+  duration: 6s
+servers:
+  service_config: {ttft: 50ms, tpot: 5ms}
+artifacts: {runtime: bare}
+YAML
+install -m 755 "$HBNODE" "$HB_TESTBED/hbnode-of-the-site"
+install -m 644 "$SCRATCH/laptop/r.yaml" "$HOME_DIR/r.yaml"
+HB=$HB_TESTBED/hbnode-of-the-site
+# A verdict is about the figures; beside other work on this machine they may be doubtful, and still whole.
+is_believed() { holds "$1" '.verdict.status == "VALID" or (.verdict.status == "SUSPECT" and all(.verdict.reasons[]; .code | test("stall|cpu|foreign|lag|clock")))'; }
+whole() { holds "$1" '.run.complete and (.trials | length == 1) and (.trials[0].accounting | .due > 0 and .due == .completed)'; }
+
+say "on the login host, by its user"
+check "a dry run prints the script" sh -c "\"\$@\" >'$SCRATCH/dry' && grep -q '^srun --no-kill --kill-on-bad-exit=0' '$SCRATCH/dry'" - \
+    "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$HB" run --dry-run r.yaml
+check "and does nothing" test ! -e "$HOME_DIR/hbnode" -a ! -e "$HOME_DIR/.local"
+began=$(date +%s%N)
+user "$HB" run --recipe r.yaml --json >"$SCRATCH/run" 2>"$SCRATCH/run.err" || cat "$SCRATCH/run.err"
+say "submitted after $((($(date +%s%N) - began) / 1000000)) ms"
+cat "$SCRATCH/run" "$SCRATCH/run.err"
+JOB=$(jq -r .job "$SCRATCH/run")
+user "$HB" status
+check "the job is in the list" sh -c "user_status() { \"\$@\"; }; user_status \"\$@\" | jq -e '.[0].job == $JOB and .[0].scenario == \"submitted\"' >/dev/null" - \
+    "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$HB" status --json
+check "results of a job that goes on are not fetched" sh -c '! "$@" 2>/dev/null' - \
+    "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$HB" fetch "$JOB"
+check "fetch waits for the job, and ends with 0" user timeout 120 "$HB" fetch --follow "$JOB"
+RUN_DIR=$(readlink -f "$HOME_DIR/results/submitted/latest")
+check "the report is whole" whole "$RUN_DIR"
+check "the report is believed" is_believed "$RUN_DIR"
+check "three nodes took part" holds "$RUN_DIR" '.trials[0].resources.nodes | length == 3'
+check "the books balance" balances "$RUN_DIR"
+check "the scheduler holds the job for a success" wait_for 20 sh -c "'$TESTBED/on-host' -u bench login scontrol -o show job $JOB | grep -q 'JobState=COMPLETED .*ExitCode=0:0'"
+check "the job's files are for its owner alone" sh -c "! find '$HOME_DIR/hbnode/jobs' -maxdepth 2 -perm /077 | grep -q ."
+user "$HB" status "$JOB"
+check "the output can be read" sh -c '"$@" | grep -q "^verdict: "' - "$TESTBED/on-host" -u bench login env HOME="$HOME_DIR" "$HB" logs "$JOB"
+
+say "from outside over ssh, components that differ"
+began=$(date +%s%N)
+outside run r.yaml --host login --ssh-config "$CONFIG" --set resources.clients.cpus_per_task=2 --json >"$SCRATCH/run" 2>"$SCRATCH/run.err" || cat "$SCRATCH/run.err"
+say "submitted after $((($(date +%s%N) - began) / 1000000)) ms"
+JOB=$(jq -r .job "$SCRATCH/run")
+check "it waits or runs as a heterogeneous job" sh -c "'$TESTBED/on-host' -u bench login squeue -h -o %i | grep -q '^$JOB+1'"
+check "it is followed to its end" outside fetch --follow "$JOB"
+RUN_DIR=$(readlink -f "$SCRATCH/laptop/results/submitted/latest")
+check "the report is whole" whole "$RUN_DIR"
+check "the books balance" balances "$RUN_DIR"
+check "job output and script came along" test -s "$RUN_DIR/job/slurm-$JOB.out" -a -s "$RUN_DIR/job/job.sh"
+
+say "the notice before the limit, and cancelling"
+outside run r.yaml --host login --ssh-config "$CONFIG" --set workload.duration=5m --json >"$SCRATCH/run" 2>/dev/null
+JOB=$(jq -r .job "$SCRATCH/run") DIR=$(jq -r .dir "$SCRATCH/run")
+measuring() { grep -qs '"execution"' "$1"/results/*/*/events.jsonl*; }
+check "the run comes to its execution" wait_for 60 measuring "$DIR"
+"$TESTBED/on-host" -u bench login scancel --batch --signal=USR1 "$JOB"
+check "the notice makes it report what it has" wait_for 60 sh -c "ls '$DIR'/results/*/*/report.json"
+outside fetch --follow "$JOB" >"$SCRATCH/fetched" 2>&1 || true
+RUN_DIR=$(readlink -f "$SCRATCH/laptop/results/submitted/latest")
+check "the report is of a part" holds "$RUN_DIR" '.run.complete | not'
+check "no node was lost by it" holds "$RUN_DIR" '[.trials[].verdict.reasons[].code] | index("node_lost") == null'
+outside run r.yaml --host login --ssh-config "$CONFIG" --set workload.duration=5m --json >"$SCRATCH/run" 2>/dev/null
+JOB=$(jq -r .job "$SCRATCH/run")
+check "a job is cancelled" outside cancel "$JOB"
+gone() { ! "$TESTBED/on-host" -u bench login squeue -h -o %A | grep -q .; }
+check "and is gone from the queue" wait_for 60 gone
+outside status
+check "no process is left on the nodes" sh -c "for host in node001 node002 node003; do ! '$TESTBED/on-host' \$host pgrep -f 'bin/hbnode-' || exit 1; done"
+
+say "what is refused"
+before=$(find "$HOME_DIR/hbnode" | sort)
+# refused CODE PART ARGS…: it ends with this code, says this, and leaves nothing behind.
+refused() {
+    local code=$1 part=$2 exit_code=0
+    shift 2
+    outside run r.yaml "$@" >"$SCRATCH/refused" 2>&1 || exit_code=$?
+    grep -h '^error' "$SCRATCH/refused" || true
+    [ "$exit_code" = "$code" ] && grep -q -- "$part" "$SCRATCH/refused" && [ "$(find "$HOME_DIR/hbnode" | sort)" = "$before" ]
+}
+login=(--host login --ssh-config "$CONFIG")
+check "an unknown host" refused 1 "Could not resolve" --host nowhere.invalid
+check "a refused key" refused 1 "MLUX_KEY" --host nobody@login --ssh-config "$CONFIG"
+sed "s|UserKnownHostsFile.*|UserKnownHostsFile $SCRATCH/none|" "$CONFIG" >"$SCRATCH/unknown_config"
+check "a host that is not known yet" refused 1 "log in once by hand" --host login --ssh-config "$SCRATCH/unknown_config"
+check "a binary that is none" refused 1 "no binary for Linux" "${login[@]}" --binary /etc/passwd
+check "a partition that is not there" refused 2 "scheduler has" "${login[@]}" --set partition=nope
+check "more nodes than there are" refused 2 "never start" "${login[@]}" --set orchestration.total_nodes=9
+check "a time limit above the partition's" refused 2 "never start" "${login[@]}" --set orchestration.job_config.time_limit=99-00:00:00
+sed -i '/^qos/d' "$SCRATCH/laptop/r.yaml"
+check "the scheduler's own words about a missing QOS" refused 1 "[Qq][Oo][Ss]" "${login[@]}"
+"$TESTBED/on-host" login sh -c "mkdir -p '$HOME_DIR/hbnode/small' && mount -t tmpfs -o size=4m,mode=777 none '$HOME_DIR/hbnode/small'"
+before=$(find "$HOME_DIR/hbnode" | sort)
+check "no space" refused 1 "KiB free" "${login[@]}" --remote-dir hbnode/small/x
+check "no sockets of connections are left" sh -c "! ls -d /tmp/hbnode-ssh-* 2>/dev/null"
+finish
