@@ -138,6 +138,7 @@ fn share(shape: &Shape) -> LoadShare {
             max_in_flight: None,
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,
+            dataset: None,
             drills: vec![],
         },
         request: RequestSpec {

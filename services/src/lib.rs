@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod custom;
+pub mod datasets;
 pub mod dummy;
 mod fields;
 pub mod lines;

@@ -146,9 +146,52 @@ impl PromptMaker {
     /// All prompts of request `index`.
     #[must_use]
     pub fn prompts(&self, index: u64) -> Vec<Prompt> {
-        let first = index.wrapping_mul(u64::from(self.batch));
         let tokens = self.lengths(index).prompt_tokens;
-        (0..self.batch).map(|place| self.numbered(first.wrapping_add(place.into()), tokens)).collect()
+        self.numbers(index).map(|number| self.numbered(number, tokens)).collect()
+    }
+
+    /// The numbers, among all prompts of the trial, of those of request `index`.
+    pub fn numbers(&self, index: u64) -> impl Iterator<Item = u64> + use<> {
+        let first = index.wrapping_mul(u64::from(self.batch));
+        (0..self.batch).map(move |place| first.wrapping_add(place.into()))
+    }
+
+    /// The prompt with this number, of a length that a dataset gives.
+    #[must_use]
+    pub fn sized(&self, number: u64, tokens: u32) -> Prompt {
+        self.numbered(number, tokens.max(1))
+    }
+
+    /// A prompt of named blocks of `block_tokens` each, the last one cut to `tokens` in all: as far as their blocks
+    /// have the same names, prompts are alike.
+    #[must_use]
+    pub fn of_blocks(&self, blocks: &[u64], block_tokens: u32, tokens: u32) -> Prompt {
+        let own = |place: usize| {
+            let before = block_tokens.saturating_mul(place as u32);
+            tokens.saturating_sub(before).min(block_tokens)
+        };
+        match self.kind {
+            PromptKind::TokenIds { vocabulary } => {
+                let mut ids = Vec::with_capacity(tokens as usize);
+                for (place, block) in blocks.iter().enumerate() {
+                    let mut random = self.random(Use::Prefix, *block);
+                    ids.extend((0..own(place)).map(|_| below(random.next_u64(), vocabulary.max(1))));
+                }
+                Prompt::TokenIds(ids)
+            }
+            PromptKind::Words => {
+                let mut text = String::new();
+                let (mut asked, mut words) = (0, 0);
+                for (place, block) in blocks.iter().enumerate() {
+                    // By the sum, so that rounding does not add up over the blocks.
+                    asked += own(place);
+                    let until = self.fit.words_for(asked).max(words);
+                    push_words(&mut text, until - words, &mut self.random(Use::Prefix, *block));
+                    words = until;
+                }
+                Prompt::Text(text)
+            }
+        }
     }
 
     /// A text of so many words, to learn a [`Fit`] from what the server counts. It is like no prompt of the trial.
@@ -190,10 +233,9 @@ impl PromptMaker {
 
     fn ids(&self, number: u64, tokens: u32, prefix: Option<(u64, u32)>, vocabulary: u32) -> Vec<u32> {
         let mut ids = Vec::with_capacity(tokens as usize);
-        let below = |random: u64| ((u128::from(random) * u128::from(vocabulary)) >> 64) as u32;
         if let Some((group, shared)) = prefix {
             let mut random = self.random(Use::Prefix, group);
-            ids.extend((0..shared).map(|_| below(random.next_u64())));
+            ids.extend((0..shared).map(|_| below(random.next_u64(), vocabulary)));
         }
         // The number in the vocabulary's own digits, lowest first, as many as a `u64` can have.
         let (mut rest, mut span) = (self.mark(number), u64::MAX);
@@ -204,7 +246,7 @@ impl PromptMaker {
         }
         let mut random = self.random(Use::Text, number);
         while ids.len() < tokens as usize {
-            ids.push(below(random.next_u64()));
+            ids.push(below(random.next_u64(), vocabulary));
         }
         ids
     }
@@ -218,6 +260,11 @@ impl PromptMaker {
     fn random(&self, purpose: Use, number: u64) -> Pcg64 {
         seeded(self.seed, purpose, number)
     }
+}
+
+/// A token id below `vocabulary`.
+fn below(random: u64, vocabulary: u32) -> u32 {
+    ((u128::from(random) * u128::from(vocabulary)) >> 64) as u32
 }
 
 fn push_words(text: &mut String, count: u32, random: &mut Pcg64) {
@@ -451,5 +498,21 @@ mod tests {
     #[test]
     fn a_probe_has_the_asked_words() {
         assert_eq!(words(&maker(1, None, 5).probe(37)).len(), 37);
+    }
+
+    #[test]
+    fn prompts_are_alike_as_far_as_their_blocks_are() {
+        let maker = maker(1, None, 5);
+        let (one, other) = (maker.of_blocks(&[7, 8, 9], 16, 40), maker.of_blocks(&[7, 8, 4], 16, 48));
+        let (one, other) = (words(&one), words(&other));
+        assert_eq!((one.len(), other.len()), (40, 48));
+        assert_eq!(one[..32], other[..32]);
+        assert_ne!(one[32..], other[32..40]);
+        let kind = PromptKind::TokenIds { vocabulary: 1000 };
+        let maker = maker.of_kind(kind);
+        let (one, other) = (maker.of_blocks(&[7, 8, 9], 16, 40), maker.of_blocks(&[7, 8, 4], 16, 48));
+        assert_eq!((ids(&one).len(), ids(&other).len()), (40, 48));
+        assert_eq!(ids(&one)[..32], ids(&other)[..32]);
+        assert_ne!(ids(&one)[32..], ids(&other)[32..40]);
     }
 }

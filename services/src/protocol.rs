@@ -4,11 +4,14 @@
 //! socket gave, and gets the same result however they are cut. It touches only the few fields that
 //! matter and allocates nothing per token.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use hb_core::{
     record::{Kind, TokensSource},
     trial::RequestSpec,
 };
+use serde_json::{Value, json};
 
 /// What is put into a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,41 @@ pub enum Prompt {
     Text(String),
     /// Token ids, where the server takes them.
     TokenIds(Vec<u32>),
+    /// A conversation. Operations other than chat get its texts, one after another.
+    Messages(Vec<Value>),
+}
+
+impl Prompt {
+    /// Its text, for an operation that takes nothing else. Token ids have none.
+    #[must_use]
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(text.into()),
+            Self::TokenIds(_) => None,
+            Self::Messages(messages) => Some(messages.iter().flat_map(texts).collect::<Vec<_>>().join("\n").into()),
+        }
+    }
+}
+
+/// The texts of a message, whose content is one text or a list of parts.
+fn texts(message: &Value) -> Vec<&str> {
+    match message.get("content") {
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(parts)) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The messages of a chat for these prompts: a conversation as it stands, or one question.
+#[must_use]
+pub fn messages(prompts: &[Prompt]) -> Value {
+    match prompts {
+        [Prompt::Messages(messages)] => messages.clone().into(),
+        prompts => {
+            let texts: Vec<_> = prompts.iter().filter_map(Prompt::text).collect();
+            json!([{"role": "user", "content": texts.join("\n")}])
+        }
+    }
 }
 
 /// One POST, ready to be written.

@@ -129,7 +129,7 @@ async fn run(engine: &Arc<Engine>, tasks: &mut JoinSet<()>) -> Result<(), LoadEr
                 () = engine.halted() => {}
             }
         }
-        LoadModel::Open { .. } => {
+        LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => {
             if let Some(schedule) = &engine.prepared.schedule {
                 open::pace(engine, tasks, schedule).await?;
             }

@@ -33,7 +33,7 @@ mod supply;
 mod tests;
 mod trust;
 
-use std::{sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use hb_core::{routing::RoutingError, units::Nanos};
 use tokio_util::sync::CancellationToken;
@@ -72,6 +72,19 @@ pub enum LoadError {
     /// The distribution does not fit the servers.
     #[error(transparent)]
     Routing(#[from] RoutingError),
+    /// The dataset cannot be used.
+    #[error("{0}")]
+    Dataset(String),
+    /// The trace of this node is not the leader's.
+    #[error("the trace `{}` of this node has other instants than the leader's: {instants} here, {told} there", path.display())]
+    OtherTrace {
+        /// The file.
+        path: PathBuf,
+        /// How many it has here.
+        instants: u64,
+        /// How many the leader counts by.
+        told: u64,
+    },
     /// One of the load's tasks failed.
     #[error("a load task panicked: {0}")]
     Panicked(String),

@@ -10,9 +10,10 @@ use hb_core::{
     orders::LoadShare,
     routing::Router,
     schedule::Schedule,
-    trial::{Distribution, LoadModel},
+    trial::{Distribution, LoadModel, LoadSpec},
 };
 use hb_services::{
+    datasets::{Dataset, DatasetError},
     prompts::{Fit, PromptMaker},
     protocol::{Prompt, Protocol, Reader},
 };
@@ -56,7 +57,10 @@ impl Prepared {
             let url = share.servers.first().map_or("", String::as_str);
             format!("asked `{url}` how it counts tokens, but {why}; prompts have one word for each token asked for")
         });
-        let prepared = Self::with(share, protocol, servers, learned.unwrap_or_default())?;
+        // Bodies are made and a dataset is read from end to end: on a worker of the load, that would count as its work.
+        let fit = learned.unwrap_or_default();
+        let made = tokio::task::spawn_blocking(move || Self::with(share, protocol, servers, fit)).await;
+        let prepared = made.map_err(|error| LoadError::Start(error.to_string()))??;
         Ok((prepared, warning))
     }
 
@@ -79,21 +83,28 @@ impl Prepared {
         Self::with(share, protocol, servers, Fit::default())
     }
 
-    fn with(share: LoadShare, protocol: &'static dyn Protocol, servers: Vec<Server>, fit: Fit) -> Result<Self, LoadError> {
+    fn with(mut share: LoadShare, protocol: &'static dyn Protocol, servers: Vec<Server>, fit: Fit) -> Result<Self, LoadError> {
+        let dataset = share.load.dataset.as_ref().map(Dataset::open).transpose().map_err(unusable)?;
+        if let Some(dataset) = &dataset {
+            if dataset.bad_lines() > 0 {
+                tracing::warn!(path = %dataset.path().display(), lines = dataset.bad_lines(), "lines of the dataset are left out");
+            }
+            share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(unusable)?, dataset)?;
+        }
         let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
         let shards = shards.ok_or(LoadError::Share { executor: share.executor, executors: share.executors })?;
-        let (schedule, clients) = match &share.load.model {
-            LoadModel::Closed { concurrency, .. } => (None, concurrency.get()),
-            LoadModel::Open { rate, arrivals } => {
-                let schedule = Schedule::open(*rate, *arrivals, share.load.warmup, share.load.stop, share.seed);
-                (Some(schedule), open_clients(&share.load.distribution))
+        let schedule = Schedule::of(&share.load, share.seed);
+        let clients = match &share.load.model {
+            LoadModel::Closed { concurrency, .. } => concurrency.get(),
+            LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => {
+                open_clients(&share.load.distribution)
             }
         };
         let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;
         let prompts = PromptMaker::new(&share.request, share.seed, fit);
         let numbering = (u64::from(share.executor), u64::from(share.executors));
         let drain = share.load.timeouts.total.0.min(DRAIN);
-        let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, numbering);
+        let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, numbering);
         Ok(Self {
             share,
             shards,
@@ -131,6 +142,20 @@ impl Prepared {
         };
         let clients = u64::from(clients.max(1));
         self.router.pick((index % clients) as u32, index / clients, index)
+    }
+}
+
+fn unusable(error: DatasetError) -> LoadError {
+    LoadError::Dataset(error.to_string())
+}
+
+/// The load with the instants of this node's file, which must be those that the leader counts by.
+fn same(told: &LoadSpec, read: LoadSpec, dataset: &Dataset) -> Result<LoadSpec, LoadError> {
+    match (&told.model, &read.model) {
+        (LoadModel::Replay { instants: told, .. }, LoadModel::Replay { instants: read, .. }) if told != read => {
+            Err(LoadError::OtherTrace { path: dataset.path().to_owned(), instants: read.count(), told: told.count() })
+        }
+        _ => Ok(read),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use hb_core::trial::RequestSpec;
 use hb_services::{
+    datasets::Dataset,
     prompts::PromptMaker,
     protocol::{Call, Protocol},
 };
@@ -34,6 +35,7 @@ pub(super) struct Supply {
     model: String,
     request: RequestSpec,
     prompts: PromptMaker,
+    dataset: Option<Dataset>,
     step: u64,
     shelf: Mutex<Shelf>,
     wanted: Condvar,
@@ -67,6 +69,7 @@ impl Supply {
         model: String,
         request: RequestSpec,
         prompts: PromptMaker,
+        dataset: Option<Dataset>,
         (first, step): (u64, u64),
     ) -> Self {
         let shelf = Mutex::new(Shelf {
@@ -77,7 +80,7 @@ impl Supply {
             is_filling: false,
             is_over: false,
         });
-        let supply = Self { protocol, model, request, prompts, step, shelf, wanted: Condvar::new() };
+        let supply = Self { protocol, model, request, prompts, dataset, step, shelf, wanted: Condvar::new() };
         while supply.has_room(&supply.shelf()) {
             supply.make_some(supply.shelf());
         }
@@ -161,10 +164,24 @@ impl Supply {
     }
 
     fn call(&self, index: u64) -> (Call, u32) {
+        if let Some(dataset) = &self.dataset {
+            return self.call_from(dataset, index);
+        }
         let gen_tokens = self.prompts.lengths(index).gen_tokens;
         let prompts = self.prompts.prompts(index);
         let asked = gen_tokens.saturating_mul(prompts.len() as u32);
         (self.protocol.call(&self.model, &self.request, &prompts, gen_tokens), asked)
+    }
+
+    /// A file that was read from end to end and cannot be read any more, or holds something else, makes this panic: the
+    /// executor fails with the sentence, as a request in its place would be a lie.
+    fn call_from(&self, dataset: &Dataset, index: u64) -> (Call, u32) {
+        let asked = dataset.asked(index, &self.prompts).unwrap_or_else(|error| panic!("{error}"));
+        let tokens = asked.gen_tokens.saturating_mul(asked.prompts.len() as u32);
+        let mut request = self.request.clone();
+        request.sampling = asked.fields;
+        request.sampling.extend(self.request.sampling.clone());
+        (self.protocol.call(&self.model, &request, &asked.prompts, asked.gen_tokens), tokens)
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

@@ -39,7 +39,7 @@ pub(crate) fn open_plan(rate: f64, executors: u32) -> Plan {
 fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
     let clients = match model {
         LoadModel::Closed { concurrency, .. } => concurrency.get(),
-        LoadModel::Open { .. } => 0,
+        LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => 0,
     };
     let limit = Span::from_secs(30);
     let trial = Trial {
@@ -70,6 +70,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             max_in_flight: None,
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,
+            dataset: None,
             drills: Vec::new(),
         },
         request: RequestSpec {

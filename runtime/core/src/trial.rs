@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::units::{Span, TrialId};
+use crate::{
+    schedule::Instants,
+    units::{Span, TrialId},
+};
 
 /// One point of the sweep, in one repetition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -144,8 +147,35 @@ pub struct LoadSpec {
     pub timeouts: Timeouts,
     /// Who asks whom.
     pub distribution: Distribution,
+    /// Where prompts and time stamps come from; `None` means synthetic prompts.
+    pub dataset: Option<DatasetSpec>,
     /// Faults that the run provokes in itself.
     pub drills: Vec<Drill>,
+}
+
+/// A file of prompts, read on every node that sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetSpec {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format's name; `None` means that its beginning tells.
+    pub format: Option<String>,
+    /// Entries left out at its start.
+    pub skip: u64,
+    /// The most entries that are used.
+    pub limit: Option<u64>,
+    /// What a line that cannot be read does.
+    pub on_bad_line: BadLine,
+}
+
+/// What a line that cannot be read does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BadLine {
+    /// Ends the run before it starts.
+    Fail,
+    /// Is counted and left out.
+    Skip,
 }
 
 /// What decides when a request is due.
@@ -166,6 +196,53 @@ pub enum LoadModel {
         /// The shape of the gaps.
         arrivals: Arrivals,
     },
+    /// An open loop whose rate changes with time.
+    Staged {
+        /// One after another, from the window's start to its end.
+        stages: Vec<RateStage>,
+        /// The shape of the gaps, as a process of rate one has them.
+        arrivals: Arrivals,
+    },
+    /// An open loop whose requests are due as the time stamps of the dataset say.
+    Replay {
+        /// Factor on the stamps; finite and above zero.
+        time_scale: f64,
+        /// The most by which a stamp is shifted, drawn evenly.
+        jitter: Span,
+        /// The instants, once the dataset was read.
+        instants: Instants,
+    },
+}
+
+impl LoadModel {
+    /// Whether requests are due by a schedule.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self, Self::Closed { .. })
+    }
+}
+
+/// A stretch of an open loop.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RateStage {
+    /// How long it lasts; above zero.
+    pub duration: Span,
+    /// Requests per second over all nodes where it begins; finite, not negative.
+    pub from: f64,
+    /// Where it ends.
+    pub to: f64,
+    /// How the rate goes from the one to the other.
+    pub slope: Slope,
+}
+
+/// How a rate changes within a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Slope {
+    /// By equal steps, which may be none.
+    Linear,
+    /// By equal factors; both ends are above zero.
+    Exponential,
 }
 
 /// The shape of the gaps between due instants.

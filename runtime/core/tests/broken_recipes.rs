@@ -202,7 +202,12 @@ const LATER: &[(&str, &str, &str)] = &[
         "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, b]\n  interface: ib0\nworkload: {service: dummy, duration: 10s}\n",
         "",
     ),
-    ("stages, search and a data set", LOCAL, "  search: {maximize: rate}\n  dataset: prompts.jsonl\n  calibration: full\n"),
+    (
+        "stages of a closed loop",
+        "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n",
+        "  stages: [{duration: 10s, concurrency: 4}]\n",
+    ),
+    ("search and calibration", LOCAL, "  search: {maximize: rate}\n  calibration: full\n"),
     (
         "https",
         "scenario: s\norchestration: {mode: local}\nworkload: {service: openai, model: m, duration: 10s}\n",

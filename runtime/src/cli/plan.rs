@@ -7,7 +7,7 @@ use hb_core::{
     plan::{Allocation, Candidate, Plan},
     recipe::Recipe,
     schedule::Schedule,
-    trial::{LoadModel, Trial},
+    trial::Trial,
     units::Span,
 };
 use hb_services::{
@@ -18,7 +18,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{exit::Exit, words::PlanWords};
-use crate::lead::recipe::{Source, check, show};
+use crate::lead::{
+    datasets,
+    recipe::{Source, check, show},
+};
 
 /// Nothing is known of nodes that are not there yet.
 const UNKNOWN_CORES: u32 = 0;
@@ -79,7 +82,7 @@ pub fn run(words: &PlanWords) -> Exit {
             return Exit::BadWords;
         }
     };
-    let checked = match check(&source, &words.sets) {
+    let mut checked = match check(&source, &words.sets) {
         Ok(checked) => checked,
         Err(problems) => {
             show(&problems, &source);
@@ -88,6 +91,10 @@ pub fn run(words: &PlanWords) -> Exit {
     };
     show(&checked.warnings, &source);
     show(&checked.later, &source);
+    if let Err(problem) = datasets::read(&mut checked.trials) {
+        show(&[problem], &source);
+        return Exit::BadWords;
+    }
     match draw(&checked.recipe, &checked.trials) {
         Ok(drawing) if words.json => print_json(&drawing),
         Ok(drawing) => print!("{}", text(&drawing)),
@@ -173,9 +180,8 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
 }
 
 fn first_due(trial: &Trial, executor: u32, executors: u32) -> Vec<f64> {
-    let LoadModel::Open { rate, arrivals } = trial.load.model else { return Vec::new() };
+    let Some(schedule) = Schedule::of(&trial.load, trial.seed) else { return Vec::new() };
     let Some(executors) = std::num::NonZeroU32::new(executors) else { return Vec::new() };
-    let schedule = Schedule::open(rate, arrivals, trial.load.warmup, trial.load.stop, trial.seed);
     schedule.shard(executor, executors).take(SHOWN_ARRIVALS).map(|due| due.at.as_secs_f64()).collect()
 }
 

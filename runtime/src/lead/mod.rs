@@ -4,6 +4,7 @@
 //! recipe ─► surroundings ─► run folder ─► books, orchestrator, inbox, own node ─► cluster ─► outcome ─► report
 //! ```
 
+pub mod datasets;
 mod ending;
 mod local_nodes;
 pub mod recipe;

@@ -8,6 +8,7 @@ use hb_core::{
 };
 use hb_services::{SERVICES, service::ServiceProblem};
 
+use super::datasets;
 use crate::cli::exit::Exit;
 
 /// A text longer than this is no recipe; one byte more is read, so that the reader can say so.
@@ -128,14 +129,18 @@ pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> 
             show(problems, source);
         }
     };
-    let checked = check(source, sets).map_err(|problems| {
+    let mut checked = check(source, sets).map_err(|problems| {
         tell(&problems);
         Exit::BadWords
     })?;
     tell(&checked.warnings);
-    if checked.later.is_empty() {
-        return Ok(checked);
+    if !checked.later.is_empty() {
+        tell(&checked.later);
+        return Err(Exit::BadWords);
     }
-    tell(&checked.later);
-    Err(Exit::BadWords)
+    datasets::read(&mut checked.trials).map_err(|problem| {
+        tell(&[problem]);
+        Exit::BadWords
+    })?;
+    Ok(checked)
 }

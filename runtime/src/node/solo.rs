@@ -28,7 +28,7 @@ use tokio::{
 use super::unix_nanos;
 use crate::{
     http::{Control, Refusal},
-    lead::recipe::known_services,
+    lead::{datasets, recipe::known_services},
 };
 
 /// The load starts this long after the order: time to build the share.
@@ -136,7 +136,9 @@ fn trial_of(workload: &Value) -> Result<Trial, String> {
     if !reading.later.is_empty() {
         return Err(told(&reading.later));
     }
-    match <[Trial; 1]>::try_from(recipe::trials(&recipe)) {
+    let mut trials = recipe::trials(&recipe);
+    datasets::read(&mut trials).map_err(|problem| told(&[problem]))?;
+    match <[Trial; 1]>::try_from(trials) {
         Ok([trial]) => Ok(Trial { id: TrialId(format!("solo-{}", unix_nanos())), ..trial }),
         Err(trials) => Err(format!("the block expands to {} trials; a node runs one at a time", trials.len())),
     }

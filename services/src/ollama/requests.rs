@@ -1,9 +1,9 @@
 //! Request bodies.
 
 use hb_core::trial::{Api, RequestSpec};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::protocol::{Call, Prompt};
+use crate::protocol::{Call, Prompt, messages};
 
 /// The fields of a request itself. Ollama ignores a field it does not know without a word, so anything else that a
 /// recipe puts into `sampling` goes into `options`, where it means something.
@@ -32,12 +32,13 @@ const REQUEST_FIELDS: [&str; 17] = [
 pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: u32) -> Call {
     let mut body = Map::new();
     body.insert("model".into(), model.into());
-    let text = text(prompts);
     let path = if request.api == Api::Chat {
-        body.insert("messages".into(), json!([{"role": "user", "content": text}]));
+        body.insert("messages".into(), messages(prompts));
         "/api/chat"
     } else {
-        body.insert("prompt".into(), text.into());
+        // Ollama takes one text and no token ids.
+        let texts: Vec<_> = prompts.iter().filter_map(Prompt::text).collect();
+        body.insert("prompt".into(), texts.join("\n").into());
         // Without the model's template, so that the prompt has the asked length and nothing before it is shared.
         body.insert("raw".into(), true.into());
         "/api/generate"
@@ -62,20 +63,12 @@ pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: 
     Call { path, body: Value::Object(body).to_string().into() }
 }
 
-/// Ollama takes one text and no token ids.
-fn text(prompts: &[Prompt]) -> String {
-    let texts = prompts.iter().filter_map(|prompt| match prompt {
-        Prompt::Text(text) => Some(text.as_str()),
-        Prompt::TokenIds(_) => None,
-    });
-    texts.collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
 
     use hb_core::trial::Length;
+    use serde_json::json;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use hb_core::trial::{Api, RequestSpec};
 use serde_json::{Map, Value, json};
 
-use crate::protocol::{Call, Prompt};
+use crate::protocol::{Call, Prompt, messages};
 
 /// The request for these prompts. What the recipe puts into `sampling` wins over every default here; `stream` is no
 /// default, because it decides how the answer is read.
@@ -12,7 +12,7 @@ pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: 
     body.insert("model".into(), model.into());
     let path = match request.api {
         Api::Chat => {
-            body.insert("messages".into(), json!([{"role": "user", "content": text(prompts)}]));
+            body.insert("messages".into(), messages(prompts));
             "/v1/chat/completions"
         }
         Api::Completions | Api::Generate => {
@@ -42,22 +42,13 @@ pub fn choices(request: &RequestSpec) -> u32 {
 /// `prompt` is a text, a list of ids, or a list of either for a batch.
 fn prompt(prompts: &[Prompt]) -> Value {
     let one = |prompt: &Prompt| match prompt {
-        Prompt::Text(text) => Value::from(text.as_str()),
         Prompt::TokenIds(ids) => Value::from(ids.as_slice()),
+        Prompt::Text(_) | Prompt::Messages(_) => Value::from(prompt.text().unwrap_or_default()),
     };
     match prompts {
         [single] => one(single),
         several => several.iter().map(one).collect(),
     }
-}
-
-/// Chat takes text alone.
-fn text(prompts: &[Prompt]) -> String {
-    let texts = prompts.iter().filter_map(|prompt| match prompt {
-        Prompt::Text(text) => Some(text.as_str()),
-        Prompt::TokenIds(_) => None,
-    });
-    texts.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -109,6 +100,19 @@ mod tests {
         });
         let prompts = [Prompt::Text("two words".into())];
         check(&request(Api::Chat, true, 1, &sampling), &prompts, "/v1/chat/completions", &body);
+    }
+
+    #[test]
+    fn a_conversation_stands_as_it_is_and_is_text_elsewhere() {
+        let turns = json!([
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "Why?"}]},
+        ]);
+        let prompts = [Prompt::Messages(turns.as_array().unwrap().clone())];
+        let body = |key: &str, value: Value| json!({"model": "tiny", key: value, "max_tokens": 7, "temperature": 0, "ignore_eos": true, "stream": false});
+        check(&request(Api::Chat, false, 1, &json!({})), &prompts, "/v1/chat/completions", &body("messages", turns));
+        let text = json!("Be brief.\nWhy?");
+        check(&request(Api::Completions, false, 1, &json!({})), &prompts, "/v1/completions", &body("prompt", text));
     }
 
     #[test]

@@ -18,12 +18,12 @@ use hb_core::{
     batch::{Batch, Counts, Source},
     orders::LoadShare,
     record::{Kind, Outcome, Record, Stage},
-    schedule::Schedule,
+    schedule::{Instants, Schedule},
     trial::{
-        Api, Arrivals, ContainerRuntime, Distribution, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec, Stop,
-        Timeouts,
+        Api, Arrivals, BadLine, ContainerRuntime, DatasetSpec, Distribution, HealthCheck, Length, LoadModel, LoadSpec,
+        RequestSpec, ServiceSpec, Stop, Timeouts,
     },
-    units::Span,
+    units::{Nanos, Span},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -187,6 +187,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             max_in_flight: None,
             timeouts,
             distribution: Distribution::RoundRobin,
+            dataset: None,
             drills: vec![],
         },
         request: RequestSpec {
@@ -380,4 +381,46 @@ fn what_cannot_be_sent_to_is_refused_with_its_name() {
     for url in ["", "a:1", "ftp://a", "http://user:secret@a", "https://user:secret@a"] {
         assert!(matches!(refused(url), Some(LoadError::Url { .. })), "{url}");
     }
+}
+
+/// A share that asks with this file, which goes with the guard.
+fn with_dataset(text: &str, share: LoadShare) -> (tempfile::NamedTempFile, LoadShare) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let spec = DatasetSpec { path: file.path().to_owned(), format: None, skip: 0, limit: None, on_bad_line: BadLine::Fail };
+    let load = LoadSpec { dataset: Some(spec), ..share.load };
+    (file, LoadShare { load, ..share })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dataset_says_how_long_answers_are_and_comes_round_again() {
+    let server = server(Answer::Keep(whole())).await;
+    let text = "{\"prompt\": \"a\", \"output_tokens\": 5}\n{\"prompt\": \"b\"}\n";
+    let (_file, share) = with_dataset(text, closed(1, Stop::Requests(4), &server.url));
+    let mut rows = driven(share).await;
+    rows.sort_by_key(|row| row.index);
+    assert_eq!(rows.iter().map(|row| row.asked_tokens).collect::<Vec<_>>(), [5, 3, 5, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_is_due_when_its_trace_says() {
+    let server = server(Answer::Keep(whole())).await;
+    let trace = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.00,3,4\n2023-11-16 18:15:46.10,5,6\n";
+    let model = |instants| LoadModel::Replay { time_scale: 0.5, jitter: Span::ZERO, instants };
+    let told = Instants::new(vec![Nanos(0), Nanos(50_000_000)]);
+    let (_file, share) = with_dataset(trace, share(model(told), Stop::Requests(2), &server.url));
+    let mut rows = driven(share.clone()).await;
+    rows.sort_by_key(|row| row.index);
+    let found: Vec<_> = rows.iter().map(|row| (row.due.0, row.asked_tokens)).collect();
+    assert_eq!(found, [(0, 4), (50_000_000, 6)]);
+
+    // The leader counts by another file.
+    let other = LoadSpec { model: model(Instants::new(vec![Nanos(0), Nanos(60_000_000)])), ..share.load.clone() };
+    let refused = Prepared::new(LoadShare { load: other, ..share.clone() }, None).err().unwrap().to_string();
+    assert!(refused.contains("other instants than the leader's"), "{refused}");
+
+    let missing = DatasetSpec { path: "/nowhere/at/all".into(), ..share.load.dataset.clone().unwrap() };
+    let load = LoadSpec { dataset: Some(missing), ..share.load.clone() };
+    let refused = Prepared::new(LoadShare { load, ..share }, None).err().unwrap().to_string();
+    assert!(refused.contains("/nowhere/at/all") && refused.contains("No such file"), "{refused}");
 }

@@ -48,6 +48,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             max_in_flight: None,
             timeouts: Timeouts { connect: second, first_byte: second, between_chunks: second, total: second },
             distribution: Distribution::RoundRobin,
+            dataset: None,
             drills: Vec::new(),
         },
         request: RequestSpec {

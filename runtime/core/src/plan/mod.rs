@@ -3,12 +3,15 @@
 mod seats;
 mod shares;
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::seats::{Allocation, Candidate, NodeNeeds, Seat, SeatError, roles_by_ordinal};
 use crate::{
     orders::{LoadShare, ServerOrder},
     routing::{Router, RoutingError},
+    schedule::Schedule,
     trial::{LoadModel, Stop, Trial},
     units::{NodeName, Span},
 };
@@ -85,6 +88,11 @@ impl Plan {
             (Stop::After(span), _) => span,
             (Stop::Requests(count), LoadModel::Open { rate, .. }) => {
                 Span(std::time::Duration::from_secs_f64(count as f64 / rate))
+            }
+            // Both end with their last request, and the schedule knows when that is due.
+            (Stop::Requests(_), LoadModel::Staged { .. } | LoadModel::Replay { .. }) => {
+                let last = Schedule::of(load, self.trial.seed)?.shard(0, NonZeroU32::MIN).last()?;
+                Span(last.at.since(load.warmup.0.into()))
             }
             (Stop::Requests(_), LoadModel::Closed { .. }) => return None,
         };

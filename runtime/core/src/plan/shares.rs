@@ -12,8 +12,8 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
     // A node that would get no client, or no request in flight, would only send an empty window.
     let most = match (&trial.load.model, trial.load.max_in_flight) {
         (LoadModel::Closed { concurrency, .. }, _) => concurrency.get(),
-        (LoadModel::Open { .. }, Some(in_flight)) => in_flight.get(),
-        (LoadModel::Open { .. }, None) => u32::MAX,
+        (_, Some(in_flight)) => in_flight.get(),
+        (_, None) => u32::MAX,
     };
     let executors = (seats.len() as u32).min(most);
     let share = |(executor, seat): (u32, &&super::Seat)| LoadShare {
@@ -23,7 +23,7 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
         executors,
         clients: match &trial.load.model {
             LoadModel::Closed { concurrency, .. } => block(concurrency.get(), executor, executors),
-            LoadModel::Open { .. } => Vec::new(),
+            LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => Vec::new(),
         },
         max_in_flight: trial.load.max_in_flight.map(|most| block(most.get(), executor, executors).len() as u32),
         load: trial.load.clone(),
@@ -40,7 +40,7 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
 pub(super) fn routed_clients(trial: &Trial, shares: &[LoadShare]) -> u32 {
     match &trial.load.model {
         LoadModel::Closed { concurrency, .. } => concurrency.get(),
-        LoadModel::Open { .. } => shares.len() as u32,
+        LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => shares.len() as u32,
     }
 }
 

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 use serde_json::{Map, Value};
 
 use super::{
-    OneOrMany, Recipe, RequestDistribution, Workload,
+    OneOrMany, Recipe, RequestDistribution, Workload, dataset,
     expand::Point,
+    stages,
     trial_names::{hash, plain},
     words::Variables,
 };
 use crate::{
+    schedule::Instants,
     trial::{
         Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec,
         SharedPrefix, Slo, SloLimit, Stop, Timeouts, Trial,
@@ -89,10 +91,7 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
     LoadSpec {
         model: load_model(recipe, workload),
         warmup: first(&workload.warmup).unwrap_or(Span::ZERO),
-        stop: match first(&workload.requests) {
-            Some(requests) => Stop::Requests(requests.get()),
-            None => Stop::After(first(&workload.duration).unwrap_or(DURATION)),
-        },
+        stop: stop(workload),
         max_in_flight: first(&workload.max_in_flight),
         timeouts: Timeouts {
             connect: written.connect.unwrap_or(Span::from_secs(10)),
@@ -101,7 +100,18 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
             total: written.total.unwrap_or(Span::from_secs(600)),
         },
         distribution: recipe.distribution(),
+        dataset: dataset::spec(workload.dataset.as_ref()),
         drills: workload.drills.iter().map(|drill| Drill { at: drill.at, kill: drill.kill }).collect(),
+    }
+}
+
+fn stop(workload: &Workload) -> Stop {
+    match (first(&workload.requests), first(&workload.duration)) {
+        (Some(requests), _) => Stop::Requests(requests.get()),
+        _ if !workload.stages.is_empty() => Stop::After(stages::duration(&workload.stages)),
+        // The trace's end is the window's, once it has been read.
+        (None, None) if dataset::replays(workload) => Stop::Requests(u64::MAX),
+        (None, written) => Stop::After(written.unwrap_or(DURATION)),
     }
 }
 
@@ -109,6 +119,18 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
 pub(super) const DURATION: Span = Span::from_secs(60);
 
 fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
+    if dataset::replays(workload) {
+        let written = dataset::file(workload.dataset.as_ref());
+        return LoadModel::Replay {
+            time_scale: written.as_ref().and_then(|file| file.time_scale).unwrap_or(1.0),
+            jitter: written.and_then(|file| file.jitter).unwrap_or(Span::ZERO),
+            instants: Instants::default(),
+        };
+    }
+    let arrivals = arrivals(workload);
+    if !workload.stages.is_empty() {
+        return LoadModel::Staged { stages: stages::of(&workload.stages, first(&workload.target_rps)), arrivals };
+    }
     let Some(rate) = first(&workload.target_rps) else {
         let each =
             first(&workload.clients_per_node).or_else(|| recipe.client_nodes()?.clients_per_node).unwrap_or(NonZeroU32::MIN);
@@ -116,7 +138,11 @@ fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
         let concurrency = first(&workload.concurrency).unwrap_or_else(|| each.saturating_mul(clients));
         return LoadModel::Closed { concurrency, think: first(&workload.sleep_seconds).unwrap_or(Span::ZERO) };
     };
-    let arrivals = match first(&workload.request_distribution) {
+    LoadModel::Open { rate, arrivals }
+}
+
+fn arrivals(workload: &Workload) -> Arrivals {
+    match first(&workload.request_distribution) {
         Some(RequestDistribution::Constant) => Arrivals::Constant,
         Some(RequestDistribution::Burst | RequestDistribution::Gamma) => {
             Arrivals::Gamma { burstiness: first(&workload.burstiness).unwrap_or(0.25) }
@@ -125,8 +151,7 @@ fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
             Some(burstiness) => Arrivals::Gamma { burstiness },
             None => Arrivals::Poisson,
         },
-    };
-    LoadModel::Open { rate, arrivals }
+    }
 }
 
 fn request(recipe: &Recipe, workload: &Workload) -> RequestSpec {

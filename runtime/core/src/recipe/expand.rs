@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{
-    OneOrMany, Recipe, Workload,
+    OneOrMany, Recipe, Workload, dataset,
     defaults::{DURATION, trial},
+    stages,
     suite::overlaid,
     trial_names::{name_of, unique},
 };
@@ -79,7 +80,7 @@ pub(super) fn count(recipe: &Recipe) -> u64 {
 pub(super) fn windows(recipe: &Recipe) -> Vec<Span> {
     let workloads = workloads(recipe);
     let by_time = workloads.iter().filter(|(_, workload)| workload.requests.is_none());
-    by_time.flat_map(|(_, workload)| lengths(workload.duration.as_ref(), DURATION)).collect()
+    by_time.flat_map(|(_, workload)| measured(workload)).collect()
 }
 
 /// The time that the load of all trials takes at least: what ends by a count of requests adds its warm-up only.
@@ -90,7 +91,7 @@ pub(super) fn least_load_time(recipe: &Recipe) -> Span {
         let warmup = mean(&lengths(workload.warmup.as_ref(), Span::ZERO));
         let window = match workload.requests {
             Some(_) => 0.0,
-            None => mean(&lengths(workload.duration.as_ref(), DURATION)),
+            None => mean(&measured(&workload)),
         };
         // Every length stands in equally many points, so that the mean times the points is the sum.
         let points: f64 = axes(&workload, &config).iter().map(|(_, values)| values.len() as f64).product();
@@ -99,6 +100,15 @@ pub(super) fn least_load_time(recipe: &Recipe) -> Span {
     let repetitions = f64::from(recipe.repetitions.map_or(1, NonZeroU32::get));
     let seconds = seconds.sum::<f64>() * repetitions;
     Duration::try_from_secs_f64(seconds.round()).map_or(Span(Duration::MAX), Span)
+}
+
+/// The windows of a load that ends by time. How long a trace is cannot be seen from its recipe.
+fn measured(workload: &Workload) -> Vec<Span> {
+    match &workload.duration {
+        None if !workload.stages.is_empty() => vec![stages::duration(&workload.stages)],
+        None if dataset::replays(workload) => Vec::new(),
+        written => lengths(written.as_ref(), DURATION),
+    }
 }
 
 fn lengths(written: Option<&OneOrMany<Span>>, default: Span) -> Vec<Span> {

@@ -26,6 +26,7 @@ mod seeking;
 mod servers;
 mod shape;
 mod show;
+mod stages;
 mod suite;
 mod tree;
 mod trial_names;

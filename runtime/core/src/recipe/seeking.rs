@@ -26,13 +26,13 @@ pub enum Calibration {
 pub struct LoadStage {
     /// How long it lasts.
     pub duration: Span,
-    /// Its rate.
+    /// Its rate, or the one that its ramp leads to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_rps: Option<f64>,
     /// Its concurrency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<NonZeroU32>,
-    /// How the load gets there.
+    /// How the load gets there from the stage before; the first one comes from `workload.target_rps`, or from nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    dataset,
     one_or_many::OneOrMany,
     words::{PlainText, TokenCount},
     workload::Workload,
@@ -60,11 +61,12 @@ pub(super) fn overlaid(base: &Workload, entry: &SuiteEntry) -> Workload {
     let clients = entry.num_threads.clone().or_else(|| entry.clients_per_node.clone());
     // An entry's own word about the load wins over every word that all entries share.
     if clients.is_some() || entry.concurrency.is_some() || entry.target_rps.is_some() {
+        workload.stages.clear();
         workload.clients_per_node = clients.or(workload.clients_per_node);
         workload.concurrency = entry.concurrency.clone();
         workload.target_rps = entry.target_rps.clone();
     }
-    if workload.target_rps.is_none() {
+    if workload.target_rps.is_none() && workload.stages.is_empty() && !dataset::replays(&workload) {
         (workload.request_distribution, workload.burstiness, workload.max_in_flight) = (None, None, None);
     }
     if entry.duration.is_some() {

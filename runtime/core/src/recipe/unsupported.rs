@@ -3,9 +3,7 @@
 //! What would change a figure or leave a wanted result out is refused before anything runs; what
 //! changes neither is a warning. `every_key` holds the schema to this table.
 
-use super::{
-    Calibration, Mode, Monitoring, NodeLoss, OneOrMany, Problem, Recipe, ReportFormat, RequestDistribution, Severity, tree::Node,
-};
+use super::{Calibration, Mode, Monitoring, NodeLoss, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
 use crate::trial::Api;
 
 /// A field, whether a recipe uses it, and what to do instead.
@@ -81,9 +79,9 @@ pub(super) const TABLE: &[Row] = &[
         "a scaling study over node counts is not built yet; write one number",
     ),
     refused(
-        "workload.stages",
-        |recipe| !recipe.workload.stages.is_empty(),
-        "stages are not built yet; write one recipe for each load, or sweep target_rps",
+        "workload.stages[].concurrency",
+        |recipe| recipe.workload.stages.iter().any(|stage| stage.concurrency.is_some()),
+        "stages of a closed loop are not built yet; write target_rps, or sweep concurrency",
     ),
     refused(
         "workload.search",
@@ -99,19 +97,6 @@ pub(super) const TABLE: &[Row] = &[
         "workload.calibration",
         |recipe| recipe.workload.calibration.is_some_and(|calibration| calibration != Calibration::Off),
         "calibration is not built yet; write `off` or leave it out",
-    ),
-    refused(
-        "workload.dataset",
-        |recipe| recipe.workload.dataset.is_some(),
-        "datasets are not built yet; prompts are synthetic, see prompt_len",
-    ),
-    refused_in_part(
-        "workload.request_distribution",
-        |recipe| {
-            let written = recipe.workload.request_distribution.as_ref();
-            written.is_some_and(|written| written.values().contains(&RequestDistribution::Trace))
-        },
-        "the replay of traces is not built yet; use constant, poisson or burst",
     ),
     refused_in_part(
         "workload.batch",

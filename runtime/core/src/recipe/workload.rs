@@ -101,7 +101,7 @@ pub struct Workload {
     /// The client's own error floor, measured before the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
-    /// One run, several loads.
+    /// One run, several loads, one after another; they make the measured window.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<LoadStage>,
     /// The highest load that meets `slo`.

@@ -7,6 +7,7 @@ mod concurrency;
 mod gather;
 mod resources;
 mod run;
+mod stages;
 mod summary;
 mod trial;
 
@@ -144,7 +145,7 @@ pub struct Window {
 /// What was asked for and what was sent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LoadFigures {
-    /// `closed` or `open`.
+    /// `closed`, `open`, `staged` or `replay`.
     pub model: String,
     /// Open loop: requests per second asked for.
     pub requested_rate: Option<f64>,
@@ -156,6 +157,30 @@ pub struct LoadFigures {
     pub concurrency_mean: f64,
     /// The most in flight at one instant.
     pub concurrency_peak: u32,
+    /// The parts of a load that changes, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageFigures>,
+}
+
+/// One stage of a load that changes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StageFigures {
+    /// Where it begins, seconds since the trial's start.
+    pub start: f64,
+    /// Where it ends.
+    pub end: f64,
+    /// The rate where it begins.
+    pub rate_from: f64,
+    /// The rate where it ends.
+    pub rate_to: f64,
+    /// Requests that its rate comes to.
+    pub requested: f64,
+    /// Requests that were due in it.
+    pub due: u64,
+    /// Of those, the ones that were sent.
+    pub sent: u64,
+    /// Of those, the ones that completed.
+    pub completed: u64,
 }
 
 /// Latencies, each in seconds; `None` where nothing was measured.

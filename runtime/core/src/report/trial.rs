@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, concurrency, gather::Gathered,
+    TrialReport, Window, concurrency, gather::Gathered, stages::Stages,
 };
 use crate::{
     batch::Source,
@@ -23,7 +23,7 @@ use crate::{
     schedule::Schedule,
     statistics::{Independence, distribution, distribution_of_histogram},
     tally::{Latency, LostRow, TrialTally},
-    trial::{Api, Length, LoadModel, Stop},
+    trial::{Api, Length, LoadModel, RateStage, Stop},
     units::Nanos,
     verdict::{self, OpenLoopEvidence, SteadyEvidence, TrialEvidence},
 };
@@ -71,14 +71,21 @@ pub fn trial(
     let plan = &frame.plan.trial;
     let (start, planned_end) = planned_window(frame);
     let mut gathered = Gathered::new((start, planned_end), &plan.slo.limits);
-    rows.for_each(|(_, record)| gathered.take(&record));
-    lost.iter().for_each(|row| gathered.take(&row.record));
+    let mut stages = Stages::new(&plan.load);
+    rows.for_each(|(_, record)| {
+        stages.take(&record);
+        gathered.take(&record);
+    });
+    lost.iter().for_each(|row| {
+        stages.take(&row.record);
+        gathered.take(&row.record);
+    });
     let end = if planned_end == Nanos(u64::MAX) { gathered.last_end.max(start) } else { planned_end };
     let window = Window { start: start.as_secs_f64(), end: end.as_secs_f64(), seconds: end.since(start).as_secs_f64() };
     let timeline = tally.timeline();
     let (latency, percentile_source) = latencies(&mut gathered, tally);
     let client = client(frame, tally);
-    let evidence = evidence(frame, tally, &gathered, &latency, &client, steady(&timeline, &window));
+    let evidence = evidence(frame, tally, &gathered, &latency, &client, steady(&plan.load.model, &timeline, &window));
 
     let mut other_accounting = gathered.accounting.clone();
     let accounting = other_accounting.remove(&Stage::Measure).unwrap_or_default();
@@ -89,6 +96,11 @@ pub fn trial(
     let (model, requested_rate, requested_concurrency) = match &plan.load.model {
         LoadModel::Closed { concurrency, .. } => ("closed", None, Some(concurrency.get())),
         LoadModel::Open { rate, .. } => ("open", Some(*rate), None),
+        LoadModel::Staged { stages, .. } => ("staged", Some(per_second(stages.iter().map(RateStage::expected).sum())), None),
+        LoadModel::Replay { instants, .. } => {
+            let measured = instants.list().iter().filter(|at| (start..end).contains(at)).count();
+            ("replay", Some(per_second(measured as f64)), None)
+        }
     };
     TrialReport {
         id: plan.id.clone(),
@@ -108,6 +120,7 @@ pub fn trial(
             requested_concurrency,
             concurrency_mean,
             concurrency_peak,
+            stages: stages.figures(),
         },
         latency,
         tokens: TokenFigures {
@@ -142,12 +155,17 @@ fn planned_window(frame: &TrialFrame) -> (Nanos, Nanos) {
     let start = Nanos::from(trial.load.warmup.0);
     let end = match (trial.load.stop, &trial.load.model) {
         (Stop::After(span), _) => Nanos(start.0.saturating_add(Nanos::from(span.0).0)),
-        (stop @ Stop::Requests(_), LoadModel::Open { rate, arrivals }) => {
-            let schedule = Schedule::open(*rate, *arrivals, trial.load.warmup, stop, trial.seed);
-            let last = schedule.shard(0, NonZeroU32::MIN).last().map_or(start, |due| due.at.max(start));
-            Nanos(last.0.saturating_add(Nanos::from_secs_f64(1.0 / rate).0))
-        }
         (Stop::Requests(_), LoadModel::Closed { .. }) => Nanos(u64::MAX),
+        (Stop::Requests(count), model) => {
+            let schedule = Schedule::of(&trial.load, trial.seed).into_iter();
+            let last = schedule.flat_map(|schedule| schedule.shard(0, NonZeroU32::MIN)).last();
+            let last = last.map_or(start, |due| due.at.max(start));
+            let gap = match model {
+                LoadModel::Open { rate, .. } => 1.0 / rate,
+                _ => last.since(start).as_secs_f64() / count.max(1) as f64,
+            };
+            Nanos(last.0.saturating_add(Nanos::from_secs_f64(gap).0))
+        }
     };
     let early = frame.ended_early_at_seconds.map_or(Nanos(u64::MAX), Nanos::from_secs_f64);
     (start, end.min(early).max(start))
@@ -192,8 +210,12 @@ fn client(frame: &TrialFrame, tally: &TrialTally) -> ClientFigures {
     }
 }
 
-/// The first and the last third of the window's whole seconds.
-fn steady(timeline: &[Second], window: &Window) -> Option<SteadyEvidence> {
+/// The first and the last third of the window's whole seconds, where the load itself is even.
+fn steady(model: &LoadModel, timeline: &[Second], window: &Window) -> Option<SteadyEvidence> {
+    if matches!(model, LoadModel::Staged { .. } | LoadModel::Replay { .. }) {
+        // The load was told to be uneven.
+        return None;
+    }
     let (first, last) = (window.start.ceil() as u32, window.end.floor() as u32);
     let length = last.saturating_sub(first);
     if length < SHORTEST_STEADY_SECONDS {
@@ -222,10 +244,13 @@ fn evidence(
     let median = |distribution: &Option<Distribution>| distribution.as_ref().map(|found| found.p50);
     let bounds = frame.nodes.values().filter_map(|node| node.clock_bound_seconds);
     // A tokenizer may put one token before each prompt, and a chat template any number.
-    let is_counted = trial.request.api == Api::Completions && matches!(trial.request.prompt_len, Length::Fixed(_));
+    let is_counted = trial.request.api == Api::Completions
+        && matches!(trial.request.prompt_len, Length::Fixed(_))
+        && trial.load.dataset.is_none();
     let requested = if is_counted { asked_input(frame, accounting.completed) } else { 0 };
     let excess = gathered.total_input.saturating_sub(requested).min(accounting.completed);
-    let is_open = matches!(trial.load.model, LoadModel::Open { .. });
+    let is_open = trial.load.model.is_open();
+    let has_dataset = trial.load.dataset.is_some();
     TrialEvidence {
         // From the batches, while the others are from the rows: a row that is missing unbalances the books.
         due: tally.accounting(Stage::Measure).due,
@@ -255,7 +280,8 @@ fn evidence(
         input_tokens: if requested > 0 { gathered.total_input - excess } else { gathered.total_input },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
-        has_shared_prefix: trial.request.shared_prefix.is_some(),
+        // The prompts of a dataset share what they share.
+        has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset,
         steady,
         clock_bound_seconds: bounds.fold(0.0, f64::max),
         missing_batches: client.missing_batches,
@@ -267,6 +293,10 @@ fn evidence(
 /// Prompt tokens that so many requests were to have; of a distribution, by its mean.
 fn asked_input(frame: &TrialFrame, requests: u64) -> u64 {
     let request = &frame.plan.trial.request;
+    if frame.plan.trial.load.dataset.is_some() {
+        // Its prompts are as long as they are; nobody asked for a length.
+        return 0;
+    }
     let mean = match request.prompt_len {
         Length::Fixed(tokens) => f64::from(tokens),
         Length::Uniform(low, high) => (f64::from(low) + f64::from(high)) / 2.0,

@@ -7,7 +7,6 @@ use crate::{
     batch::{Open, Source},
     record::{Kind, Outcome, Record},
     schedule::Schedule,
-    trial::LoadModel,
     units::{Nanos, NodeName},
 };
 
@@ -30,9 +29,8 @@ impl TrialTally {
         }
         self.is_closed = true;
         let mut lost: BTreeMap<u64, (Source, Open)> = std::mem::take(&mut self.open);
-        if let LoadModel::Open { rate, arrivals } = self.load.model {
+        if let Some(schedule) = Schedule::of(&self.load, self.seed) {
             let until = ended_early_at_seconds.map_or(LATEST, Nanos::from_secs_f64);
-            let schedule = Schedule::open(rate, arrivals, self.load.warmup, self.load.stop, self.seed);
             for due in schedule.shard(0, NonZeroU32::MIN).take_while(|due| due.at < until) {
                 if !self.ended.contains(due.index) {
                     let open = Open { index: due.index, stage: due.stage, due: due.at, sent: None };

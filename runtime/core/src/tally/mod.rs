@@ -84,7 +84,7 @@ impl TrialTally {
             node: share.node.clone(),
             threads: match share.load.model {
                 LoadModel::Closed { .. } => share.clients.len() as u32,
-                LoadModel::Open { .. } => share.max_in_flight.unwrap_or(0),
+                LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => share.max_in_flight.unwrap_or(0),
             },
         };
         Self {

@@ -1,7 +1,7 @@
 //! Whether the words about the load speak of one load.
 
 use super::{
-    super::{LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, defaults::slo_name},
+    super::{LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, dataset, defaults::slo_name, stages as of_stages},
     values,
 };
 use crate::trial::Length;
@@ -19,6 +19,8 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
         problems.push(Problem::error(format!("workload.slo.{name}"), format!("`{name}`"), accepted));
     }
     stages(&workload.stages, problems);
+    of_stages::check(workload, problems);
+    dataset::check(workload, problems);
     let gateway = recipe.monitoring.as_ref().and_then(|monitoring| monitoring.pushgateway.as_ref());
     let Some(gateway) = gateway else { return };
     if gateway.url.is_some() == gateway.node.is_some() {
@@ -36,7 +38,8 @@ fn ending(workload: &Workload, problems: &mut Vec<Problem>) {
         let problem = Problem::warning(path, "a duration beside `requests`", "one of both");
         problems.push(problem.advise("`requests` ends the window; leave duration out"));
     }
-    let has_end = workload.duration.is_some() || workload.requests.is_some() || !workload.stages.is_empty();
+    let has_end =
+        workload.duration.is_some() || workload.requests.is_some() || !workload.stages.is_empty() || dataset::replays(workload);
     if !has_end && workload.benchmark_suite.is_empty() {
         problems.push(Problem::warning(path, "nothing", "a length of time").advise("60s is taken"));
     }
@@ -57,7 +60,10 @@ fn two_loops(workload: &Workload, problems: &mut Vec<Problem>) {
         let problem = Problem::warning(path, "a word about a closed loop, beside `target_rps`", "one of both");
         problems.push(problem.advise("an open loop sends by its schedule; leave this out"));
     }
-    let is_open_anywhere = is_open || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some());
+    let is_open_anywhere = is_open
+        || !workload.stages.is_empty()
+        || dataset::replays(workload)
+        || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some());
     let open_only = [
         ("workload.request_distribution", workload.request_distribution.is_some()),
         ("workload.burstiness", workload.burstiness.is_some()),

@@ -237,3 +237,25 @@ fn the_summary_reads_like_a_mail() {
     let text = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report, "what is written is read back");
 }
+
+#[test]
+fn a_load_of_stages_is_reported_stage_by_stage() {
+    let mut frame = frame(open_plan(20.0, 1));
+    let level = |rate: f64| crate::trial::RateStage {
+        duration: crate::units::Span::from_secs(5),
+        from: rate,
+        to: rate,
+        slope: crate::trial::Slope::Linear,
+    };
+    let load = &mut frame.plan.trial.load;
+    load.model = LoadModel::Staged { stages: vec![level(10.0), level(40.0)], arrivals: crate::trial::Arrivals::Constant };
+    let schedule = Schedule::of(&frame.plan.trial.load, frame.plan.trial.seed).unwrap();
+    let records = schedule
+        .shard(0, NonZeroU32::MIN)
+        .map(|due| Record { stage: due.stage, ..answered(due.index, due.at.0, 100 * MILLISECOND, 11) });
+    let report = reported(&frame, records.collect());
+    assert_eq!(report.verdict.status, Status::Valid, "{:?}", report.verdict);
+    assert_eq!((report.load.model.as_str(), report.load.requested_rate), ("staged", Some(25.0)));
+    let figures: Vec<_> = report.load.stages.iter().map(|stage| (stage.start, stage.end, stage.due, stage.completed)).collect();
+    assert_eq!(figures, [(1.0, 6.0, 50, 50), (6.0, 11.0, 200, 200)]);
+}

@@ -1,0 +1,51 @@
+//! The datasets of a recipe, seen by the leader before anything starts: that they are there, and when a trace is due.
+
+use std::path::Path;
+
+use hb_core::{
+    recipe::{Problem, Severity},
+    trial::{DatasetSpec, LoadModel, Trial},
+};
+use hb_services::datasets::{Dataset, DatasetError};
+
+/// Looks at every dataset, makes its path whole, and puts a trace's instants into the trials that replay it.
+///
+/// # Errors
+/// A file that is missing, has no format, or is no trace.
+pub fn read(trials: &mut [Trial]) -> Result<(), Problem> {
+    let mut checked: Option<DatasetSpec> = None;
+    let mut open: Option<(DatasetSpec, Dataset)> = None;
+    for trial in trials {
+        let Some(mut spec) = trial.load.dataset.clone() else { continue };
+        // Nodes may have another working directory than the leader.
+        spec.path = std::path::absolute(&spec.path).map_err(|error| problem(&spec.path, &error))?;
+        trial.load.dataset = Some(spec.clone());
+        let refused = |error: DatasetError| problem(&spec.path, &error);
+        if !matches!(trial.load.model, LoadModel::Replay { .. }) {
+            if checked.as_ref() != Some(&spec) {
+                Dataset::check(&spec).map_err(refused)?;
+                checked = Some(spec.clone());
+            }
+            continue;
+        }
+        if open.as_ref().is_none_or(|(known, _)| *known != spec) {
+            open = Some((spec.clone(), Dataset::open(&spec).map_err(refused)?));
+        }
+        if let Some((_, dataset)) = &open {
+            trial.load = dataset.replayed(&trial.load, trial.seed).map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
+fn problem(path: &Path, why: &dyn std::error::Error) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        path: "workload.dataset".into(),
+        line: None,
+        column: None,
+        found: format!("`{}`", path.display()),
+        accepted: "a file that every client node can read".into(),
+        advice: Some(why.to_string()),
+    }
+}

@@ -1,0 +1,52 @@
+//! What a request asks for when it comes from a dataset.
+
+use hb_core::{schedule, trial::LoadModel};
+use serde_json::{Map, Value};
+
+use super::{Content, Dataset, DatasetError};
+use crate::{prompts::PromptMaker, protocol::Prompt};
+
+/// One request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// Its prompts, one for each of the batch.
+    pub prompts: Vec<Prompt>,
+    /// Tokens of each of its answers.
+    pub gen_tokens: u32,
+    /// Fields for its body, which those of the recipe win over.
+    pub fields: Map<String, Value>,
+}
+
+impl Dataset {
+    /// What request `index` asks for. Where the data gives lengths alone, or no length of an answer, `prompts` fills in.
+    ///
+    /// # Errors
+    /// The file cannot be read any more.
+    pub fn asked(&self, index: u64, prompts: &PromptMaker) -> Result<Asked, DatasetError> {
+        let mut asked = Asked { prompts: Vec::new(), gen_tokens: 0, fields: Map::new() };
+        for number in prompts.numbers(index) {
+            let entry = self.entry(number)?;
+            asked.prompts.push(match entry.content {
+                Content::Text(text) => Prompt::Text(text),
+                Content::Messages(messages) => Prompt::Messages(messages),
+                Content::Sized { tokens, blocks, .. } if blocks.is_empty() => prompts.sized(number, tokens),
+                Content::Sized { tokens, blocks, block_tokens } => prompts.of_blocks(&blocks, block_tokens, tokens),
+            });
+            // One request has one limit: that of the longest answer of its batch.
+            asked.gen_tokens = asked.gen_tokens.max(entry.gen_tokens.unwrap_or_else(|| prompts.lengths(index).gen_tokens));
+            asked.fields.extend(entry.fields);
+        }
+        Ok(asked)
+    }
+
+    /// A load that replays this dataset, with its instants; any other as it is.
+    ///
+    /// # Errors
+    /// The dataset has no instants, or goes back in time.
+    pub fn replayed(&self, load: &hb_core::trial::LoadSpec, seed: u64) -> Result<hb_core::trial::LoadSpec, DatasetError> {
+        match load.model {
+            LoadModel::Replay { .. } => Ok(schedule::replayed(load, self.stamps()?, seed)),
+            _ => Ok(load.clone()),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Files of prompts and traces: read once from end to end to find their entries, then one entry at a time.
+//!
+//! ```text
+//! file ─► format (its beginning) ─► pieces (lines, records, elements) ─► shapes (an entry, an instant)
+//!                                        └─ held: where each entry lies, and its instant
+//! ```
+//!
+//! Of a file of any size, twenty bytes an entry are held. Request `i` asks with entry `i` modulo their number.
+
+mod asked;
+mod format;
+mod pieces;
+mod record;
+mod shapes;
+mod stamps;
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Seek as _, SeekFrom},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use hb_core::{
+    trial::{BadLine, DatasetSpec},
+    units::Nanos,
+};
+use serde_json::{Map, Value};
+
+pub use self::asked::Asked;
+use self::{
+    format::{Format, Unknown},
+    pieces::{LONGEST, Pieces},
+    shapes::Read,
+};
+
+/// One request of a dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What is asked.
+    pub content: Content,
+    /// Answer tokens, where the data tells them.
+    pub gen_tokens: Option<u32>,
+    /// Further fields for the request's body.
+    pub fields: Map<String, Value>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// A text.
+    Text(String),
+    /// A conversation.
+    Messages(Vec<Value>),
+    /// Any text of so many tokens.
+    Sized {
+        /// How many.
+        tokens: u32,
+        /// Names of its blocks; prompts are alike as far as their blocks are.
+        blocks: Vec<u64>,
+        /// Tokens of a block.
+        block_tokens: u32,
+    },
+}
+
+/// Why a dataset cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// The file cannot be read.
+    #[error("cannot read the dataset `{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Nobody knows its format.
+    #[error("cannot tell the format of the dataset `{}`: {why}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        why: String,
+    },
+    /// A line is wrong.
+    #[error("cannot use line {line} of the dataset `{}`: {why}; `on_bad_line: skip` leaves such lines out", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// Nothing is left.
+    #[error("the dataset `{}` has no entry to use: {skipped} skipped, {bad} bad lines", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// Entries before the first one that was asked for.
+        skipped: u64,
+        /// Lines that could not be read.
+        bad: u64,
+    },
+    /// A replay needs instants.
+    #[error("the dataset `{}` has no time stamps to replay: mooncake, burstgpt and azure have", path.display())]
+    NoStamps {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Time goes back.
+    #[error("the trace `{}` goes back in time at line {line}, by {seconds} s", path.display())]
+    BackInTime {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: u64,
+        /// By how much.
+        seconds: f64,
+    },
+}
+
+/// A file whose entries are known.
+#[derive(Debug)]
+pub struct Dataset {
+    path: PathBuf,
+    file: File,
+    format: Format,
+    offsets: Vec<u64>,
+    lengths: Vec<u32>,
+    stamps: Vec<Nanos>,
+    /// The first line whose stamp lies before that of the line before it, and by how much.
+    goes_back: Option<(u64, f64)>,
+    bad_lines: u64,
+}
+
+impl Dataset {
+    /// Reads the whole file once, and checks every entry that will be used.
+    ///
+    /// # Errors
+    /// What is wrong with the file, its format or one of its lines.
+    pub fn open(spec: &DatasetSpec) -> Result<Self, DatasetError> {
+        let mut dataset = Self::begin(spec)?;
+        let skipped = dataset.index(spec)?;
+        if dataset.offsets.is_empty() {
+            return Err(DatasetError::Empty { path: dataset.path, skipped, bad: dataset.bad_lines });
+        }
+        Ok(dataset)
+    }
+
+    /// Looks at the file's beginning only: that it can be read and has a format.
+    ///
+    /// # Errors
+    /// What is wrong with the file or its format.
+    pub fn check(spec: &DatasetSpec) -> Result<(), DatasetError> {
+        Self::begin(spec).map(drop)
+    }
+
+    fn begin(spec: &DatasetSpec) -> Result<Self, DatasetError> {
+        let path = spec.path.clone();
+        let failed = |source| DatasetError::Io { path: path.clone(), source };
+        let file = File::open(&path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        let format = format::of(&file, &path, spec.format.as_deref()).map_err(|unknown| match unknown {
+            Unknown::Io(source) => failed(source),
+            Unknown::Why(why) => DatasetError::Format { path: path.clone(), why },
+        })?;
+        let (offsets, lengths, stamps) = Default::default();
+        Ok(Self { path, file, format, offsets, lengths, stamps, goes_back: None, bad_lines: 0 })
+    }
+
+    /// Finds the entries; says how many were left out at the start.
+    fn index(&mut self, spec: &DatasetSpec) -> Result<u64, DatasetError> {
+        let path = self.path.clone();
+        let failed = |source| DatasetError::Io { path: path.clone(), source };
+        let (start, lines) = self.format.start;
+        (&self.file).seek(SeekFrom::Start(start)).map_err(failed)?;
+        let file = self.file.try_clone().map_err(failed)?;
+        let mut pieces = Pieces::new(BufReader::with_capacity(1 << 18, file), self.format.cut, start, lines);
+        let (mut piece, mut skipped) = (Vec::new(), 0);
+        while self.len() < spec.limit.unwrap_or(u64::MAX) {
+            let Some(place) = pieces.next(&mut piece).map_err(failed)? else { break };
+            let read = if place.length > LONGEST {
+                Err(format!("it has {} bytes, more than {LONGEST}", place.length))
+            } else if !place.is_closed && pieces.is_unbalanced() {
+                Err("the file ends within it".to_owned())
+            } else {
+                self.format.shape.read(&piece)
+            };
+            match read {
+                Ok(Read::Nothing) => {}
+                Ok(Read::Entry(..)) if skipped < spec.skip => skipped += 1,
+                Ok(Read::Entry(_, stamp)) => {
+                    self.offsets.push(place.offset);
+                    // LONGEST fits.
+                    self.lengths.push(place.length as u32);
+                    if let Some(stamp) = stamp {
+                        if let Some(last) = self.stamps.last().filter(|last| stamp < **last) {
+                            self.goes_back.get_or_insert((place.line, last.since(stamp).as_secs_f64()));
+                        }
+                        self.stamps.push(stamp);
+                    }
+                }
+                Err(why) if spec.on_bad_line == BadLine::Fail => {
+                    return Err(DatasetError::Line { path: self.path.clone(), line: place.line, why });
+                }
+                Err(_) => self.bad_lines += 1,
+            }
+        }
+        Ok(skipped)
+    }
+
+    /// How many entries there are; at least one.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a dataset without an entry is an error of `open`")]
+    pub fn len(&self) -> u64 {
+        self.offsets.len() as u64
+    }
+
+    /// Lines that were left out because they could not be read.
+    #[must_use]
+    pub fn bad_lines(&self) -> u64 {
+        self.bad_lines
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The entry of request `index`, read from the file.
+    ///
+    /// # Errors
+    /// The file cannot be read any more, or was changed since it was opened.
+    pub fn entry(&self, index: u64) -> Result<Entry, DatasetError> {
+        let at = (index % self.len()) as usize;
+        let mut bytes = vec![0; self.lengths[at] as usize];
+        let failed = |source| DatasetError::Io { path: self.path.clone(), source };
+        self.file.read_exact_at(&mut bytes, self.offsets[at]).map_err(failed)?;
+        match self.format.shape.read(&bytes) {
+            Ok(Read::Entry(entry, _)) => Ok(*entry),
+            Ok(Read::Nothing) | Err(_) => Err(failed(io::Error::other("it was changed while it was in use"))),
+        }
+    }
+
+    /// The instants of its entries, in order.
+    ///
+    /// # Errors
+    /// It has none, or goes back in time.
+    pub fn stamps(&self) -> Result<&[Nanos], DatasetError> {
+        if !self.format.shape.has_stamps() {
+            return Err(DatasetError::NoStamps { path: self.path.clone() });
+        }
+        match self.goes_back {
+            Some((line, seconds)) => Err(DatasetError::BackInTime { path: self.path.clone(), line, seconds }),
+            None => Ok(&self.stamps),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Whole files.
+
+use std::io::Write as _;
+
+use super::{shapes::Shape, *};
+
+/// A file of this name and text; the folder goes with the guard.
+fn spec(name: &str, text: &[u8]) -> (tempfile::TempDir, DatasetSpec) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    File::create(&path).unwrap().write_all(text).unwrap();
+    (folder, DatasetSpec { path, format: None, skip: 0, limit: None, on_bad_line: BadLine::Fail })
+}
+
+fn open(name: &str, text: &str) -> Dataset {
+    let (_folder, spec) = spec(name, text.as_bytes());
+    Dataset::open(&spec).unwrap()
+}
+
+fn refused(name: &str, text: &str) -> String {
+    let (_folder, spec) = spec(name, text.as_bytes());
+    Dataset::open(&spec).unwrap_err().to_string()
+}
+
+fn texts(dataset: &Dataset) -> Vec<String> {
+    let text = |index| match dataset.entry(index).unwrap().content {
+        Content::Text(text) => text,
+        other => panic!("{other:?} is no text"),
+    };
+    (0..dataset.len()).map(text).collect()
+}
+
+const BURST: &str = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n\
+                     5,ChatGPT,472,18,490,Conversation log\n\
+                     45,ChatGPT,1087,0,1087,Conversation log\n\
+                     118,GPT-4,417,276,693,Conversation log\n";
+
+#[test]
+fn a_file_s_beginning_tells_its_format() {
+    let share = r#"{"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]}"#;
+    let cases = [
+        ("a.txt", "Why?\n".to_owned(), Shape::Text),
+        ("a", "Why, then?\nNo, [really]\n".to_owned(), Shape::Text),
+        ("a.jsonl", "\u{feff}\n{\"prompt\": \"Why?\"}\n".to_owned(), Shape::Jsonl),
+        ("a.json", format!("\n[\n {share},\n {share}\n]\n"), Shape::ShareGpt),
+        ("a.jsonl", share.to_owned(), Shape::ShareGpt),
+        ("a", r#"{"custom_id": "1", "body": {"prompt": "Why?"}}"#.to_owned(), Shape::OpenaiBatch),
+        ("a", r#"{"timestamp": 0, "input_length": 5, "output_length": 5, "hash_ids": [1]}"#.to_owned(), Shape::Mooncake),
+        ("a", BURST.to_owned(), Shape::BurstGpt { stamp: 0, input: 2, output: 3 }),
+        (
+            "a",
+            "Session ID,Timestamp,Elapsed time,Model,Request tokens,Response tokens\n1,5,2,m,3,4\n".to_owned(),
+            Shape::BurstGpt { stamp: 1, input: 4, output: 5 },
+        ),
+        (
+            "a",
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n".to_owned(),
+            Shape::Azure { stamp: 0, input: 1, output: 2 },
+        ),
+        ("a.csv", "id,prompt,output_tokens\n1,Why?,3\n".to_owned(), Shape::Csv { prompt: 1, output: Some(2) }),
+    ];
+    for (name, text, shape) in cases {
+        assert_eq!(open(name, &text).format.shape, shape, "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_format_says_what_was_tried() {
+    assert!(refused("a.csv", "id,question\n1,Why?\n").contains("csv:COLUMN"));
+    assert!(refused("a.json", "{\"question\": \"Why?\"}\n").contains("sharegpt (conversations)"));
+    assert!(refused("a.txt", "[INST] Why?\n").contains("`format: text`"));
+    assert!(refused("a", "").contains("it is empty"));
+    let (_folder, mut named) = spec("a.txt", b"x,y\n1,2\n");
+    named.format = Some("burst".into());
+    assert!(Dataset::open(&named).unwrap_err().to_string().contains("no format is called `burst`; known are text"));
+    named.format = Some("csv:z".into());
+    assert!(Dataset::open(&named).unwrap_err().to_string().contains("its header `x,y` has not"));
+    named.format = Some("csv:y".into());
+    assert_eq!(texts(&Dataset::open(&named).unwrap()), ["2"]);
+    named.path = "/nowhere/at/all".into();
+    let missing = Dataset::open(&named).unwrap_err().to_string();
+    assert!(missing.contains("`/nowhere/at/all`") && missing.contains("No such file"), "{missing}");
+}
+
+#[test]
+fn entries_lie_where_they_were_found_and_come_round_again() {
+    let dataset = open("a.txt", "one\r\n\ntwo\nthree");
+    assert_eq!(texts(&dataset), ["one", "two", "three"]);
+    assert_eq!(dataset.entry(7).unwrap(), dataset.entry(1).unwrap());
+    let quoted = open("a.csv", "prompt,output_tokens\n\"a\nb\",1\n\"c \"\"d\"\"\",2\n");
+    assert_eq!(texts(&quoted), ["a\nb", "c \"d\""]);
+    let turn =
+        |text: &str| format!(r#"{{"conversations": [{{"from": "human", "value": "{text}"}}, {{"from": "gpt", "value": "x"}}]}}"#);
+    let array = open("a.json", &format!("[{},\n{}, {}]", turn("a ] } ,"), turn("b\\\"["), turn("c")));
+    assert_eq!(texts(&array), ["a ] } ,", "b\"[", "c"]);
+}
+
+#[test]
+fn skip_and_limit_count_entries() {
+    let (_folder, mut spec) = spec("a.txt", b"0\n\n1\n2\n3\n4\n");
+    (spec.skip, spec.limit) = (1, Some(2));
+    assert_eq!(texts(&Dataset::open(&spec).unwrap()), ["1", "2"]);
+    spec.skip = 9;
+    let empty = Dataset::open(&spec).unwrap_err().to_string();
+    assert!(empty.contains("5 skipped, 0 bad lines"), "{empty}");
+}
+
+#[test]
+fn a_bad_line_is_named_or_counted() {
+    let text = b"{\"prompt\": \"a\"}\n\n{\"prompt\": \n{\"prompt\": \"b\"}\n{\"prompt\": \"\xff\"}\n";
+    let (_folder, mut spec) = spec("a.jsonl", text);
+    let why = Dataset::open(&spec).unwrap_err().to_string();
+    assert!(why.contains("line 3") && why.contains("no JSON object"), "{why}");
+    spec.on_bad_line = BadLine::Skip;
+    let dataset = Dataset::open(&spec).unwrap();
+    assert_eq!((texts(&dataset), dataset.bad_lines()), (vec!["a".to_owned(), "b".to_owned()], 2));
+}
+
+#[test]
+fn a_file_that_ends_in_an_entry_is_bad() {
+    let whole = r#"{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "x"}]}"#;
+    let why = refused("a.json", &format!("[{whole},\n{}", &whole[..40]));
+    assert!(why.contains("line 2") && why.contains("ends within it"), "{why}");
+    let why = refused("a.csv", "prompt,id\na,1\n\"b,2\nc,3\n");
+    assert!(why.contains("line 3") && why.contains("ends within it"), "{why}");
+}
+
+#[test]
+fn a_trace_has_instants_and_never_goes_back() {
+    let trace = open("a.csv", BURST);
+    assert_eq!(trace.stamps().unwrap(), [Nanos(5_000_000_000), Nanos(118_000_000_000)], "a failed call is left out");
+    let back = open("a.csv", &format!("{BURST}117,GPT-4,4,2,6,API log\n"));
+    let why = back.stamps().unwrap_err().to_string();
+    assert!(why.contains("line 5") && why.contains("by 1 s"), "{why}");
+    assert!(open("a.txt", "Why?\n").stamps().unwrap_err().to_string().contains("no time stamps"));
+}
+
+#[test]
+fn a_changed_file_is_an_error_and_no_other_prompt() {
+    let (_folder, spec) = spec("a.txt", b"one\ntwo\n");
+    let dataset = Dataset::open(&spec).unwrap();
+    File::create(&spec.path).unwrap();
+    assert!(dataset.entry(1).is_err());
+}
