@@ -57,7 +57,18 @@ impl Fit {
         // A float becomes an integer by saturation; a NaN becomes zero, and then one.
         (((f64::from(tokens) - self.overhead) / self.tokens_per_word).round() as u32).max(1)
     }
+
+    /// The words for the prompt of this number: rounded down or up so often that the mean over many prompts is what
+    /// was asked for. A prompt of 32 tokens may be six words and a half.
+    fn words_on_average(&self, tokens: u32, number: u64) -> u32 {
+        // Multiples of the golden ratio fall evenly between two whole numbers, however few or many are taken.
+        let share = (number as f64 * GOLDEN_RATIO).fract();
+        (((f64::from(tokens) - self.overhead) / self.tokens_per_word + share).floor() as u32).max(1)
+    }
 }
+
+/// Its fractional part is all that counts here.
+const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
 
 /// What prompts are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -216,7 +227,7 @@ impl PromptMaker {
     }
 
     fn text(&self, number: u64, tokens: u32, prefix: Option<(u64, u32)>) -> String {
-        let words = self.fit.words_for(tokens);
+        let words = self.fit.words_on_average(tokens, number);
         let mut text = String::with_capacity(words as usize * 6);
         let mut own = words;
         if let Some((group, tokens)) = prefix.filter(|(_, tokens)| *tokens > 0) {
@@ -433,6 +444,18 @@ mod tests {
             let got = overhead + rate * f64::from(words);
             prop_assert!((got - f64::from(tokens)).abs() <= rate / 2.0 + 6.0, "{got} for {tokens}");
         }
+    }
+
+    #[test]
+    fn the_mean_length_is_what_was_asked_for_where_words_have_many_tokens() {
+        let fit = Fit { tokens_per_word: 5.0, overhead: 1.0 };
+        let maker = PromptMaker::new(&request(Length::Fixed(32), None), 3, fit);
+        let counted = |index| match maker.prompt(index) {
+            Prompt::Text(text) => text.split(' ').count() as f64 * fit.tokens_per_word + fit.overhead,
+            other => panic!("not a text: {other:?}"),
+        };
+        let mean = (0..200).map(counted).sum::<f64>() / 200.0;
+        assert!((mean - 32.0).abs() < 0.1, "{mean}");
     }
 
     #[test]

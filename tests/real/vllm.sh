@@ -45,6 +45,7 @@ check "requests completed and none failed" holds "$RUN_DIR" '.trials[0].accounti
 check "the books balance" balances "$RUN_DIR"
 check "every answer has the asked length" holds "$RUN_DIR" '.trials[0].tokens | .output == .requested_output'
 check "vLLM's own output was collected" grep -q "server-0" "$RUN_DIR/logs/aggregated.jsonl"
-check "nothing of vLLM is left" sh -c '! pgrep -f "vllm.*--port '"$PORT"'" >/dev/null'
+# The brackets keep the looking process itself from being found.
+check "nothing of vLLM is left" sh -c '! pgrep -f "[v]llm.*--port '"$PORT"'" >/dev/null'
 check "its port is free again" sh -c '! curl -s -o /dev/null --max-time 2 "http://127.0.0.1:'"$PORT"'/health"'
 finish
