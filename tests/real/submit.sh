@@ -93,7 +93,7 @@ following_code=0
 outside run r.yaml --host login --ssh-config "$CONFIG" --set workload.duration=40s --follow >"$SCRATCH/followed" 2>&1 &
 following=$!
 check "the run comes to its execution" wait_for 90 grep -q "── execution" "$SCRATCH/followed"
-"$TESTBED/cut" --silent login >/dev/null
+"$TESTBED/cut" --freeze login >/dev/null
 check "the loss is told of" wait_for 90 grep -q "trying again" "$SCRATCH/followed"
 "$TESTBED/heal" login >/dev/null
 wait "$following" || following_code=$?

@@ -59,7 +59,7 @@ fn submitted(words: &RunWords) -> Result<Exit, Exit> {
     let number = job.job;
     eprintln!("job {number} is submitted on {}; its files are in {}", job.place, job.dir);
     if words.follow {
-        return fetch::watched(&Arc::new(target), &job, words.results.as_deref(), false);
+        return fetch::watched(&Arc::new(target), &job, words.results.as_deref(), words.json);
     }
     eprintln!(
         "next: `hbnode status {number}`, `hbnode logs -f {number}`, `hbnode fetch {number}` when it is over, `hbnode cancel {number}`"

@@ -22,6 +22,9 @@ Environment:
   HBNODE_JOIN_FILE  the file with the way in, for a node
   HBNODE_STATE      the folder in which leader and nodes find each other
   HBNODE_LOG        filter of the log on standard error
+  MLUX_USER         the user on the cluster, for ssh
+  MLUX_KEY          the file of the private key, for ssh
+  MLUX_ACCOUNT      the account, where a recipe leaves it out
   NO_COLOR          no colours";
 
 /// Turns a cluster allocation into a benchmark of an LLM inference service.
@@ -234,9 +237,6 @@ pub struct PlaceWords {
 }
 
 /// Words of `hbnode run`.
-///
-/// Environment: MLUX_USER and MLUX_KEY name the user and the private key for ssh, MLUX_ACCOUNT fills an account that
-/// the recipe leaves out. No password is ever asked for: log in once by hand, or load your key with ssh-add.
 #[derive(Debug, Args)]
 pub struct RunWords {
     /// The recipe; left out on a terminal, it is chosen from `recipes`
@@ -263,7 +263,7 @@ pub struct RunWords {
     /// With --follow: the folder here that takes results [default: $WORK/results, else ./results]
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
-    /// Prints one line of JSON about the job on standard output
+    /// Prints one line of JSON about the job on standard output; with --follow, a second one about its run
     #[arg(long)]
     pub json: bool,
     /// Where.
