@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the load engine costs beside the floor client, in one run: the Dummy on CPU 1, both clients on CPU 0 in turn.
 # Usage: bench/compare.sh [ROUNDS]   (at least 3; prints medians and the ratio engine/floor)
-# HBNODE=path/to/hbnode takes that binary's `dummy` for the server instead of the bench's own.
+# BUILD=0 takes the binaries that are there. HBNODE=path/to/hbnode takes that binary's `dummy` for the server instead of the bench's own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +21,7 @@ trap 'stop_server; rm -rf "$lines"' EXIT
 
 [ "$(nproc)" -ge 2 ] || { echo "two CPUs are needed: one for the server, one for the clients" >&2; exit 1; }
 ulimit -n "$(ulimit -Hn)"
-cargo build --release --quiet -p hb-bench
+[ "${BUILD:-1}" = 0 ] || cargo build --release --quiet -p hb-bench
 
 start_server() { # TTFT_MS TPOT_MS
     if [ -n "${HBNODE:-}" ]; then
@@ -62,8 +62,8 @@ done
 # Slower tokens where more are in flight, so that the server's CPU keeps its pace and is not what is measured.
 compare paced-1 100 20 --mode closed --in-flight 1 --requests 3
 compare paced-64 100 20 --mode open --in-flight 64 --requests 160
-compare paced-500 100 40 --mode open --in-flight 500 --requests 1000
-compare paced-2000 100 100 --mode open --in-flight 2000 --requests 4000
+compare paced-500 100 40 --mode open --in-flight 500 --requests 1000 --tokens 50
+compare paced-2000 100 100 --mode open --in-flight 2000 --requests 4000 --tokens 50
 for n in 512 2000; do
     compare "burst-$n" 400 40 --mode burst --in-flight "$n" --requests "$n" --tokens 20
 done

@@ -13,11 +13,13 @@ use std::{
 use serde_json::Value;
 
 /// Our packages from the lowest floor up, each with those of ours that it may use.
-const FLOORS: [(&str, &[&str]); 4] = [
+const FLOORS: [(&str, &[&str]); 5] = [
     ("hb-core", &[]),
     ("hb-services", &["hb-core"]),
     ("hb-actors", &["hb-core", "hb-services"]),
     ("hbnode", &["hb-core", "hb-services", "hb-actors"]),
+    // Measures the floors below from beside the roof, and is not shipped.
+    ("hb-bench", &["hb-core", "hb-services", "hb-actors"]),
 ];
 
 /// What the core may be made of: the crate, why it is quiet, and the features that would end that.

@@ -88,6 +88,20 @@ check "the report is whole" whole "$RUN_DIR"
 check "the books balance" balances "$RUN_DIR"
 check "job output and script came along" test -s "$RUN_DIR/job/slurm-$JOB.out" -a -s "$RUN_DIR/job/job.sh"
 
+say "a connection that is lost while the job is followed"
+following_code=0
+outside run r.yaml --host login --ssh-config "$CONFIG" --set workload.duration=40s --follow >"$SCRATCH/followed" 2>&1 &
+following=$!
+check "the run comes to its execution" wait_for 90 grep -q "── execution" "$SCRATCH/followed"
+"$TESTBED/cut" --silent login >/dev/null
+check "the loss is told of" wait_for 90 grep -q "trying again" "$SCRATCH/followed"
+"$TESTBED/heal" login >/dev/null
+wait "$following" || following_code=$?
+grep -v "^$" "$SCRATCH/followed" | tail -n 12
+check "it goes on by itself and ends with 0" test "$following_code" = 0
+check "nothing is told twice" test "$(grep -c "── execution" "$SCRATCH/followed")" = 1
+check "the report is whole" whole "$(readlink -f "$SCRATCH/laptop/results/submitted/latest")"
+
 say "the notice before the limit, and cancelling"
 outside run r.yaml --host login --ssh-config "$CONFIG" --set workload.duration=5m --json >"$SCRATCH/run" 2>/dev/null
 JOB=$(jq -r .job "$SCRATCH/run") DIR=$(jq -r .dir "$SCRATCH/run")

@@ -147,10 +147,14 @@ fn copy(target: &Target, sending: &Sending, recipe: &[u8], script: &str, is_new_
     Ok(())
 }
 
-/// The number is written down there before it travels here.
+/// The number is written down there before it travels here. Slurm takes the umask over: the job's output may hold
+/// what is for its owner alone.
 fn submit(target: &Target, sending: &Sending, commands: &str) -> Result<u64, TargetError> {
     let (job_dir, commands) = (sending.job_dir(), shell(commands));
-    let script = format!("cd -- {} && PATH={commands}:$PATH && sbatch --parsable job.sh > job.id && cat job.id", shell(&job_dir));
+    let script = format!(
+        "umask 077; cd -- {} && PATH={commands}:$PATH && sbatch --parsable job.sh > job.id && cat job.id",
+        shell(&job_dir)
+    );
     let said = match target.run("submitting", &script) {
         Ok(said) => said,
         Err(TargetError::Failed { doing, place, said }) => {

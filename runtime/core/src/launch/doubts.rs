@@ -1,6 +1,6 @@
 //! What will pend for ever, or be refused, as far as the scheduler has told about its partitions.
 
-use super::components::components;
+use super::{components::components, limit::clock};
 use crate::{recipe::Recipe, units::Span};
 
 /// What `sinfo` tells of a partition.
@@ -66,7 +66,9 @@ pub fn doubts(recipe: &Recipe, partitions: &[Partition]) -> Vec<String> {
         && limit > longest
     {
         doubts.push(format!(
-            "orchestration.job_config.time_limit is {limit}, and the partition `{name}` allows {longest}: the job would never start"
+            "orchestration.job_config.time_limit is {}, and the partition `{name}` allows {}: the job would never start",
+            clock(limit),
+            clock(longest)
         ));
     }
     if components.iter().any(|component| component.needs.gpus.is_some()) && !partition.gres.contains("gpu") {
@@ -109,7 +111,7 @@ mod tests {
     fn what_can_never_start_is_named_before_it_waits() {
         check(&[], &[]);
         check(&[("orchestration.total_nodes", "4")], &["4 nodes are asked for"]);
-        check(&[("orchestration.job_config.time_limit", "02:00:00")], &["allows 1h"]);
+        check(&[("orchestration.job_config.time_limit", "02:00:00")], &["allows 01:00:00"]);
         check(&[("resources.servers.gpus", "1")], &["no node of the partition `cpu`"]);
         check(&[("resources.servers.gpus", "1"), ("partition", "big")], &[]);
         check(&[("partition", "cpus")], &["the scheduler has cpu, big"]);
