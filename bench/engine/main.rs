@@ -168,6 +168,6 @@ fn share(shape: &Shape) -> LoadShare {
         },
         servers: vec![shape.url.clone()],
         seed: 7,
-        labels: BTreeMap::new(),
+        tokens_per_word: None,
     }
 }

@@ -67,8 +67,27 @@ impl Fit {
     }
 }
 
+/// Odd, and without a pattern in its digits: two to the 64th over the golden ratio.
+const SPREADING: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Its fractional part is all that counts here.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
+
+/// Words in the text of [`probe`].
+pub const PROBE_WORDS: u32 = 256;
+
+/// Every word that prompts are made of, once, in an order that depends on the seed. A server's count of its tokens is what
+/// a word of a prompt has on average.
+#[must_use]
+pub fn probe(seed: u64) -> String {
+    let mut shuffled: Vec<u8> = (0..=u8::MAX).collect();
+    let mut random = seeded(!seed, Use::Text, 0);
+    for left in (1..shuffled.len()).rev() {
+        shuffled.swap(left, below(random.next_u64(), left as u32 + 1) as usize);
+    }
+    let mut text = String::with_capacity(shuffled.len() * 6);
+    shuffled.into_iter().for_each(|byte| push_word(&mut text, byte));
+    text
+}
 
 /// What prompts are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -205,15 +224,6 @@ impl PromptMaker {
         }
     }
 
-    /// A text of so many words, to learn a [`Fit`] from what the server counts. It is like no prompt of the trial.
-    #[must_use]
-    pub fn probe(&self, words: u32) -> Prompt {
-        let mut random = seeded(!self.seed, Use::Text, u64::from(words));
-        let mut text = String::with_capacity(words as usize * 6);
-        push_words(&mut text, words, &mut random);
-        Prompt::Text(text)
-    }
-
     /// The prompt with this number among all of the trial.
     fn numbered(&self, number: u64, tokens: u32) -> Prompt {
         let prefix = self.shared_prefix.map(|prefix| {
@@ -235,7 +245,7 @@ impl PromptMaker {
             push_words(&mut text, shared, &mut self.random(Use::Prefix, group));
             own -= shared;
         }
-        for byte in self.mark(number).to_le_bytes().into_iter().take(own as usize) {
+        for byte in self.marking_words(number).into_iter().take(own as usize) {
             push_word(&mut text, byte);
         }
         push_words(&mut text, own.saturating_sub(8), &mut self.random(Use::Text, number));
@@ -262,10 +272,16 @@ impl PromptMaker {
         ids
     }
 
-    /// A number that no other prompt of the trial has; the next prompt's is the next one, so that its lowest digit,
-    /// which is the first word, differs.
+    /// A number that no other prompt of the trial has; the next prompt's is the next one, so that its lowest digit, to
+    /// whatever base, differs.
     fn mark(&self, number: u64) -> u64 {
         self.random(Use::Mark, 0).next_u64().wrapping_add(number)
+    }
+
+    /// The same to base 256. Multiplied by an odd number the lowest digits stay different, and all of them go through
+    /// every value: no word stands at the beginning of all prompts, and their words are the list's on average.
+    fn marking_words(&self, number: u64) -> [u8; 8] {
+        self.mark(number).wrapping_mul(SPREADING).to_le_bytes()
     }
 
     fn random(&self, purpose: Use, number: u64) -> Pcg64 {
@@ -519,8 +535,10 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_has_the_asked_words() {
-        assert_eq!(words(&maker(1, None, 5).probe(37)).len(), 37);
+    fn a_probe_has_every_word_once() {
+        let text = probe(5);
+        let different: BTreeSet<&str> = text.split(' ').collect();
+        assert_eq!((text.split(' ').count() as u32, different.len() as u32), (PROBE_WORDS, PROBE_WORDS));
     }
 
     #[test]

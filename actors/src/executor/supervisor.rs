@@ -112,7 +112,6 @@ impl Supervising {
             return;
         }
         let (me, trial, given) = (me.clone(), share.trial.clone(), share.clone());
-        let uplink = self.arguments.uplink.clone();
         self.work = Some(Work {
             share,
             prepared: None,
@@ -124,14 +123,7 @@ impl Supervising {
             is_stopped: false,
         });
         self.arguments.load_runtime.spawn(async move {
-            let result = build(given).await.map(|(prepared, warning)| {
-                if let Some(what) = warning
-                    && uplink.cast(UplinkMsg::Fact(Fact::Warned { what })).is_err()
-                {
-                    tracing::error!("the uplink is gone; a warning is lost");
-                }
-                prepared
-            });
+            let result = build(given).await;
             // The node may be ending.
             let _ = me.cast(ExecutorSupervisorMsg::Prepared(trial, result));
         });
@@ -314,13 +306,12 @@ fn is_held_elsewhere(ledger: &Arc<Ledger>) -> bool {
     Arc::strong_count(ledger) > 1
 }
 
-async fn build(mut share: LoadShare) -> Result<(Arc<Prepared>, Option<String>), String> {
+async fn build(mut share: LoadShare) -> Result<Arc<Prepared>, String> {
     let service = hb_services::resolve(&share.service).map_err(|problem| problem.to_string())?;
     share.request = hb_services::service::request_for(&*service, &share.service, &share.request);
     let key = match &share.service.api_key {
         Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
         None => None,
     };
-    let (prepared, warning) = Prepared::build(share, key).await.map_err(|error| error.to_string())?;
-    Ok((Arc::new(prepared), warning))
+    Prepared::build(share, key).await.map(Arc::new).map_err(|error| error.to_string())
 }

@@ -2,9 +2,8 @@
 //! so a read wakes one task once and its bytes are handed on in the same poll.
 
 use std::{
-    future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,7 +11,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hb_core::{record::Kind, units::Nanos};
 use http_body_util::Full;
 use hyper::{
@@ -149,21 +148,6 @@ impl Link {
 
     pub fn send(&mut self, request: Request<Full<Bytes>>) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
         self.sender.send_request(request)
-    }
-
-    /// One request and its whole answer, for what is not measured: the status and the body.
-    pub async fn whole(mut self, request: Request<Full<Bytes>>, most_bytes: usize) -> Result<(u16, Bytes), Kind> {
-        let mut response = pin!(self.send(request));
-        let response = poll_fn(|cx| self.poll_head(cx, response.as_mut())).await.map_err(|_| Kind::Reset)?;
-        let (status, mut body) = (response.status().as_u16(), response.into_body());
-        let mut whole = BytesMut::new();
-        while let Some(data) = poll_fn(|cx| self.poll_data(cx, &mut body)).await {
-            whole.extend_from_slice(&data.map_err(|_| Kind::Truncated)?);
-            if whole.len() > most_bytes {
-                return Err(Kind::Oversize);
-            }
-        }
-        Ok((status, whole.freeze()))
     }
 
     /// The instant of the last read.

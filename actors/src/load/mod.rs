@@ -17,7 +17,6 @@ mod connection;
 mod drive;
 mod ending;
 mod exchange;
-mod fit;
 mod gaps;
 mod health;
 mod ledger;

@@ -19,7 +19,7 @@ use hb_services::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{LoadError, fit, server::Server, supply::Supply, trust};
+use super::{LoadError, server::Server, supply::Supply, trust};
 use crate::server_manager::key::Key;
 
 /// The longest drain.
@@ -40,31 +40,19 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Builds all that `share` needs, and asks the first server how it counts tokens. The sentence, if there is one, is
-    /// for a person to read.
+    /// Builds all that `share` needs, beside the load's own workers.
     ///
     /// # Errors
     /// What in the share cannot be used.
-    pub async fn build(share: LoadShare, key: Option<Key>) -> Result<(Self, Option<String>), LoadError> {
+    pub async fn build(share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
         let protocol = protocol(&share)?;
         let servers = servers(&share, protocol, key.as_ref(), trust::system)?;
-        // The Dummy counts words; to ask it would only move the faults it plants.
-        let learned = match servers.first().filter(|_| share.service.service != "dummy") {
-            Some(server) => fit::learn(server, protocol, &share).await,
-            None => Ok(Fit::default()),
-        };
-        let warning = learned.as_ref().err().map(|why| {
-            let url = share.servers.first().map_or("", String::as_str);
-            format!("asked `{url}` how it counts tokens, but {why}; prompts have one word for each token asked for")
-        });
         // Bodies are made and a dataset is read from end to end: on a worker of the load, that would count as its work.
-        let fit = learned.unwrap_or_default();
-        let made = tokio::task::spawn_blocking(move || Self::with(share, protocol, servers, fit)).await;
-        let prepared = made.map_err(|error| LoadError::Start(error.to_string()))??;
-        Ok((prepared, warning))
+        let made = tokio::task::spawn_blocking(move || Self::with(share, protocol, servers)).await;
+        made.map_err(|error| LoadError::Start(error.to_string()))?
     }
 
-    /// Builds all that `share` needs without asking anybody: a word stands for a token.
+    /// Builds all that `share` needs.
     ///
     /// # Errors
     /// What in the share cannot be used.
@@ -80,10 +68,10 @@ impl Prepared {
     ) -> Result<Self, LoadError> {
         let protocol = protocol(&share)?;
         let servers = servers(&share, protocol, key.as_ref(), trust)?;
-        Self::with(share, protocol, servers, Fit::default())
+        Self::with(share, protocol, servers)
     }
 
-    fn with(mut share: LoadShare, protocol: &'static dyn Protocol, servers: Vec<Server>, fit: Fit) -> Result<Self, LoadError> {
+    fn with(mut share: LoadShare, protocol: &'static dyn Protocol, servers: Vec<Server>) -> Result<Self, LoadError> {
         let dataset = share.load.dataset.as_ref().map(Dataset::open).transpose().map_err(unusable)?;
         if let Some(dataset) = &dataset {
             if dataset.bad_lines() > 0 {
@@ -101,6 +89,8 @@ impl Prepared {
             }
         };
         let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;
+        // Where the server told nothing, a word stands for a token.
+        let fit = share.tokens_per_word.map_or_else(Fit::default, |tokens_per_word| Fit { tokens_per_word, overhead: 0.0 });
         let prompts = PromptMaker::new(&share.request, share.seed, fit);
         let numbering = (u64::from(share.executor), u64::from(share.executors));
         let drain = share.load.timeouts.total.0.min(DRAIN);

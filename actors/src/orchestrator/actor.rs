@@ -21,7 +21,7 @@ use crate::{
     cluster::ClusterEvent,
     server_manager::{
         key::Key,
-        readiness::{self, Question},
+        readiness::{self, Question, Ready},
     },
 };
 
@@ -82,7 +82,7 @@ pub enum OrchestratorMsg {
     /// A server that already runs is not ready yet: what is waited for.
     EndpointWaitedFor(String),
     /// Servers that already run were asked.
-    EndpointsAnswered(Result<(), String>),
+    EndpointsAnswered(Result<Option<f64>, String>),
     /// A trial's books are closed.
     TrialClosed(TrialId, Result<(), String>),
     /// The time allowed for something ran out.
@@ -154,7 +154,7 @@ impl Actor for Orchestrator {
                 leading.warn(&what);
                 Vec::new()
             }
-            OrchestratorMsg::EndpointsAnswered(Ok(())) => leading.run.endpoints_ready(),
+            OrchestratorMsg::EndpointsAnswered(Ok(tokens)) => leading.run.endpoints_ready(tokens),
             OrchestratorMsg::EndpointsAnswered(Err(why)) => leading.run.endpoints_failed(why),
             OrchestratorMsg::TrialClosed(trial, result) => leading.run.trial_closed(&trial, result),
             OrchestratorMsg::PhaseExpired(phase, ticket) => leading.expired(phase, ticket),
@@ -405,14 +405,17 @@ fn ask_endpoints(me: ActorRef<OrchestratorMsg>, trial: Trial) {
     tokio::spawn(async move {
         let asked = trial.service.endpoints.iter().map(|url| ask_endpoint(&me, url, &trial));
         let answers = futures_util::future::join_all(asked).await;
-        let troubles: Vec<String> = answers.into_iter().filter_map(Result::err).collect();
-        let result = if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) };
+        let (ready, troubles): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        let troubles: Vec<String> = troubles.into_iter().filter_map(Result::err).collect();
+        // All serve one model, so the count of any of them is that of all.
+        let tokens_per_word = ready.into_iter().filter_map(Result::ok).find_map(|ready| ready.tokens_per_word);
+        let result = if troubles.is_empty() { Ok(tokens_per_word) } else { Err(troubles.join("; ")) };
         // The run may be over by now.
         let _ = me.cast(OrchestratorMsg::EndpointsAnswered(result));
     });
 }
 
-async fn ask_endpoint(me: &ActorRef<OrchestratorMsg>, url: &str, trial: &Trial) -> Result<(), String> {
+async fn ask_endpoint(me: &ActorRef<OrchestratorMsg>, url: &str, trial: &Trial) -> Result<Ready, String> {
     let spec = &trial.service;
     let service = hb_services::resolve(spec).map_err(|problem| problem.to_string())?;
     let key = spec.api_key.as_ref().map(Key::read).transpose().map_err(|error| error.to_string())?;
@@ -422,7 +425,7 @@ async fn ask_endpoint(me: &ActorRef<OrchestratorMsg>, url: &str, trial: &Trial) 
         // The run may be over by now.
         let _ = me.cast(OrchestratorMsg::EndpointWaitedFor(format!("{url} is not ready yet: {what}")));
     };
-    readiness::ask(&question, &progress).await.map(drop).map_err(|error| error.to_string())
+    readiness::ask(&question, &progress).await.map_err(|error| error.to_string())
 }
 
 /// This machine's wall clock, nanoseconds since 1970.

@@ -3,13 +3,20 @@
 
 mod pulling;
 
-use std::{error::Error, fmt, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use hb_core::{
+    record::Kind,
     trial::{Length, RequestSpec, ServiceSpec},
     units::Span,
 };
 use hb_services::{
+    prompts::{PROBE_WORDS, probe},
     protocol::Prompt,
     service::{Service, Step, request_for},
 };
@@ -45,10 +52,12 @@ pub struct Question<'a> {
 }
 
 /// A server that gave its first completion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ready {
     /// How long was asked.
     pub took: Span,
+    /// Tokens that a word of a prompt has on average, by its own count; `None` where it told none.
+    pub tokens_per_word: Option<f64>,
 }
 
 /// Why a server is not ready.
@@ -87,6 +96,8 @@ enum Trouble {
     Again(String),
     /// It will never be.
     Final(String),
+    /// The prompt does not fit the model's context.
+    TooLong,
 }
 
 /// Asks until the server is ready or the limit is over. `progress` is told what a person waits for.
@@ -98,13 +109,16 @@ pub async fn ask(question: &Question<'_>, progress: &(dyn Fn(String) + Send + Sy
     // A proxy of the environment would be measured along, or refuse; the load goes past it as well.
     let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
     let client = client.map_err(|error| NotReady::NoClient(chain(&error)))?;
-    let asking = Asking { question, client, progress };
+    let asking = Asking { question, client, progress, tokens_per_word: Mutex::new(None) };
     for step in question.service.readiness(question.spec) {
         if question.spec.health.enabled || !matches!(step, Step::Healthy { .. }) {
             asking.until(&step, begun).await?;
         }
     }
-    Ok(Ready { took: Span(begun.elapsed()) })
+    Ok(Ready {
+        took: Span(begun.elapsed()),
+        tokens_per_word: asking.tokens_per_word.into_inner().unwrap_or_else(PoisonError::into_inner),
+    })
 }
 
 /// A few names for a sentence.
@@ -119,6 +133,8 @@ struct Asking<'a> {
     question: &'a Question<'a>,
     client: Client,
     progress: &'a (dyn Fn(String) + Send + Sync),
+    /// Told by the first completion.
+    tokens_per_word: Mutex<Option<f64>>,
 }
 
 impl Asking<'_> {
@@ -142,6 +158,7 @@ impl Asking<'_> {
                     return Err(NotReady::Refused { step: Named(step).to_string(), url: url.to_owned(), why });
                 }
                 Ok(Err(Trouble::Again(why))) => why,
+                Ok(Err(Trouble::TooLong)) => "its context is too short for the shortest prompt".to_owned(),
                 Err(_) => format!("no answer within {}", Span(Duration::from_millis(patience.as_millis() as u64))),
             };
             if why != last {
@@ -229,17 +246,37 @@ impl Asking<'_> {
         if pulling.feed(b"\n")? { Ok(()) } else { Err(Trouble::Again("the pull ended without saying that it is done".into())) }
     }
 
-    /// One real completion, through the very reader of the load path.
+    /// One real completion, through the very reader of the load path. Its prompt holds every word that prompts are made
+    /// of, so that the server's count of it tells how many words make the tokens that are asked for.
     async fn complete(&self) -> Result<(), Trouble> {
+        match self.complete_with(&probe(0)).await {
+            Ok(tokens) => {
+                let per_word = tokens.map(|tokens| f64::from(tokens) / f64::from(PROBE_WORDS));
+                *self.tokens_per_word.lock().unwrap_or_else(PoisonError::into_inner) = per_word;
+                Ok(())
+            }
+            // A model of a short context is ready all the same.
+            Err(Trouble::TooLong) => self.complete_with("Hello").await.map(drop),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// A completion of this prompt; the tokens that the server counts in one such prompt, if it does.
+    async fn complete_with(&self, prompt: &str) -> Result<Option<u32>, Trouble> {
         let Question { service, spec, .. } = *self.question;
         let request = request_for(service, spec, self.question.request);
         let protocol = hb_services::protocol(service.protocol());
-        let prompts: Vec<Prompt> = (0..request.batch.get()).map(|_| Prompt::Text("Hello".into())).collect();
+        let batch = request.batch.get();
+        let prompts: Vec<Prompt> = (0..batch).map(|_| Prompt::Text(prompt.to_owned())).collect();
         let call = protocol.call(&spec.model, &request, &prompts, first_tokens(&request));
         let mut answer = send(self.post(call.path, call.body)).await?;
         let status = answer.status();
         if !status.is_success() {
-            return Err(self.refusal(status, &whole(answer).await?, is_final_for_a_request(status)));
+            let body = whole(answer).await?;
+            if protocol.refusal(status.as_u16(), &body).0 == Kind::ContextLength {
+                return Err(Trouble::TooLong);
+            }
+            return Err(self.refusal(status, &body, is_final_for_a_request(status)));
         }
         let mut reader = protocol.reader(&request);
         while let Some(bytes) = answer.chunk().await.map_err(|error| Trouble::Again(chain(&error)))? {
@@ -250,7 +287,7 @@ impl Asking<'_> {
         }
         let answer = reader.finish();
         match (answer.kind, answer.message) {
-            (None, _) => Ok(()),
+            (None, _) => Ok(answer.input_tokens.map(|tokens| tokens / batch).filter(|tokens| *tokens > 0)),
             (Some(kind), Some(message)) => Err(Trouble::Again(format!("{kind}: {message}"))),
             (Some(kind), None) => Err(Trouble::Again(kind.to_string())),
         }

@@ -164,7 +164,7 @@ impl Life {
             ready = ask(&question, &progress) => ready,
         };
         match ready {
-            Ok(ready) => self.tell(Fact::ServerReady { server, url, took: ready.took }),
+            Ok(ready) => self.tell(Fact::ServerReady { server, url, took: ready.took, tokens_per_word: ready.tokens_per_word }),
             Err(not_ready) => {
                 let end = match child.stop().await {
                     Ok(Ended { tail, .. }) => LastWords(&tail).to_string(),

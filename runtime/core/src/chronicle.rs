@@ -83,8 +83,13 @@ impl Chronicle {
             Fact::ServerStarted { server, pid, command } => {
                 (*server, vec![("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))])
             }
-            Fact::ServerReady { server, url, took } => {
-                (*server, vec![("url", json!(url)), ("ready_seconds", json!(took.as_secs_f64()))])
+            Fact::ServerReady { server, url, took, tokens_per_word } => {
+                let ready = [
+                    ("url", json!(url)),
+                    ("ready_seconds", json!(took.as_secs_f64())),
+                    ("tokens_per_word", json!(tokens_per_word)),
+                ];
+                (*server, ready.to_vec())
             }
             Fact::ServerExited { server, why } => (*server, vec![("exited", json!(why))]),
             Fact::ServerFailed { server, why } => (*server, vec![("failed", json!(why))]),
@@ -186,7 +191,12 @@ mod tests {
     #[test]
     fn servers_are_known_in_every_later_trial_and_events_only_in_their_own() {
         let mut chronicle = Chronicle::default();
-        let ready = Fact::ServerReady { server: 0, url: "http://a".into(), took: crate::units::Span::from_secs(3) };
+        let ready = Fact::ServerReady {
+            server: 0,
+            url: "http://a".into(),
+            took: crate::units::Span::from_secs(3),
+            tokens_per_word: None,
+        };
         let node = NodeName::from("a");
         chronicle.tell(at(1, Happened::NodeTold { node: node.clone(), fact: ready }));
         chronicle.tell(at(7, Happened::NodeLost { node, why: "gone".into() }));

@@ -32,6 +32,9 @@ pub enum Fact {
         url: String,
         /// Time since its start.
         took: Span,
+        /// Tokens that a word of a prompt has on average, by its own count; `None` where it tells no counts.
+        #[serde(default)]
+        tokens_per_word: Option<f64>,
     },
     /// A server did not become ready, or could not be started.
     ServerFailed {

@@ -1,7 +1,5 @@
 //! What the leader tells a node to do. The Orchestrator is the only sender.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -119,6 +117,6 @@ pub struct LoadShare {
     pub servers: Vec<String>,
     /// The trial's seed.
     pub seed: u64,
-    /// What the recipe says about the SLO, for the live view.
-    pub labels: BTreeMap<String, String>,
+    /// Tokens that a word of a prompt has on average, by the first server's own count; `None` where it is not known.
+    pub tokens_per_word: Option<f64>,
 }

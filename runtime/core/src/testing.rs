@@ -96,7 +96,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
         service: trial.service.clone(),
         servers: Vec::new(),
         seed: trial.seed,
-        labels: Default::default(),
+        tokens_per_word: None,
     };
     Plan { shares: (0..executors).map(share).collect(), servers: Vec::new(), trial }
 }

@@ -36,7 +36,7 @@ fn told(fact: &Fact) -> Option<String> {
     Some(match fact {
         Fact::ServerStarted { server, pid, .. } => format!("server {server} started (process {pid})"),
         Fact::ServerProgressed { server, what } => format!("server {server}: {what}"),
-        Fact::ServerReady { server, url, took } => {
+        Fact::ServerReady { server, url, took, .. } => {
             format!("server {server} is ready at {url} after {}", figures::seconds(took.as_secs_f64()))
         }
         Fact::ServerFailed { server, why } => format!("server {server} failed: {why}"),

@@ -63,26 +63,21 @@ async fn what_a_server_said_is_told_once_for_each_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn prompts_have_the_asked_tokens_once_the_server_was_asked() {
+async fn prompts_have_the_asked_tokens_by_what_a_word_has() {
     let server = server(Answer::Counted).await;
     let mut share = closed(1, Stop::Requests(3), &server.url);
     share.request.stream = false;
-    share.request.prompt_len = Length::Fixed(305);
-    let (prepared, warning) = Prepared::build(share, None).await.unwrap();
-    assert_eq!((warning, server.requests.load(Ordering::SeqCst)), (None, 2));
+    share.request.prompt_len = Length::Fixed(300);
+    share.tokens_per_word = Some(2.0);
+    let prepared = Prepared::build(share, None).await.unwrap();
+    assert_eq!(server.requests.load(Ordering::SeqCst), 0, "a trial's requests are all that it sends");
     let batches = told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await;
     let rows = rows(&batches);
-    assert_eq!(rows.iter().map(|row| row.input_tokens).collect::<Vec<_>>(), [Some(305); 3]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_does_not_count_is_a_warning() {
-    for answer in [Answer::Keep(json(r#"{"choices":[{"text":"a","finish_reason":"length"}]}"#)), Answer::Keep(status(500))] {
-        let server = server(answer).await;
-        let (_, warning) = Prepared::build(closed(1, Stop::Requests(1), &server.url), None).await.unwrap();
-        let warning = warning.unwrap();
-        assert!(warning.contains(&server.url) && warning.contains("one word for each token"), "{warning}");
-    }
+    assert_eq!(
+        rows.iter().map(|row| row.input_tokens).collect::<Vec<_>>(),
+        [Some(305); 3],
+        "150 words, and the five that this server adds"
+    );
 }
 
 /// Takes off TLS before `to`, with a certificate for `localhost`; gives its URL and the authority.

@@ -217,7 +217,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
         },
         servers: vec![url.to_owned()],
         seed: 7,
-        labels: BTreeMap::new(),
+        tokens_per_word: None,
     }
 }
 

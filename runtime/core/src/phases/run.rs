@@ -186,8 +186,8 @@ impl Run {
     /// A node told something.
     pub fn fact(&mut self, node: &NodeName, fact: &Fact) -> Vec<Effect> {
         match fact {
-            Fact::ServerReady { server, url, .. } => {
-                self.servers.ready(*server, url.clone());
+            Fact::ServerReady { server, url, tokens_per_word, .. } => {
+                self.servers.ready(*server, url.clone(), *tokens_per_word);
                 if self.phase == Some(Phase::ServiceDeployment) && self.servers.urls().is_some() {
                     self.monitor()
                 } else {
@@ -268,10 +268,10 @@ impl Run {
         effects
     }
 
-    /// Servers that already run answered as they should.
-    pub fn endpoints_ready(&mut self) -> Vec<Effect> {
+    /// Servers that already run answered as they should, and counted so many tokens in a word.
+    pub fn endpoints_ready(&mut self, tokens_per_word: Option<f64>) -> Vec<Effect> {
         let Some(plan) = self.plan.as_ref().filter(|_| self.phase == Some(Phase::ServiceDeployment)) else { return Vec::new() };
-        self.servers.endpoints_ready(&plan.trial.service);
+        self.servers.endpoints_ready(&plan.trial.service, tokens_per_word);
         self.monitor()
     }
 
@@ -459,7 +459,7 @@ impl Run {
             return self.fail("no server is left".into());
         };
         let mut effects = self.enter(Phase::ClientLaunch);
-        let shares = plan.shares_at(&urls);
+        let shares = plan.shares_at(&urls, self.servers.tokens_per_word());
         let (under_way, orders) = UnderWay::launch(plan, shares);
         self.trial = Some(under_way);
         effects.extend(orders);

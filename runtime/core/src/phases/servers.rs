@@ -23,6 +23,8 @@ enum State {
 pub(super) struct Servers {
     service: Option<ServiceSpec>,
     endpoints: Option<Vec<String>>,
+    /// By the count of the first that told it.
+    tokens_per_word: Option<f64>,
     placed: BTreeMap<u32, (NodeName, State)>,
 }
 
@@ -36,6 +38,7 @@ impl Servers {
     pub fn start(&mut self, plan: &Plan) -> Vec<Effect> {
         self.service = Some(plan.trial.service.clone());
         self.endpoints = None;
+        self.tokens_per_word = None;
         let placed = |placed: &PlacedServer| (placed.order.server, (placed.node.clone(), State::Starting));
         self.placed = plan.servers.iter().map(placed).collect();
         let order =
@@ -44,12 +47,14 @@ impl Servers {
     }
 
     /// Servers that somebody else runs answered.
-    pub fn endpoints_ready(&mut self, service: &ServiceSpec) {
+    pub fn endpoints_ready(&mut self, service: &ServiceSpec, tokens_per_word: Option<f64>) {
+        self.tokens_per_word = tokens_per_word;
         self.service = Some(service.clone());
         self.endpoints = Some(service.endpoints.clone());
     }
 
-    pub fn ready(&mut self, server: u32, url: String) {
+    pub fn ready(&mut self, server: u32, url: String, tokens_per_word: Option<f64>) {
+        self.tokens_per_word = self.tokens_per_word.or(tokens_per_word);
         if let Some((_, state)) = self.placed.get_mut(&server).filter(|(_, state)| *state == State::Starting) {
             *state = State::Ready(url);
         }
@@ -81,6 +86,10 @@ impl Servers {
         let urls: Option<Vec<String>> =
             left.map(|(_, state)| if let State::Ready(url) = state { Some(url.clone()) } else { None }).collect();
         urls.filter(|urls| !urls.is_empty())
+    }
+
+    pub fn tokens_per_word(&self) -> Option<f64> {
+        self.tokens_per_word
     }
 
     /// Orders that end every server that is not gone and was not told yet.

@@ -174,7 +174,12 @@ impl World {
                 match order {
                     Order::StartServer(server) => {
                         self.up.insert(server.server);
-                        let ready = Fact::ServerReady { server: server.server, url: "http://s".into(), took: Span::ZERO };
+                        let ready = Fact::ServerReady {
+                            server: server.server,
+                            url: "http://s".into(),
+                            took: Span::ZERO,
+                            tokens_per_word: None,
+                        };
                         self.tell(&node, ready);
                     }
                     Order::StopServer { server } => {
@@ -194,7 +199,7 @@ impl World {
                 }
                 Vec::new()
             }
-            Effect::AskEndpoints(_) => self.run.endpoints_ready(),
+            Effect::AskEndpoints(_) => self.run.endpoints_ready(None),
             Effect::OpenTrial(plan) => {
                 self.opened.push(plan.trial.id.clone());
                 Vec::new()

@@ -73,11 +73,11 @@ impl Plan {
         Ok(Self { trial: trial.clone(), servers, shares })
     }
 
-    /// The shares once it is known where the servers answer, by ordinal.
+    /// The shares once it is known where the servers answer, by ordinal, and how many tokens they count in a word.
     #[must_use]
-    pub fn shares_at(&self, urls: &[String]) -> Vec<LoadShare> {
-        let with_urls = |share: &LoadShare| LoadShare { servers: urls.to_vec(), ..share.clone() };
-        self.shares.iter().map(with_urls).collect()
+    pub fn shares_at(&self, urls: &[String], tokens_per_word: Option<f64>) -> Vec<LoadShare> {
+        let known = |share: &LoadShare| LoadShare { servers: urls.to_vec(), tokens_per_word, ..share.clone() };
+        self.shares.iter().map(known).collect()
     }
 
     /// How long warm-up and measured window last, where that is known before.

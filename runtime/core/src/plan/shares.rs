@@ -31,7 +31,7 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
         service: trial.service.clone(),
         servers: Vec::new(),
         seed: trial.seed,
-        labels: std::collections::BTreeMap::new(),
+        tokens_per_word: None,
     };
     (0..executors).zip(&seats).map(share).collect()
 }
