@@ -194,8 +194,6 @@ pub enum ExecutorSupervisorMsg {
         /// What ended its last life.
         why: String,
     },
-    /// How many executors run?
-    GetRunning(RpcReplyPort<u32>),
     /// End all load, and say when nothing of it is left.
     GetStopped(RpcReplyPort<()>),
 }

@@ -23,13 +23,14 @@ const FLOORS: [(&str, &[&str]); 5] = [
 ];
 
 /// What the core may be made of: the crate, why it is quiet, and the features that would end that.
-const QUIET: [(&str, &str, &[&str]); 16] = [
-    ("annotate-snippets", "draws text from text", &[]),
+const QUIET: [(&str, &str, &[&str]); 13] = [
     ("hdrhistogram", "counts", &["sync"]),
     ("humantime", "durations to text and back", &[]),
-    ("jiff", "calendar text from a number; without `std` it has neither clock nor time zone files", &["std", "tz-system"]),
-    ("jsonschema", "a schema against a value; its resolvers would fetch", &["resolve-http", "resolve-file", "resolve-async"]),
-    ("rand", "generators that are given a seed", &["std", "std_rng", "sys_rng", "thread_rng", "default"]),
+    (
+        "prometheus",
+        "text of numbers; its process collector would read files, and its push would send",
+        &["process", "push", "gen", "nightly"],
+    ),
     ("rand_distr", "distributions over a given generator", &["std", "std_math", "default"]),
     ("rand_pcg", "a named generator that is given a seed", &[]),
     ("schemars", "a schema from types", &[]),

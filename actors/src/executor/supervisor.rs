@@ -75,10 +75,6 @@ impl Actor for ExecutorSupervisor {
             ExecutorSupervisorMsg::Restart { trial, epoch, why } => state.restart(&me, &trial, epoch, why).await,
             ExecutorSupervisorMsg::GiveUp { trial, why } => state.give_up(&trial, why),
             ExecutorSupervisorMsg::Finished => state.finished(),
-            ExecutorSupervisorMsg::GetRunning(reply) => {
-                // The caller may have stopped waiting.
-                let _ = reply.send(u32::from(state.is_running()));
-            }
             ExecutorSupervisorMsg::GetStopped(reply) => state.stop_all(reply),
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Owns the run on the leader: feeds facts to the pure [`Run`] and performs the effects it returns.
+//! Owns the run on the leader: feeds facts to the pure [`hb_core::phases::Run`] and performs the effects it returns.
 //! The only sender of orders.
 //!
 //! ```text

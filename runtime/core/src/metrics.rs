@@ -5,8 +5,12 @@
 //! Prometheus advises. Both show one node's own share, so that scraping all nodes counts once. `/metrics`,
 //! `/metrics/prometheus` and the Pushgateway are all made here and cannot disagree.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
+use prometheus::{
+    TextEncoder,
+    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType, Summary},
+};
 use serde_json::{Value, json as json_value};
 
 use crate::{
@@ -61,86 +65,95 @@ const fn family(name: &'static str, kind: Type, help: &'static str, of: Of) -> F
 }
 
 use Of::{Cores, Gpus, Load, Node, Outcomes, Sum};
-use Type::{Counter, Gauge, Summary};
 
 /// Every exported name.
 const CATALOG: [Family; 29] = [
-    family("{service}_requests_total", Counter, "Requests that ended.", Load(|load| load.requests_total as f64)),
-    family("{service}_errors_total", Counter, "Requests that did not complete.", Load(|load| load.errors_total as f64)),
-    family("{service}_request_latency_seconds", Gauge, "Mean latency of completed requests.", Load(mean_latency)),
-    family("{service}_throughput_rps", Gauge, "Completed requests per second since the load's start.", Load(throughput)),
-    family("{service}_elapsed_seconds", Gauge, "Time since the load's start.", Load(|load| load.elapsed_seconds)),
-    family("{service}_threads", Gauge, "Clients that the node plays.", Load(|load| f64::from(load.threads))),
-    family("{service}_workload_running", Gauge, "1 while load runs, else 0.", Load(|load| f64::from(u8::from(load.is_running)))),
-    family("hbnode_requests_total", Counter, "Requests that ended, by outcome or kind of failure.", Outcomes),
+    family("{service}_requests_total", Type::Counter, "Requests that ended.", Load(|load| load.requests_total as f64)),
+    family("{service}_errors_total", Type::Counter, "Requests that did not complete.", Load(|load| load.errors_total as f64)),
+    family("{service}_request_latency_seconds", Type::Gauge, "Mean latency of completed requests.", Load(mean_latency)),
+    family("{service}_throughput_rps", Type::Gauge, "Completed requests per second since the load's start.", Load(throughput)),
+    family("{service}_elapsed_seconds", Type::Gauge, "Time since the load's start.", Load(|load| load.elapsed_seconds)),
+    family("{service}_threads", Type::Gauge, "Clients that the node plays.", Load(|load| f64::from(load.threads))),
+    family(
+        "{service}_workload_running",
+        Type::Gauge,
+        "1 while load runs, else 0.",
+        Load(|load| f64::from(u8::from(load.is_running))),
+    ),
+    family("hbnode_requests_total", Type::Counter, "Requests that ended, by outcome or kind of failure.", Outcomes),
     family(
         "hbnode_request_latency_seconds",
-        Summary,
+        Type::Summary,
         "Latencies of completed requests.",
         Sum(|load| [load.latency_seconds_sum, load.completed_total as f64]),
     ),
     family(
         "hbnode_request_ttft_seconds",
-        Summary,
+        Type::Summary,
         "Times to first token of completed requests.",
         Sum(|load| [load.ttft_seconds_sum, load.completed_total as f64]),
     ),
     family(
         "hbnode_output_tokens_total",
-        Counter,
+        Type::Counter,
         "Answer tokens of completed requests.",
         Load(|load| load.output_tokens_total as f64),
     ),
     family(
         "hbnode_input_tokens_total",
-        Counter,
+        Type::Counter,
         "Prompt tokens of completed requests.",
         Load(|load| load.input_tokens_total as f64),
     ),
-    family("hbnode_requests_in_flight", Gauge, "Requests sent and not ended.", Load(|load| load.in_flight as f64)),
-    family("hbnode_load_running", Gauge, "1 while load runs, else 0.", Load(|load| f64::from(u8::from(load.is_running)))),
-    family("cpu_usage_percent", Gauge, "Busy share of a core.", Cores(f64::from)),
+    family("hbnode_requests_in_flight", Type::Gauge, "Requests sent and not ended.", Load(|load| load.in_flight as f64)),
+    family("hbnode_load_running", Type::Gauge, "1 while load runs, else 0.", Load(|load| f64::from(u8::from(load.is_running)))),
+    family("cpu_usage_percent", Type::Gauge, "Busy share of a core.", Cores(f64::from)),
     family(
         "ram_used_megabytes",
-        Gauge,
+        Type::Gauge,
         "Memory in use, in units of 1,048,576 bytes.",
         Node(|node| node.memory_used_bytes as f64 / MEGABYTE),
     ),
-    family("gpu_utilization_percent", Gauge, "Busy share of a GPU.", Gpus(|gpu| Some(f64::from(gpu.utilization_percent)))),
+    family("gpu_utilization_percent", Type::Gauge, "Busy share of a GPU.", Gpus(|gpu| Some(f64::from(gpu.utilization_percent)))),
     family(
         "gpu_memory_used_megabytes",
-        Gauge,
+        Type::Gauge,
         "GPU memory in use, in units of 1,048,576 bytes.",
         Gpus(|gpu| Some(gpu.memory_used_bytes as f64 / MEGABYTE)),
     ),
-    family("hbnode_cpu_usage_ratio", Gauge, "Busy share of a core, 0 to 1.", Cores(|percent| f64::from(percent) / 100.0)),
-    family("hbnode_memory_used_bytes", Gauge, "Memory in use.", Node(|node| node.memory_used_bytes as f64)),
-    family("hbnode_memory_total_bytes", Gauge, "Memory there is.", Node(|node| node.memory_total_bytes as f64)),
+    family("hbnode_cpu_usage_ratio", Type::Gauge, "Busy share of a core, 0 to 1.", Cores(|percent| f64::from(percent) / 100.0)),
+    family("hbnode_memory_used_bytes", Type::Gauge, "Memory in use.", Node(|node| node.memory_used_bytes as f64)),
+    family("hbnode_memory_total_bytes", Type::Gauge, "Memory there is.", Node(|node| node.memory_total_bytes as f64)),
     family(
         "hbnode_network_receive_bytes_total",
-        Counter,
+        Type::Counter,
         "Bytes received since the node's start, loopback left out.",
         Node(|node| node.network_bytes.0 as f64),
     ),
     family(
         "hbnode_network_transmit_bytes_total",
-        Counter,
+        Type::Counter,
         "Bytes sent since the node's start, loopback left out.",
         Node(|node| node.network_bytes.1 as f64),
     ),
     family(
         "hbnode_gpu_utilization_ratio",
-        Gauge,
+        Type::Gauge,
         "Busy share of a GPU, 0 to 1.",
         Gpus(|gpu| Some(f64::from(gpu.utilization_percent) / 100.0)),
     ),
-    family("hbnode_gpu_memory_used_bytes", Gauge, "GPU memory in use.", Gpus(|gpu| Some(gpu.memory_used_bytes as f64))),
-    family("hbnode_gpu_power_watts", Gauge, "Power that a GPU draws.", Gpus(|gpu| gpu.power_watts.map(f64::from))),
-    family("hbnode_gpu_energy_joules_total", Counter, "Energy since the driver was loaded.", Gpus(|gpu| gpu.energy_joules)),
-    family("hbnode_gpu_temperature_celsius", Gauge, "Temperature of a GPU.", Gpus(|gpu| gpu.temperature_celsius.map(f64::from))),
+    family("hbnode_gpu_memory_used_bytes", Type::Gauge, "GPU memory in use.", Gpus(|gpu| Some(gpu.memory_used_bytes as f64))),
+    family("hbnode_gpu_power_watts", Type::Gauge, "Power that a GPU draws.", Gpus(|gpu| gpu.power_watts.map(f64::from))),
+    family("hbnode_gpu_energy_joules_total", Type::Counter, "Energy since the driver was loaded.", Gpus(|gpu| gpu.energy_joules)),
+    family(
+        "hbnode_gpu_temperature_celsius",
+        Type::Gauge,
+        "Temperature of a GPU.",
+        Gpus(|gpu| gpu.temperature_celsius.map(f64::from)),
+    ),
     family(
         "hbnode_gpu_throttled",
-        Gauge,
+        Type::Gauge,
         "1 while the driver holds a GPU's clock down, else 0.",
         Gpus(|gpu| gpu.is_throttled.map(|is| f64::from(u8::from(is)))),
     ),
@@ -196,24 +209,48 @@ fn samples(of: &Of, load: &NodeLive, reading: Option<&NodeReading>) -> Vec<Sampl
 /// One node's share in Prometheus' text format 0.0.4.
 #[must_use]
 pub fn exposition(load: &NodeLive, reading: Option<&NodeReading>, service: &str, labels: &Labels) -> String {
-    let mut text = String::new();
-    for family in &CATALOG {
-        let samples = samples(&family.of, load, reading);
-        if samples.is_empty() {
-            continue;
+    let filled = CATALOG.iter().map(|family| (family, samples(&family.of, load, reading)));
+    let families = filled.filter(|(_, samples)| !samples.is_empty()).map(|(family, samples)| {
+        let mut described = MetricFamily::default();
+        described.set_name(named(family, service));
+        described.set_help(family.help.to_owned());
+        described.set_field_type(match family.kind {
+            Type::Counter => MetricType::COUNTER,
+            Type::Gauge => MetricType::GAUGE,
+            Type::Summary => MetricType::SUMMARY,
+        });
+        described.set_metric(metrics(family.kind, &samples, labels));
+        described
+    });
+    let families: Vec<MetricFamily> = families.collect();
+    TextEncoder::new().encode_to_string(&families).expect("each family has a name and a sample")
+}
+
+fn metrics(kind: Type, samples: &[Sample], labels: &Labels) -> Vec<Metric> {
+    let metric = |sample: &Sample| {
+        let mut metric = Metric::from_label(label_pairs(labels, sample.label.as_ref()));
+        if kind == Type::Counter {
+            let mut counter = Counter::default();
+            counter.set_value(sample.value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(sample.value);
+            metric.set_gauge(gauge);
         }
-        let name = named(family, service);
-        let kind = match family.kind {
-            Type::Counter => "counter",
-            Type::Gauge => "gauge",
-            Type::Summary => "summary",
-        };
-        let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", family.help);
-        for Sample { suffix, label, value } in samples {
-            let _ = writeln!(text, "{name}{suffix}{} {}", label_set(labels, label.as_ref()), number(value));
+        metric
+    };
+    match (kind, samples) {
+        (Type::Summary, [sum, count]) => {
+            let mut summary = Summary::default();
+            summary.set_sample_sum(sum.value);
+            summary.set_sample_count(count.value as u64);
+            let mut metric = Metric::from_label(label_pairs(labels, None));
+            metric.set_summary(summary);
+            vec![metric]
         }
+        _ => samples.iter().map(metric).collect(),
     }
-    text
 }
 
 /// The same as `/metrics` shows it: name to number, or to an object by core, GPU or outcome.
@@ -248,12 +285,17 @@ fn named(family: &Family, service: &str) -> String {
     family.name.replace("{service}", &service)
 }
 
-/// `{a="x",b="y"}`, or nothing without labels. A sample's own label wins over a common one of its name.
-fn label_set(labels: &Labels, own: Option<&(&'static str, String)>) -> String {
+/// A sample's own label wins over a common one of its name.
+fn label_pairs(labels: &Labels, own: Option<&(&'static str, String)>) -> Vec<LabelPair> {
     let common = labels.iter().filter(|(name, _)| own.is_none_or(|(own, _)| own != name));
     let all = common.map(|(name, value)| (name.as_str(), value)).chain(own.map(|(name, value)| (*name, value)));
-    let pairs: Vec<String> = all.map(|(name, value)| format!("{}=\"{}\"", label_name(name), escaped(value))).collect();
-    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
+    let pair = |(name, value): (&str, &String)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(label_name(name));
+        pair.set_value(value.clone());
+        pair
+    };
+    all.map(pair).collect()
 }
 
 fn label_name(name: &str) -> String {
@@ -262,20 +304,6 @@ fn label_name(name: &str) -> String {
         if is_plain { letter } else { '_' }
     };
     name.chars().enumerate().map(fits).collect()
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
-}
-
-fn number(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
-    } else {
-        format!("{value}")
-    }
 }
 
 #[cfg(test)]

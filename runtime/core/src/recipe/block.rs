@@ -13,7 +13,7 @@ use super::{
 const OF_A_RECIPE: [&str; 3] = ["scenario", "orchestration", "workload"];
 
 /// A recipe in local mode around a bare workload block (YAML or JSON), or `None` where the bytes are something
-/// else: a whole recipe, or nothing that [`read`](super::read) would understand.
+/// else: a whole recipe, or nothing that [`read()`](super::read()) would understand.
 ///
 /// The old `server_url` becomes the one endpoint, `num_threads` becomes `clients_per_node`, and bare numbers
 /// for `duration`, `warmup` and `sleep_seconds` are seconds, as they were.

@@ -4,7 +4,7 @@
 //! text ─► tree (lines) ─► shape (schema) ─► Recipe ─► checks (across fields) ─► trials
 //! ```
 //!
-//! [`read`] collects every problem on that way; [`trials`] applies every default.
+//! [`read()`] collects every problem on that way; [`trials`] applies every default.
 
 mod block;
 mod checks;
@@ -121,7 +121,7 @@ pub struct Recipe {
     /// Seed, commit, notes, tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
-    /// What the service's own table says its operation is; set by [`read`].
+    /// What the service's own table says its operation is; set by [`read()`].
     #[serde(skip)]
     #[schemars(skip)]
     default_api: Option<Api>,
