@@ -72,7 +72,7 @@ impl Actor for ExecutorSupervisor {
             ExecutorSupervisorMsg::Start { trial, start_unix_nanos } => state.start(&me, &trial, start_unix_nanos).await,
             ExecutorSupervisorMsg::Stop(trial) => state.stop(&trial),
             ExecutorSupervisorMsg::PanicOne => state.panic_one(),
-            ExecutorSupervisorMsg::Restart { trial, epoch, why } => state.restart(&me, &trial, epoch, why).await,
+            ExecutorSupervisorMsg::Restart { trial, epoch, why } => state.restart(&me, &trial, epoch, why).await?,
             ExecutorSupervisorMsg::GiveUp { trial, why } => state.give_up(&trial, why),
             ExecutorSupervisorMsg::Finished => state.finished(),
             ExecutorSupervisorMsg::GetStopped(reply) => state.stop_all(reply),
@@ -192,24 +192,38 @@ impl Supervising {
         }
     }
 
-    async fn restart(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, trial: &TrialId, epoch: u32, why: String) {
-        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial) else { return };
-        let Some(ledger) = &work.ledger else { return };
+    async fn restart(
+        &mut self,
+        me: &ActorRef<ExecutorSupervisorMsg>,
+        trial: &TrialId,
+        epoch: u32,
+        why: String,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial) else { return Ok(()) };
+        let Some(ledger) = &work.ledger else { return Ok(()) };
         if is_held_elsewhere(ledger) {
+            // A thread that is blocked cannot be ended from here. This actor fails, and with it the node: the leader
+            // sees a lost node, which is the truth.
+            if work.failed_at.is_some_and(|at| at.elapsed() > HELD_AT_MOST) {
+                return Err(
+                    format!("the old load still holds its threads {} s after it failed: {why}", HELD_AT_MOST.as_secs()).into()
+                );
+            }
             // A task of the old life is still on its way out; a second load beside it would be a lie.
             let trial = trial.clone();
             me.send_after(ASK_AGAIN_AFTER, move || ExecutorSupervisorMsg::Restart { trial, epoch, why });
-            return;
+            return Ok(());
         }
         let gap = work.failed_at.take().map_or(Span::ZERO, |at| Span(at.elapsed()));
         let (executor, is_stopped) = (work.share.executor, work.is_stopped);
         let lost = self.bury();
         if is_stopped {
             self.finished();
-            return;
+            return Ok(());
         }
         self.spawn(me).await;
         self.tell(Fact::ExecutorRestarted { trial: trial.clone(), executor, epoch, lost, gap, why });
+        Ok(())
     }
 
     fn give_up(&mut self, trial: &TrialId, why: String) {
@@ -292,6 +306,8 @@ impl Supervising {
     }
 }
 
+/// Tasks of a load that failed are waited for this long.
+const HELD_AT_MOST: Duration = Duration::from_secs(5);
 /// The old tasks are given this long before a load that is not borne any more is written off.
 const GIVE_UP_AFTER: Duration = Duration::from_millis(500);
 /// The pause before it is looked again whether the old tasks are gone.

@@ -1,6 +1,9 @@
 //! The Orchestrator: facts into the [`Run`], effects out into the world.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use hb_core::{
     events::{Happened, RunEvent},
@@ -103,6 +106,8 @@ pub struct Leading {
     nodes: Nodes,
     refused: Vec<String>,
     has_seen_strangers: bool,
+    /// The number of the fact that each life of a node tells next.
+    next_facts: BTreeMap<(NodeName, u64), u64>,
     books: ActorRef<BooksMsg>,
     own_host: String,
     trial: Option<TrialId>,
@@ -132,6 +137,7 @@ impl Actor for Orchestrator {
             nodes: Nodes::default(),
             refused: Vec::new(),
             has_seen_strangers: false,
+            next_facts: BTreeMap::new(),
             books: leadership.books,
             own_host: leadership.own_host,
             trial: None,
@@ -238,6 +244,12 @@ impl Leading {
     }
 
     fn node_told(&mut self, told: NodeFact) -> Vec<Effect> {
+        // Facts travel one by one and in order; one whose answer was lost on the way is sent again.
+        let next = self.next_facts.entry((told.node.clone(), told.incarnation)).or_default();
+        if told.seq < *next {
+            return Vec::new();
+        }
+        *next = told.seq + 1;
         self.tell(Happened::NodeTold { node: told.node.clone(), fact: told.fact.clone() });
         self.run.fact(&told.node, &told.fact)
     }
@@ -419,7 +431,7 @@ async fn ask_endpoint(me: &ActorRef<OrchestratorMsg>, url: &str, trial: &Trial) 
     let spec = &trial.service;
     let service = hb_services::resolve(spec).map_err(|problem| problem.to_string())?;
     let key = spec.api_key.as_ref().map(Key::read).transpose().map_err(|error| error.to_string())?;
-    let limit = spec.health.timeout;
+    let limit = spec.ready_limit();
     let question = Question { url, service: &*service, spec, request: &trial.request, key: key.as_ref(), limit };
     let progress = |what: String| {
         // The run may be over by now.

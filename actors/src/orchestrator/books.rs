@@ -220,6 +220,9 @@ impl Accounts {
     fn node_lost(&mut self, node: &NodeName) {
         if let Some(open) = &mut self.open {
             open.tally.node_lost(node);
+            if let (Some(figures), Some(start)) = (open.nodes.get_mut(node), open.start_unix_nanos) {
+                figures.lost_at_seconds = Some((unix_nanos() - start) as f64 / 1e9);
+            }
         }
     }
 
@@ -231,7 +234,11 @@ impl Accounts {
         let lost = open.tally.close(ended_early_at_seconds);
         // Clock estimates get better while a trial runs; nodes that are gone keep what was known of them.
         open.nodes.extend(nodes);
-        let rows = self.recorder.rows(trial).map_err(|error| format!("the rows cannot be read back: {error}"))?;
+        let rows = self.recorder.rows(trial).unwrap_or_else(|error| {
+            // The trial is in the report all the same, and its books do not balance.
+            self.warn(format!("the rows of {trial} cannot be read back: {error}"));
+            Box::new(std::iter::empty())
+        });
         let mut unreadable: Option<io::Error> = None;
         let readable = rows.map_while(|row| row.map_err(|error| unreadable = Some(error)).ok());
         let frame = self.frame(open.plan, open.nodes, &open.readings, (start, now), ended_early_at_seconds);

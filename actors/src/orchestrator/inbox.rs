@@ -31,31 +31,36 @@ impl Actor for Inbox {
             InboxMsg::Batch(batch, port) => {
                 if let Some((batch, port)) = decoded(batch, port) {
                     // The books acknowledge it themselves, once it is durable.
-                    self.books.cast(BooksMsg::Batch(batch, port))?;
+                    if self.books.cast(BooksMsg::Batch(batch, port)).is_err() {
+                        tracing::error!("the books are gone; a batch is not taken");
+                    }
                 }
             }
             InboxMsg::Fact(fact, port) => {
                 if let Some((fact, port)) = decoded::<NodeFact, u64>(fact, port) {
                     let seq = fact.seq;
-                    self.orchestrator.cast(OrchestratorMsg::NodeTold(Box::new(fact)))?;
-                    answer(port, Ok(seq));
+                    let told = self.orchestrator.cast(OrchestratorMsg::NodeTold(Box::new(fact)));
+                    answer(port, taken(&told).map(|()| seq));
                 }
             }
             InboxMsg::Reading(reading, port) => {
                 if let Some((reading, port)) = decoded(reading, port) {
-                    self.books.cast(BooksMsg::Reading(reading))?;
-                    answer(port, Ok(()));
+                    answer(port, taken(&self.books.cast(BooksMsg::Reading(reading))));
                 }
             }
             InboxMsg::Logs(logs, port) => {
                 if let Some((logs, port)) = decoded(logs, port) {
-                    self.books.cast(BooksMsg::Logs(logs))?;
-                    answer(port, Ok(()));
+                    answer(port, taken(&self.books.cast(BooksMsg::Logs(logs))));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// When the run is over its actors end one by one; the door stays open for those that still take something.
+fn taken<M>(handed_on: &Result<(), ractor::MessagingErr<M>>) -> Result<(), WireError> {
+    if handed_on.is_ok() { Ok(()) } else { Err(WireError::Refused("the run is over".into())) }
 }
 
 /// The value and the port to answer it through; what cannot be read is answered here.

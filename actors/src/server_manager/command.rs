@@ -61,8 +61,11 @@ pub(super) fn base_url(host: &str, port: u16) -> String {
 pub(super) fn without_secrets(command: &CommandLine) -> Vec<String> {
     let names_secret = |word: &str| {
         let lower = word.to_ascii_lowercase();
-        lower.starts_with('-')
-            && ["api-key", "api_key", "token=", "hf-token", "secret", "password"].iter().any(|name| lower.contains(name))
+        let name = lower.split('=').next().unwrap_or_default();
+        // `--max-tokens` is a number of tokens, and `--token` is one.
+        let is_secret =
+            name.ends_with("token") || ["api-key", "api_key", "secret", "password"].iter().any(|part| name.contains(part));
+        name.starts_with('-') && is_secret
     };
     let mut words = vec![command.program.display().to_string()];
     let mut is_value = false;

@@ -28,6 +28,8 @@ use super::key::Key;
 
 /// The time a question about health or models has.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+/// The pause after the first question; it doubles up to the recipe's interval, because some servers are up at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The time a first completion has: kernels may be compiled for it (28 s were seen).
 const COMPLETION_LIMIT: Duration = Duration::from_secs(120);
 /// The tokens of the first completion, where the recipe asks for no fewer.
@@ -142,6 +144,7 @@ impl Asking<'_> {
     async fn until(&self, step: &Step, begun: Instant) -> Result<(), NotReady> {
         let Question { url, limit, spec, .. } = *self.question;
         let mut last = String::from("was never asked");
+        let mut pause = FIRST_PAUSE;
         loop {
             let Some(left) = limit.0.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
                 return Err(NotReady::TimedOut { limit, step: Named(step).to_string(), url: url.to_owned(), last });
@@ -166,7 +169,8 @@ impl Asking<'_> {
                 last = why;
             }
             let left = limit.0.saturating_sub(begun.elapsed());
-            sleep(spec.health.interval.0.min(left)).await;
+            sleep(pause.min(spec.health.interval.0).min(left)).await;
+            pause = pause.saturating_mul(2);
         }
     }
 

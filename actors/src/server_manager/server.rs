@@ -202,6 +202,10 @@ impl Life {
 
 /// By way of the manager, which keeps count; past it where it is gone.
 fn tell(surroundings: &Surroundings, server: u32, fact: Fact) {
+    // Its last words go out before the news of its end: the node may be dismissed for it.
+    if is_end(&fact) && surroundings.logs.cast(LogCollectorMsg::Flush).is_err() {
+        tracing::debug!("the log collector is gone");
+    }
     let Err(error) = surroundings.manager.cast(ServerManagerMsg::Stepped(server, Box::new(fact))) else { return };
     if let ractor::MessagingErr::SendErr(ServerManagerMsg::Stepped(_, fact)) = error
         && surroundings.uplink.cast(UplinkMsg::Fact(*fact)).is_err()

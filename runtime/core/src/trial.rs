@@ -64,6 +64,14 @@ pub struct ServiceSpec {
     pub custom: Option<CustomService>,
 }
 
+impl ServiceSpec {
+    /// The time a server has from its start to its first completion; a custom block's own word wins.
+    #[must_use]
+    pub fn ready_limit(&self) -> Span {
+        self.custom.as_ref().and_then(|custom| custom.ready_timeout).unwrap_or(self.health.timeout)
+    }
+}
+
 /// Where an endpoint's key is read, on the node that needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -14,6 +14,8 @@ pub fn start(verbose: u8, is_quiet: bool) {
     let default = format!("off,hbnode={ours},hb_actors={ours},hb_services={ours},hb_core={ours}");
     let filter = std::env::var("HBNODE_LOG").ok().and_then(|filter| EnvFilter::try_new(filter).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(default));
-    let is_started = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init().is_ok();
+    let is_coloured = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let is_started =
+        fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_coloured).with_target(false).try_init().is_ok();
     debug_assert!(is_started, "the log is started once");
 }

@@ -82,7 +82,7 @@ pub struct LeadWords {
     #[arg(long, value_name = "RECIPE")]
     pub leader: Option<PathBuf>,
     /// Starts N node processes on this machine instead of being a node itself
-    #[arg(long, value_name = "N", requires = "leader")]
+    #[arg(long, value_name = "N", requires = "leader", value_parser = local_nodes)]
     pub local_nodes: Option<std::num::NonZeroU32>,
     /// The folder that takes results [default: $WORK/results, else ./results]
     #[arg(long, value_name = "DIR")]
@@ -370,6 +370,21 @@ pub struct DummyWords {
     /// Timings and faults.
     #[command(flatten)]
     pub flags: super::dummy::DummyFlags,
+}
+
+/// Each is a process of some 20 MB with threads of its own: more than this is a slip of the finger.
+const MOST_LOCAL_NODES: u32 = 256;
+
+/// Reads how many node processes to start.
+fn local_nodes(text: &str) -> Result<std::num::NonZeroU32, String> {
+    let count: std::num::NonZeroU32 =
+        text.parse().map_err(|_| format!("`{text}` is not a number from 1 to {MOST_LOCAL_NODES}"))?;
+    if count.get() > MOST_LOCAL_NODES {
+        return Err(format!(
+            "{count} processes on one machine would only measure each other; at most {MOST_LOCAL_NODES} are started"
+        ));
+    }
+    Ok(count)
 }
 
 /// Reads `path=value`.

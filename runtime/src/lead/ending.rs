@@ -39,7 +39,7 @@ pub struct Ended<'a> {
 pub fn end(ended: Ended<'_>) -> Exit {
     let Some(mut report) = ended.outcome.report else {
         eprintln!("error: the run ended without a report; what it had written is in {}", ended.run_dir.display());
-        return say(ended.words, None, None, Exit::Failed);
+        return say(ended.words, Some(ended.run_dir), None, Exit::Failed);
     };
     report.warnings.extend(ended.further_warnings);
     let manifest = manifest(&report, ended.checked);
@@ -96,6 +96,7 @@ fn exit_of(report: &Report, failure: Option<&(Phase, String)>, signal: Option<As
         (_, Some((Phase::Initialization, _))) => Exit::NoCluster,
         (_, Some(_)) => Exit::Failed,
         (_, None) if !is_written => Exit::Failed,
+        (_, None) if !report.run.complete => Exit::Failed,
         (_, None) if report.verdict.status == Status::Invalid => Exit::Invalid,
         (_, None) => Exit::Ok,
     }

@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     num::NonZeroU32,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use hb_actors::{
-    cluster::{self, ClusterEvent, LeadOptions, identity::random_secret},
+    cluster::{self, ClusterEvent, JoinFile, LeadOptions, identity::random_secret},
     node::{Node, NodeEnd},
     orchestrator::{Books, BooksArguments, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339},
 };
@@ -212,11 +213,10 @@ async fn led(
         None => None,
     };
 
-    let asked = wait(&mut signals, &mut done, &orchestrator, own.as_ref().map(|own| &own.node)).await;
-    let outcome = match asked.outcome {
-        Some(outcome) => outcome,
-        None => done.await.unwrap_or(Outcome { report: None, failure: None, interrupted: None }),
-    };
+    let leave = Leave { join: leading.join.clone(), path: leading.join_path().to_owned() };
+    let asked = wait(&mut signals, &mut done, &orchestrator, own.as_ref().map(|own| &own.node), &leave).await;
+    let closing = tokio::spawn(heard_while_closing(signals, asked.signal.is_some(), leave));
+    let outcome = asked.outcome.unwrap_or(Outcome { report: None, failure: None, interrupted: None });
     let missed = leading.dismiss("the run is over").await;
     if let Some(own) = own {
         own.node.stop().await;
@@ -242,7 +242,7 @@ async fn led(
     if books_task.await.is_err() {
         tracing::error!("the books ended by force");
     }
-    Ok(ending::end(ending::Ended {
+    let exit = ending::end(ending::Ended {
         words,
         run_dir: &run_dir,
         folder,
@@ -250,7 +250,36 @@ async fn led(
         signal: asked.signal,
         checked: &checked,
         further_warnings,
-    }))
+    });
+    closing.abort();
+    Ok(exit)
+}
+
+/// What must not stay behind when this process ends at once.
+struct Leave {
+    join: JoinFile,
+    path: PathBuf,
+}
+
+impl Leave {
+    /// Ends this process now.
+    fn at_once(&self, signal: Asked) -> ! {
+        eprintln!("{} again: ending at once; what was started is ended by its guardians", signal.name());
+        self.join.remove_from(&self.path);
+        std::process::exit(i32::from(ending::code_of(signal).code()))
+    }
+}
+
+/// While results are written and nodes are dismissed the first signal changes nothing, and the second is heard.
+async fn heard_while_closing(mut signals: Signals, mut is_second: bool, leave: Leave) {
+    loop {
+        let signal = signals.next().await;
+        if is_second {
+            leave.at_once(signal);
+        }
+        eprintln!("{}: the run is over, its results are being written; again to end at once", signal.name());
+        is_second = true;
+    }
 }
 
 fn start_pushing(
@@ -297,6 +326,7 @@ async fn wait(
     done: &mut oneshot::Receiver<Outcome>,
     orchestrator: &ActorRef<OrchestratorMsg>,
     own: Option<&Node>,
+    leave: &Leave,
 ) -> AskedFor {
     let mut first = None;
     let mut first_at: Option<Instant> = None;
@@ -309,8 +339,7 @@ async fn wait(
                     continue;
                 }
                 if first.is_some() {
-                    eprintln!("{} again: ending at once; what was started is ended by its guardians", signal.name());
-                    std::process::exit(i32::from(ending::code_of(signal).code()));
+                    leave.at_once(signal);
                 }
                 first = Some(signal);
                 first_at = Some(Instant::now());

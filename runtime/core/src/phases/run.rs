@@ -427,7 +427,7 @@ impl Run {
 
     fn deploy(&mut self) -> Vec<Effect> {
         let Some(plan) = &self.plan else { return Vec::new() };
-        let within = Span(plan.trial.service.health.timeout.0 + READY_MARGIN.0);
+        let within = Span(plan.trial.service.ready_limit().0 + READY_MARGIN.0);
         let mut effects = if plan.trial.service.endpoints.is_empty() {
             self.servers.start(plan)
         } else {
@@ -458,6 +458,11 @@ impl Run {
         let (Some(plan), Some(urls)) = (self.plan.take(), self.servers.urls()) else {
             return self.fail("no server is left".into());
         };
+        // Nodes may have gone since the trial was placed: minutes pass while a server loads its model.
+        let plan = match Plan::of(&plan.trial, &self.allocation, self.spec.default_port) {
+            Ok(plan) => plan,
+            Err(error) => return self.fail(error.to_string()),
+        };
         let mut effects = self.enter(Phase::ClientLaunch);
         let shares = plan.shares_at(&urls, self.servers.tokens_per_word());
         let (under_way, orders) = UnderWay::launch(plan, shares);
@@ -485,10 +490,8 @@ impl Run {
         under_way.is_started = true;
         let plan = under_way.plan.clone();
         let id = under_way.id().clone();
-        if let Some(load_time) = plan.load_time() {
-            let within = Span(load_time.0 + plan.drain().0 + FINISH_WITHIN.0);
-            effects.push(self.deadline(within));
-        }
+        let within = Span(plan.load_time_at_most().0 + plan.drain().0 + FINISH_WITHIN.0);
+        effects.push(self.deadline(within));
         effects.push(Effect::OpenTrial(Box::new(plan)));
         effects.push(Effect::StartLoad(id));
         effects

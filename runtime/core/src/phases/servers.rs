@@ -31,7 +31,11 @@ pub(super) struct Servers {
 impl Servers {
     /// Whether they are what this plan asks for, and all of them answer.
     pub fn serve(&self, plan: &Plan) -> bool {
-        self.service.as_ref() == Some(&plan.trial.service) && self.urls().is_some()
+        let is_whole = self.placed.values().all(|(_, state)| matches!(state, State::Ready(_)));
+        self.service.as_ref() == Some(&plan.trial.service)
+            && self.urls().is_some()
+            && is_whole
+            && self.placed.len() == plan.servers.len()
     }
 
     /// Orders that start this plan's servers.

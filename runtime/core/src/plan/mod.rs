@@ -19,6 +19,9 @@ use crate::{
 /// After the window, what is in flight drains for the smaller of the request's total deadline and this.
 pub const DRAIN_AT_MOST: Span = Span::from_secs(30);
 
+/// No load is waited for longer than a month.
+const LONGEST_LOAD: std::time::Duration = std::time::Duration::from_secs(31 * 86_400);
+
 /// A server and the node it runs on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlacedServer {
@@ -97,6 +100,23 @@ impl Plan {
             (Stop::Requests(_), LoadModel::Closed { .. }) => return None,
         };
         Some(Span(load.warmup.0 + measured.0))
+    }
+
+    /// How long warm-up and measured window can last at most: where a count ends a closed loop, until each client has
+    /// asked its part of it with every answer as late as is borne.
+    #[must_use]
+    pub fn load_time_at_most(&self) -> Span {
+        self.load_time().unwrap_or_else(|| {
+            let load = &self.trial.load;
+            let turns = match (load.stop, &load.model) {
+                (Stop::Requests(count), LoadModel::Closed { concurrency, .. }) => count.div_ceil(u64::from(concurrency.get())),
+                _ => 1,
+            };
+            let think = if let LoadModel::Closed { think, .. } = load.model { think.0 } else { std::time::Duration::ZERO };
+            let turn = load.timeouts.total.0 + think;
+            let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+            Span(load.warmup.0.saturating_add(turn.saturating_mul(turns)).min(LONGEST_LOAD))
+        })
     }
 
     /// How long what is in flight may take after the window.
