@@ -114,7 +114,7 @@ pub struct Bye {
 /// What a node's Uplink can be told by its neighbours. It numbers, spools and posts what it gets.
 #[derive(RactorMessage)]
 pub enum UplinkMsg {
-    /// Post this window; it is kept in the node's spool until the leader has acknowledged it.
+    /// Post this window; it is kept until the leader has acknowledged it.
     Batch(Box<Batch>),
     /// Post this fact, after everything that was handed in before it was acknowledged.
     Fact(Fact),

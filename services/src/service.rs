@@ -90,6 +90,10 @@ pub trait Service: Sync {
     fn is_started(&self) -> bool;
     /// Everything in `servers.service_config` that it cannot take, all at once.
     fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem>;
+    /// What in it is well written and cannot be run yet.
+    fn later(&self, _: &ServiceSpec) -> Vec<ServiceProblem> {
+        Vec::new()
+    }
     /// The command line inside its runtime.
     ///
     /// # Errors

@@ -122,11 +122,13 @@ fn vllms_config_becomes_its_flags() {
 }
 
 #[test]
-fn vllm_over_ray_is_refused_with_a_way_out() {
+fn vllm_over_ray_is_well_written_and_comes_later_with_a_way_out() {
     let spec = spec("vllm", json!({"distributed": {"enabled": true, "backend": "ray", "ray": {"dashboard_port": 8265}}}));
-    let problems = resolve(&spec).unwrap().check(&spec);
-    assert_eq!(problems.len(), 1, "{problems:?}");
-    assert_eq!(problems[0].path, "servers.service_config.distributed.backend");
+    let service = resolve(&spec).unwrap();
+    assert_eq!(service.check(&spec), []);
+    let later = service.later(&spec);
+    assert_eq!(later.len(), 1, "{later:?}");
+    assert_eq!(later[0].path, "servers.service_config.distributed.backend");
 }
 
 #[test]

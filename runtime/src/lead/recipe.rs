@@ -82,18 +82,20 @@ pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<
     let reading = recipe::read(&source.bytes, sets, &known_services());
     let Some(recipe) = reading.recipe else { return Err(reading.problems) };
     let trials = recipe::trials(&recipe);
-    let mut problems = reading.problems;
+    let (mut problems, mut later) = (reading.problems, reading.later);
     if let Some(trial) = trials.first() {
-        let refused = match hb_services::resolve(&trial.service) {
-            Ok(service) => service.check(&trial.service),
-            Err(problem) => vec![problem],
+        let (refused, unbuilt) = match hb_services::resolve(&trial.service) {
+            Ok(service) => (service.check(&trial.service), service.later(&trial.service)),
+            Err(problem) => (vec![problem], Vec::new()),
         };
-        problems.extend(refused.into_iter().map(|problem| as_problem(problem, &source.text())));
+        let text = source.text();
+        problems.extend(refused.into_iter().map(|problem| as_problem(problem, &text)));
+        later.extend(unbuilt.into_iter().map(|problem| as_problem(problem, &text)));
     }
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
     }
-    Ok(Checked { recipe, trials, warnings: problems, later: reading.later })
+    Ok(Checked { recipe, trials, warnings: problems, later })
 }
 
 /// A service knows fields, not lines: the line is that of the field's last word.

@@ -103,6 +103,15 @@ fn distributed(config: &Map<String, Value>) -> Option<&Map<String, Value>> {
     (block.get("enabled") != Some(&Value::Bool(false))).then_some(block)
 }
 
+/// Ray needs a cluster over the server nodes before vLLM starts, which nothing here forms yet.
+pub(super) fn later(config: &Map<String, Value>) -> Vec<ServiceProblem> {
+    let is_ray = distributed(config).is_some_and(|block| block.get("backend").and_then(Value::as_str) == Some("ray"));
+    let advice = "use `backend: mp` with the GPUs of one node, or start the server yourself and name it in servers.endpoints";
+    let what = "vLLM over Ray comes later: no Ray cluster is formed yet";
+    let ray = || problem("servers.service_config.distributed.backend", what.into(), advice);
+    is_ray.then(ray).into_iter().collect()
+}
+
 fn check_distributed(block: &Value) -> Vec<ServiceProblem> {
     const PATH: &str = "servers.service_config.distributed";
     let Some(map) = block.as_object() else {
@@ -127,13 +136,7 @@ fn check_distributed(block: &Value) -> Vec<ServiceProblem> {
         return problems;
     }
     match map.get("backend").and_then(Value::as_str) {
-        None | Some("mp" | "uni") => {}
-        // Ray needs a cluster over the server nodes before vLLM starts, which nothing here forms yet.
-        Some("ray") => problems.push(problem(
-            &format!("{PATH}.backend"),
-            "vLLM over Ray comes later: no Ray cluster is formed yet".into(),
-            "use `backend: mp` with the GPUs of one node, or start the server yourself and name it in servers.endpoints",
-        )),
+        None | Some("mp" | "uni" | "ray") => {}
         Some(other) => {
             problems.push(problem(&format!("{PATH}.backend"), format!("found `{other}`"), "write `mp`, `uni` or `ray`"))
         }

@@ -34,6 +34,10 @@ impl Service for Vllm {
         true
     }
 
+    fn later(&self, spec: &ServiceSpec) -> Vec<ServiceProblem> {
+        flags::later(&spec.config)
+    }
+
     fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem> {
         let mut problems = flags::check(spec);
         problems.extend(unsafe_model(spec));
