@@ -161,6 +161,10 @@ async fn run_leader(state_dir: &Path) -> ExitCode {
             break;
         }
     }
+    // The last ones may have gone between an event and the look at who is left.
+    while let Ok(event) = happened.try_recv() {
+        println!("{}", told(&event));
+    }
     leading.end().await;
     ExitCode::SUCCESS
 }

@@ -64,15 +64,15 @@ async fn two_executors_send_together_what_one_would() {
 async fn servers_take_turns() {
     let (one, other) = (server(Answer::Keep(whole())).await, server(Answer::Keep(whole())).await);
     let model = LoadModel::Open { rate: 200.0, arrivals: Arrivals::Constant };
-    for mut share in [share(model, Stop::Requests(20), &one.url), closed(4, Stop::Requests(20), &one.url)] {
+    for mut share in [share(model, Stop::Requests(20), &one.url), closed(4, Stop::After(Span::from_millis(300)), &one.url)] {
         share.servers.push(other.url.clone());
         let before = [&one, &other].map(|server| server.requests.load(Ordering::SeqCst));
         let rows = driven(share).await;
         let asked = [&one, &other].map(|server| server.requests.load(Ordering::SeqCst));
         let by = [0, 1].map(|server| rows.iter().filter(|row| row.server == Some(server)).count() as u64);
         assert_eq!(by, [asked[0] - before[0], asked[1] - before[1]]);
-        assert_eq!(by.iter().sum::<u64>(), 20);
-        assert!(by.iter().all(|requests| *requests >= 4), "{by:?}");
+        assert_eq!(by.iter().sum::<u64>(), rows.len() as u64);
+        assert!(by.iter().all(|requests| *requests >= 1), "{by:?}");
     }
 }
 
