@@ -165,6 +165,7 @@ fn share(shape: &Shape) -> LoadShare {
             extra_args: vec![],
             gpus: 0,
             custom: None,
+            layout: Default::default(),
         },
         servers: vec![shape.url.clone()],
         seed: 7,

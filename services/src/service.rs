@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use hb_core::{
     orders::ServerOrder,
-    trial::{Api, ContainerRuntime, ProtocolName, RequestSpec, ServiceSpec},
+    trial::{Api, ContainerRuntime, Layout, ProtocolName, RequestSpec, ServiceSpec},
     units::Span,
 };
 use serde_json::{Map, Value};
@@ -63,6 +63,17 @@ pub enum Step {
     Completes,
 }
 
+/// A port that a process needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortWish {
+    /// What it is for.
+    pub name: &'static str,
+    /// The wanted one.
+    pub port: u16,
+    /// Whether the recipe names it; if not, the next free one does as well.
+    pub is_fixed: bool,
+}
+
 /// A line of a pull's answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PullLine {
@@ -92,6 +103,17 @@ pub trait Service: Sync {
     fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem>;
     /// What in it is well written and cannot be run yet.
     fn later(&self, _: &ServiceSpec) -> Vec<ServiceProblem> {
+        Vec::new()
+    }
+    /// How one server is spread over nodes.
+    ///
+    /// # Errors
+    /// What in the recipe cannot be spread.
+    fn layout(&self, _: &ServiceSpec) -> Result<Layout, ServiceProblem> {
+        Ok(Layout::OneNode)
+    }
+    /// The ports that a process of it needs beside the one that answers.
+    fn ports(&self, _: &ServerOrder) -> Vec<PortWish> {
         Vec::new()
     }
     /// The command line inside its runtime.

@@ -5,8 +5,10 @@
 use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf};
 
 use hb_core::{
-    orders::ServerOrder,
-    trial::{Api, ApiKeySource, ContainerRuntime, CustomService, HealthCheck, Length, ProtocolName, RequestSpec, ServiceSpec},
+    orders::{Duty, Meeting, Part, ServerOrder},
+    trial::{
+        Api, ApiKeySource, ContainerRuntime, CustomService, HealthCheck, Layout, Length, ProtocolName, RequestSpec, ServiceSpec,
+    },
     units::Span,
 };
 use hb_services::{
@@ -32,11 +34,21 @@ fn spec(service: &str, config: Value) -> ServiceSpec {
         extra_args: vec!["--further".into(), "two words".into()],
         gpus: 1,
         custom: None,
+        layout: Default::default(),
     }
 }
 
 fn order(service: ServiceSpec) -> ServerOrder {
-    ServerOrder { server: 0, service, port: 8123, is_port_fixed: false, host: "10.0.0.7".into(), request: request() }
+    ServerOrder {
+        server: 0,
+        part: Part::default(),
+        service,
+        port: 8123,
+        is_port_fixed: false,
+        host: "10.0.0.7".into(),
+        request: request(),
+        ports: [].into(),
+    }
 }
 
 fn request() -> RequestSpec {
@@ -119,6 +131,69 @@ fn vllms_config_becomes_its_flags() {
         "serve llama2 --host 10.0.0.7 --port 8123 --max-model-len 2048 --gpu-memory-utilization 0.7 --enforce-eager \
          --tensor-parallel-size 4 --no-enable-prefix-caching --distributed-executor-backend mp --further two words"
     );
+}
+
+fn over_two_nodes(config: Value) -> ServiceSpec {
+    let mut spec = spec("vllm", config);
+    spec.extra_args.clear();
+    spec.layout = resolve(&spec).unwrap().layout(&spec).unwrap();
+    spec
+}
+
+#[test]
+fn vllm_spreads_over_as_many_nodes_as_its_parts_need_gpus() {
+    let layout = |gpus, config: Value| {
+        let spec = ServiceSpec { gpus, ..spec("vllm", config) };
+        resolve(&spec).unwrap().layout(&spec)
+    };
+    let ranks = |nodes| Ok(Layout::Ranks(NonZeroU32::new(nodes).unwrap()));
+    assert_eq!(layout(4, json!({"tensor_parallel_size": 4})), Ok(Layout::OneNode));
+    assert_eq!(layout(4, json!({"tensor_parallel_size": 8})), ranks(2));
+    assert_eq!(layout(4, json!({"tensor_parallel_size": 4, "pipeline_parallel_size": 3})), ranks(3));
+    assert_eq!(layout(0, json!({"tensor_parallel_size": 2})), Ok(Layout::OneNode));
+    assert_eq!(layout(0, json!({"distributed": {"nodes": 2, "tensor_parallel_size": 2}})), ranks(2));
+    assert_eq!(layout(4, json!({"distributed": {"enabled": false, "tensor_parallel_size": 8}})), Ok(Layout::OneNode));
+}
+
+#[test]
+fn sizes_that_nodes_cannot_share_are_refused_at_their_key() {
+    let refused = |gpus, config: Value| {
+        let spec = ServiceSpec { gpus, ..spec("vllm", config) };
+        let problem = resolve(&spec).unwrap().layout(&spec).unwrap_err();
+        problem.path.trim_start_matches("servers.service_config.").to_owned()
+    };
+    assert_eq!(refused(0, json!({"distributed": {"nodes": 2}})), "distributed.tensor_parallel_size");
+    assert_eq!(refused(0, json!({"tensor_parallel_size": 3, "distributed": {"nodes": 2}})), "tensor_parallel_size");
+    assert_eq!(refused(2, json!({"tensor_parallel_size": 8, "distributed": {"nodes": 2}})), "distributed.nodes");
+    assert_eq!(refused(1, json!({"tensor_parallel_size": 2, "data_parallel_size": 2})), "data_parallel_size");
+    assert_eq!(refused(1, json!({"distributed": {"tensor_parallel_size": 2, "backend": "uni"}})), "distributed.backend");
+}
+
+#[test]
+fn the_ranks_of_one_vllm_meet_at_the_first_ones_port_and_only_that_one_listens() {
+    let spec = over_two_nodes(json!({"distributed": {"nodes": 2, "tensor_parallel_size": 2, "master_port": 4000}}));
+    let service = resolve(&spec).unwrap();
+    let mut first = order(spec.clone());
+    let wishes: Vec<_> = service.ports(&first).iter().map(|wish| (wish.name, wish.port, wish.is_fixed)).collect();
+    assert_eq!(wishes, [("master_port", 4000, true)]);
+    first.ports.insert("master_port".into(), 4001);
+    let line = service.command(&first).unwrap();
+    assert_eq!(
+        line.args.join(" "),
+        "serve llama2 --host 10.0.0.7 --port 8123 --tensor-parallel-size 2 --nnodes 2 --node-rank 0 \
+         --master-addr 10.0.0.7 --master-port 4001"
+    );
+    assert_eq!(line.env["VLLM_HOST_IP"], "10.0.0.7");
+    let meeting = Some(Meeting { host: "10.0.0.7".into(), ports: first.ports.clone() });
+    let part = Part { duty: Duty::Follow, of: 0, rank: 1, meeting };
+    let second = ServerOrder { server: 1, part, host: "10.0.0.8".into(), ..order(spec) };
+    assert_eq!(service.ports(&second), []);
+    let line = service.command(&second).unwrap();
+    assert_eq!(
+        line.args.join(" "),
+        "serve llama2 --tensor-parallel-size 2 --nnodes 2 --node-rank 1 --master-addr 10.0.0.7 --master-port 4001 --headless"
+    );
+    assert_eq!(line.env["VLLM_HOST_IP"], "10.0.0.8");
 }
 
 #[test]

@@ -5,13 +5,18 @@
 //! start ─► ServerStarted ─► (ServerProgressed) ─► ServerReady ─► ServerExited
 //!            └──────────── ordered to stop ──────────┴─────────► ServerStopped
 //! ```
+//!
+//! A process that only works for a server on another node cannot be asked: it is never told ready.
 
 use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
-use hb_core::{facts::Fact, orders::ServerOrder};
+use hb_core::{
+    facts::Fact,
+    orders::{Duty, ServerOrder},
+};
 use hb_services::service::Service;
 use ractor::ActorRef;
 use tokio_util::sync::CancellationToken;
@@ -95,6 +100,7 @@ struct Life {
 impl Life {
     async fn run(self) {
         let (server, surroundings, child) = (self.order.server, self.surroundings.clone(), Arc::clone(&self.child));
+        let name = self.order.name();
         let end = match tokio::spawn(self.lived()).await {
             Ok(fact) => fact,
             Err(error) => {
@@ -102,7 +108,7 @@ impl Life {
                     Some(child) => child.stop().await.err().map(|error| format!("; {error}")),
                     None => None,
                 };
-                let why = format!("the task that watches server-{server} failed: {error}{}", left.unwrap_or_default());
+                let why = format!("the task that watches {name} failed: {error}{}", left.unwrap_or_default());
                 Fact::ServerFailed { server, why }
             }
         };
@@ -110,10 +116,10 @@ impl Life {
     }
 
     async fn lived(mut self) -> Fact {
-        let server = self.order.server;
+        let (server, name) = (self.order.server, self.order.name());
         match self.started().await {
             Ok(fact) => fact,
-            Err(why) => Fact::ServerFailed { server, why: format!("cannot start server-{server}: {why}") },
+            Err(why) => Fact::ServerFailed { server, why: format!("cannot start {name}: {why}") },
         }
     }
 
@@ -121,13 +127,13 @@ impl Life {
     async fn started(&mut self) -> Result<Fact, String> {
         let service = service_of(&self.order)?;
         let policy = policy_of(&*service)?;
-        let lease = self.leased_port().await?;
-        self.order.port = lease.port();
+        // Held until the process has ended: meanwhile no other one of ours is given them.
+        let _leases = self.leased_ports(&*service).await?;
         let command = command_of(&*service, &self.order, &self.surroundings.own_exe)?;
         if self.stop.is_cancelled() {
             return Ok(Fact::ServerStopped { server: self.order.server });
         }
-        let source = format!("server-{}", self.order.server);
+        let source = self.order.name();
         let logs = self.surroundings.logs.clone();
         let sink = Arc::new(move |lines| {
             if logs.cast(LogCollectorMsg::Wrote { source: source.clone(), lines }).is_err() {
@@ -138,13 +144,23 @@ impl Life {
         let slot = Arc::clone(&self.child);
         let child = slot.get_or_init(|| child);
         let words = without_secrets(&command);
-        self.tell(Fact::ServerStarted { server: self.order.server, pid: child.pid(), command: words });
+        let ports = self.order.ports.clone();
+        self.tell(Fact::ServerStarted {
+            server: self.order.server,
+            name: self.order.name(),
+            pid: child.pid(),
+            command: words,
+            ports,
+        });
         Ok(self.watched(&*service, child).await)
     }
 
     /// From the start of the process to its end.
     async fn watched(&self, service: &dyn Service, child: &GuardedChild) -> Fact {
-        let server = self.order.server;
+        let (server, name) = (self.order.server, self.order.name());
+        if self.order.part.duty == Duty::Follow {
+            return self.lived_on(child).await;
+        }
         let url = base_url(&self.order.host, self.order.port);
         let progress = |what| self.tell(Fact::ServerProgressed { server, what });
         let question = Question {
@@ -159,7 +175,7 @@ impl Life {
             biased;
             () = self.stop.cancelled() => return self.stopped(child).await,
             ended = child.wait() => {
-                return Fact::ServerFailed { server, why: format!("server-{server} ended before it was ready: it {ended}") };
+                return Fact::ServerFailed { server, why: format!("{name} ended before it was ready: it {ended}") };
             }
             ready = ask(&question, &progress) => ready,
         };
@@ -170,13 +186,19 @@ impl Life {
                     Ok(Ended { tail, .. }) => LastWords(&tail).to_string(),
                     Err(error) => error.to_string(),
                 };
-                return Fact::ServerFailed { server, why: format!("server-{server} is {not_ready}; {end}") };
+                return Fact::ServerFailed { server, why: format!("{name} is {not_ready}; {end}") };
             }
         }
+        self.lived_on(child).await
+    }
+
+    /// From when nothing more is asked of it to its end.
+    async fn lived_on(&self, child: &GuardedChild) -> Fact {
+        let (server, name) = (self.order.server, self.order.name());
         tokio::select! {
             biased;
             () = self.stop.cancelled() => self.stopped(child).await,
-            ended = child.wait() => Fact::ServerExited { server, why: format!("server-{server} {ended}") },
+            ended = child.wait() => Fact::ServerExited { server, why: format!("{name} {ended}") },
         }
     }
 
@@ -184,13 +206,28 @@ impl Life {
         let server = self.order.server;
         match child.stop().await {
             Ok(_) => Fact::ServerStopped { server },
-            Err(error) => Fact::ServerFailed { server, why: format!("cannot end server-{server}: {error}") },
+            Err(error) => Fact::ServerFailed { server, why: format!("cannot end {}: {error}", self.order.name()) },
         }
     }
 
-    async fn leased_port(&self) -> Result<PortLease, String> {
+    /// The port that it answers on, and those that it needs besides; they stand in the order then.
+    async fn leased_ports(&mut self, service: &dyn Service) -> Result<Vec<PortLease>, String> {
+        let mut leases = Vec::new();
+        if self.order.part.duty == Duty::Serve {
+            let lease = self.leased_port(self.order.port, self.order.is_port_fixed).await?;
+            self.order.port = lease.port();
+            leases.push(lease);
+        }
+        for wish in service.ports(&self.order) {
+            let lease = self.leased_port(wish.port, wish.is_fixed).await.map_err(|why| format!("{}: {why}", wish.name))?;
+            self.order.ports.insert(wish.name.to_owned(), lease.port());
+            leases.push(lease);
+        }
+        Ok(leases)
+    }
+
+    async fn leased_port(&self, port: u16, is_fixed: bool) -> Result<PortLease, String> {
         let (ports, host) = (self.surroundings.ports.clone(), self.order.host.clone());
-        let (port, is_fixed) = (self.order.port, self.order.is_port_fixed);
         let leased = tokio::task::spawn_blocking(move || ports.lease(&host, port, is_fixed)).await;
         leased.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }

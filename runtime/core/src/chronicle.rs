@@ -80,8 +80,9 @@ impl Chronicle {
 
     fn server_told(&mut self, node: &str, fact: &Fact) {
         let (server, known): (u32, Vec<(&str, Value)>) = match fact {
-            Fact::ServerStarted { server, pid, command } => {
-                (*server, vec![("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))])
+            Fact::ServerStarted { server, name, pid, command, .. } => {
+                let started = [("name", json!(name)), ("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))];
+                (*server, started.to_vec())
             }
             Fact::ServerReady { server, url, took, tokens_per_word } => {
                 let ready = [

@@ -1,5 +1,7 @@
 //! What a node tells the leader that happened. Named in the past.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::units::{NodeName, Span, TrialId};
@@ -12,10 +14,16 @@ pub enum Fact {
     ServerStarted {
         /// Its ordinal.
         server: u32,
+        /// The name of the process, as it stands in the logs.
+        #[serde(default)]
+        name: String,
         /// Its process.
         pid: u32,
         /// The command line, without secrets.
         command: Vec<String>,
+        /// The ports that it was given beside its own, by name.
+        #[serde(default)]
+        ports: BTreeMap<String, u16>,
     },
     /// A step on the way to readiness, for people.
     ServerProgressed {

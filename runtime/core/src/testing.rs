@@ -62,6 +62,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             extra_args: Vec::new(),
             gpus: 0,
             custom: None,
+            layout: Default::default(),
         },
         load: LoadSpec {
             model,

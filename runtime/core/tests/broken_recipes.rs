@@ -88,7 +88,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("a pause of no time between questions", LOCAL, "servers: {health_check: {interval: 0, timeout: 0, endpoint: health}}\n"),
     ("a gateway without an address", LOCAL, "monitoring: {pushgateway: {interval: 15s}}\n"),
     ("a seed that is no number, far below", LOCAL, "\n# Far below.\n\n\n\n\n\nmetadata: {seed: x}\n"),
-    ("a model in more parts than GPUs", SLURM, "servers: {service_config: {tensor_parallel_size: 4}}\n"),
+    ("a model in more parts than GPUs", SLURM, "servers: {service_config: {tensor_parallel_size: 8}}\n"),
     ("two things at once", SLURM, "  api: generate\nbinds: [a]\n"),
     (
         "a model in more parts than the GPUs of all nodes",

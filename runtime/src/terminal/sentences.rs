@@ -34,7 +34,7 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
 /// What a node told, where it is for people.
 fn told(fact: &Fact) -> Option<String> {
     Some(match fact {
-        Fact::ServerStarted { server, pid, .. } => format!("server {server} started (process {pid})"),
+        Fact::ServerStarted { name, pid, .. } => format!("{name} started (process {pid})"),
         Fact::ServerProgressed { server, what } => format!("server {server}: {what}"),
         Fact::ServerReady { server, url, took, .. } => {
             format!("server {server} is ready at {url} after {}", figures::seconds(took.as_secs_f64()))

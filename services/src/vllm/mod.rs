@@ -1,5 +1,6 @@
-//! vLLM on one node: `vllm serve`, its flags from `servers.service_config`.
+//! vLLM: `vllm serve`, its flags from `servers.service_config`; on one node, or over several by its own means.
 
+mod distributed;
 mod flags;
 mod service;
 

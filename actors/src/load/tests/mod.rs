@@ -214,6 +214,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             extra_args: vec![],
             gpus: 0,
             custom: None,
+            layout: Default::default(),
         },
         servers: vec![url.to_owned()],
         seed: 7,

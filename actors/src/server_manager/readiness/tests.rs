@@ -121,6 +121,7 @@ fn spec() -> ServiceSpec {
         extra_args: Vec::new(),
         gpus: 0,
         custom: None,
+        layout: Default::default(),
     }
 }
 

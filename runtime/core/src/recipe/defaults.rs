@@ -14,8 +14,8 @@ use super::{
 use crate::{
     schedule::Instants,
     trial::{
-        Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec,
-        SharedPrefix, Slo, SloLimit, Stop, Timeouts, Trial,
+        Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
+        ServiceSpec, SharedPrefix, Slo, SloLimit, Stop, Timeouts, Trial,
     },
     units::{Span, TrialId},
 };
@@ -83,6 +83,7 @@ fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>)
             stop_signal: custom.stop_signal.clone(),
             stop_grace: custom.stop_grace,
         }),
+        layout: Layout::OneNode,
     }
 }
 
