@@ -166,6 +166,7 @@ fn share(shape: &Shape) -> LoadShare {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         servers: vec![shape.url.clone()],
         seed: 7,

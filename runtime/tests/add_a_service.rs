@@ -101,6 +101,7 @@ fn spec(config: &Value) -> ServiceSpec {
         gpus: 0,
         custom: None,
         layout: Default::default(),
+        runtime_args: Vec::new(),
     }
 }
 
@@ -123,6 +124,7 @@ fn order(service: ServiceSpec) -> ServerOrder {
         host: "10.0.0.7".into(),
         request,
         ports: Default::default(),
+        scratch: None,
     }
 }
 

@@ -72,7 +72,7 @@ EXIT_CODE=0; wait "$LEADER" || EXIT_CODE=$?
 RUN_DIR=$(find "$SCRATCH/results/killed" -maxdepth 1 -mindepth 1 -type d | tail -n 1)
 cat "$RUN_DIR/summary.md"
 check "the run fails within 40 s" test "$EXIT_CODE" = 1 -a $((SECONDS - started)) -le 40
-check "the cause names the rank and how it ended" grep -q 'rank 1 of server 0 .*was killed by SIGKILL' "$RUN_DIR/summary.md"
+check "the cause names the rank and how it ended" grep -q 'rank 1 of server 0 .*was ended by SIGKILL' "$RUN_DIR/summary.md"
 check "the books balance" balances "$RUN_DIR"
 check "nothing of vLLM is left" none_left
 

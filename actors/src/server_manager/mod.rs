@@ -2,6 +2,7 @@
 //! manager keeps count and hands the facts on.
 
 mod command;
+mod image;
 pub mod key;
 pub mod readiness;
 mod server;

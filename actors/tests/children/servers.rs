@@ -143,6 +143,7 @@ impl Bed {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            runtime_args: Vec::new(),
         };
         let request = RequestSpec {
             api: Api::Completions,
@@ -164,6 +165,7 @@ impl Bed {
             host: "127.0.0.1".into(),
             request,
             ports: Default::default(),
+            scratch: None,
         }
     }
 

@@ -92,6 +92,7 @@ impl Chronicle {
                 ];
                 (*server, ready.to_vec())
             }
+            Fact::PartReady { server, took, .. } => (*server, vec![("ready_seconds", json!(took.as_secs_f64()))]),
             Fact::ServerExited { server, why } => (*server, vec![("exited", json!(why))]),
             Fact::ServerFailed { server, why } => (*server, vec![("failed", json!(why))]),
             _ => return,
@@ -153,6 +154,8 @@ fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {
             ("child_restarted", format!("{child} on {node} failed and was started again: {why}"))
         }
         Fact::ServerStarted { .. }
+        | Fact::ImageRead { .. }
+        | Fact::PartReady { .. }
         | Fact::ServerProgressed { .. }
         | Fact::ServerReady { .. }
         | Fact::ServerStopped { .. }

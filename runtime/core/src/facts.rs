@@ -44,6 +44,22 @@ pub enum Fact {
         #[serde(default)]
         tokens_per_word: Option<f64>,
     },
+    /// The image that servers run in was looked at.
+    ImageRead {
+        /// Its path.
+        image: String,
+        /// Its digest, such as `sha256:…`.
+        digest: String,
+    },
+    /// A part of the cluster that a server runs on is in place.
+    PartReady {
+        /// The number of its process.
+        server: u32,
+        /// Its name.
+        name: String,
+        /// Time since its start.
+        took: Span,
+    },
     /// A server did not become ready, or could not be started.
     ServerFailed {
         /// Its ordinal.

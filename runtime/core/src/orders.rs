@@ -1,6 +1,6 @@
 //! What the leader tells a node to do. The Orchestrator is the only sender.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,9 @@ pub struct ServerOrder {
     /// The ports that it listens on beside its own, by name; its node fills them in.
     #[serde(default)]
     pub ports: BTreeMap<String, u16>,
+    /// A folder of its own; its node fills it in where the service wants one.
+    #[serde(default)]
+    pub scratch: Option<PathBuf>,
 }
 
 impl ServerOrder {

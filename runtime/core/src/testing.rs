@@ -63,6 +63,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         load: LoadSpec {
             model,

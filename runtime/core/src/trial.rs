@@ -58,6 +58,9 @@ pub struct ServiceSpec {
     pub binds: Vec<String>,
     /// Further words for the server's command line.
     pub extra_args: Vec<String>,
+    /// Further words for the command line of the runtime that wraps it.
+    #[serde(default)]
+    pub runtime_args: Vec<String>,
     /// GPUs per server node.
     pub gpus: u32,
     /// The declarative block, where the service is a custom one.

@@ -39,10 +39,11 @@ fn told(fact: &Fact) -> Option<String> {
         Fact::ServerReady { server, url, took, .. } => {
             format!("server {server} is ready at {url} after {}", figures::seconds(took.as_secs_f64()))
         }
+        Fact::PartReady { name, took, .. } => format!("{name} is in place after {}", figures::seconds(took.as_secs_f64())),
         Fact::ServerFailed { server, why } => format!("server {server} failed: {why}"),
         Fact::ServerExited { server, why } => format!("server {server} ended by itself: {why}"),
         Fact::ServerStopped { server } => format!("server {server} is stopped"),
-        Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } => return None,
+        Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } | Fact::ImageRead { .. } => return None,
         Fact::LoadFailed { executor, why, .. } => format!("executor {executor} cannot do its share: {why}"),
         Fact::ExecutorRestarted { executor, lost, gap, why, .. } => {
             format!("executor {executor} was started again after {gap} without load, {lost} requests lost: {why}")

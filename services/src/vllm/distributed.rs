@@ -3,9 +3,13 @@
 
 use std::num::NonZeroU32;
 
-use hb_core::trial::{Layout, ServiceSpec};
+use hb_core::{
+    orders::ServerOrder,
+    trial::{Layout, ServiceSpec},
+};
 use serde_json::{Map, Value};
 
+use super::ray;
 use crate::{
     config::{refused, unknown_keys},
     service::ServiceProblem,
@@ -17,13 +21,20 @@ const PATH: &str = "servers.service_config.distributed";
 /// Its keys.
 const KEYS: [&str; 7] = ["enabled", "backend", "nodes", "tensor_parallel_size", "pipeline_parallel_size", "master_port", "ray"];
 
-/// The keys of `distributed.ray`.
-const RAY: [&str; 5] = ["dashboard_port", "object_manager_port", "node_manager_port", "num_cpus_per_node", "num_gpus_per_node"];
-
 /// The block, if it is on.
 pub(super) fn block(config: &Map<String, Value>) -> Option<&Map<String, Value>> {
     let block = config.get("distributed")?.as_object()?;
     (block.get("enabled") != Some(&Value::Bool(false))).then_some(block)
+}
+
+/// The block of Ray's settings.
+pub(super) fn ray(config: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    block(config)?.get("ray")?.as_object()
+}
+
+/// How many parts the model is cut into.
+pub(super) fn parts(config: &Map<String, Value>) -> u64 {
+    size(config, "tensor_parallel_size").saturating_mul(size(config, "pipeline_parallel_size"))
 }
 
 /// The executor's backend, where one is named.
@@ -39,7 +50,8 @@ pub(super) fn port(config: &Map<String, Value>, key: &str) -> Option<u16> {
 /// How one server is spread: over as many nodes as its parts need GPUs, or as the recipe says.
 pub(super) fn layout(spec: &ServiceSpec) -> Result<Layout, ServiceProblem> {
     let config = &spec.config;
-    let parts = size(config, "tensor_parallel_size").saturating_mul(size(config, "pipeline_parallel_size"));
+    let parts = parts(config);
+    let is_on_ray = backend(config) == Some("ray");
     let named = block(config).and_then(|block| block.get("nodes")).and_then(Value::as_u64);
     // Without GPUs to count, every node holds as many parts as one likes.
     let needed = if spec.gpus == 0 { 1 } else { parts.div_ceil(u64::from(spec.gpus)) };
@@ -50,9 +62,10 @@ pub(super) fn layout(spec: &ServiceSpec) -> Result<Layout, ServiceProblem> {
         let what = format!("{nodes} nodes of {} GPUs, while {sizes}", spec.gpus);
         return Err(problem(&at("nodes"), what, &format!("write {needed}, or leave it out")));
     }
-    let Some(nodes) = u32::try_from(nodes).ok().and_then(NonZeroU32::new).filter(|nodes| nodes.get() > 1) else {
+    let nodes = u32::try_from(nodes).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    if nodes == NonZeroU32::MIN && !is_on_ray {
         return Ok(Layout::OneNode);
-    };
+    }
     if !parts.is_multiple_of(u64::from(nodes.get())) {
         let what = format!("{sizes}, which {nodes} nodes cannot share evenly");
         let key = "tensor_parallel_size";
@@ -61,7 +74,8 @@ pub(super) fn layout(spec: &ServiceSpec) -> Result<Layout, ServiceProblem> {
     }
     let data_parallel = size(config, "data_parallel_size");
     if data_parallel > 1 {
-        let what = format!("{data_parallel} replicas inside one server that spans {nodes} nodes");
+        let over = if is_on_ray { "runs on Ray".to_owned() } else { format!("spans {nodes} nodes") };
+        let what = format!("{data_parallel} replicas inside one server that {over}");
         let advice = "leave it out and give the recipe more server nodes: each group of nodes is a server of its own";
         return Err(problem("servers.service_config.data_parallel_size", what, advice));
     }
@@ -69,7 +83,7 @@ pub(super) fn layout(spec: &ServiceSpec) -> Result<Layout, ServiceProblem> {
         let what = format!("`uni`, which is one process, while {sizes} over {nodes} nodes");
         return Err(problem(&at("backend"), what, "write `mp`, or leave it out"));
     }
-    Ok(Layout::Ranks(nodes))
+    Ok(if is_on_ray { Layout::Cluster(nodes) } else { Layout::Ranks(nodes) })
 }
 
 /// A size from the top of the configuration or from the block; 1 where it is not written.
@@ -78,12 +92,10 @@ fn size(config: &Map<String, Value>, key: &str) -> u64 {
     value.and_then(Value::as_u64).unwrap_or(1)
 }
 
-/// Ray needs a cluster over the server nodes before vLLM starts, which nothing here forms yet.
-pub(super) fn later(config: &Map<String, Value>) -> Vec<ServiceProblem> {
-    let advice = "leave `backend` out: vLLM spreads over nodes by itself. Or start the server and name it in servers.endpoints";
-    let what = "vLLM over Ray comes later: no Ray cluster is formed yet";
-    let ray = || problem("servers.service_config.distributed.backend", what.into(), advice);
-    (backend(config) == Some("ray")).then(ray).into_iter().collect()
+/// A process that needs another one and was not told where that is.
+pub(super) fn untold(order: &ServerOrder) -> ServiceProblem {
+    let what = format!("{} was not told where the first process of its server is", order.name());
+    problem(PATH, what, "this is a fault of hbnode itself; please report it")
 }
 
 /// Everything in the block that cannot be taken.
@@ -102,8 +114,16 @@ pub(super) fn check(block: &Value) -> Vec<ServiceProblem> {
         refuse(map, PATH, key, "a whole number above zero", &is_count);
     }
     refuse(map, PATH, "master_port", "a port from 1 to 65535", &is_port);
-    if let Some(ray) = map.get("ray").and_then(Value::as_object) {
-        problems.extend(below(&format!("{PATH}.ray"), unknown_keys(ray, &RAY)));
+    let at_ray = format!("{PATH}.ray");
+    if let Some(block) = map.get("ray").and_then(Value::as_object) {
+        for key in ray::port_keys() {
+            refuse(block, &at_ray, key, "a port from 1 to 65535", &is_port);
+        }
+        for key in ray::count_keys() {
+            refuse(block, &at_ray, key, "a whole number", &Value::is_u64);
+        }
+        let known: Vec<&str> = ray::port_keys().chain(ray::count_keys()).collect();
+        problems.extend(below(&at_ray, unknown_keys(block, &known)));
     }
     if map.get("enabled") == Some(&Value::Bool(false)) {
         return problems;

@@ -5,10 +5,10 @@ use hb_core::{
     trial::{Api, ContainerRuntime, Layout, ProtocolName, ServiceSpec},
 };
 
-use super::{distributed, flags};
+use super::{distributed, flags, ray};
 use crate::{
     openai::lists_model,
-    service::{CommandLine, PortWish, PullLine, Service, ServiceProblem, Step, healthy, program},
+    service::{CommandLine, Gathering, PortWish, PullLine, Service, ServiceProblem, Step, healthy, program},
 };
 
 /// The port at which the ranks of a server meet, unless the recipe names one.
@@ -40,10 +40,6 @@ impl Service for Vllm {
         true
     }
 
-    fn later(&self, spec: &ServiceSpec) -> Vec<ServiceProblem> {
-        distributed::later(&spec.config)
-    }
-
     fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem> {
         let mut problems = flags::check(spec);
         problems.extend(unsafe_model(spec));
@@ -64,14 +60,32 @@ impl Service for Vllm {
     }
 
     fn ports(&self, order: &ServerOrder) -> Vec<PortWish> {
+        if matches!(order.service.layout, Layout::Cluster(_)) {
+            return ray::ports(order);
+        }
         let is_met = order.part.duty == Duty::Serve && matches!(order.service.layout, Layout::Ranks(_));
         let named = distributed::port(&order.service.config, MASTER);
         let wish = PortWish { name: MASTER, port: named.unwrap_or(MASTER_PORT), is_fixed: named.is_some() };
         is_met.then_some(wish).into_iter().collect()
     }
 
+    fn wants_scratch(&self, order: &ServerOrder) -> bool {
+        matches!(order.part.duty, Duty::HeadCluster | Duty::JoinCluster)
+    }
+
+    fn gathering(&self, order: &ServerOrder) -> Result<(String, Step), ServiceProblem> {
+        ray::gathering(order)
+    }
+
+    fn gathered(&self, body: &[u8], nodes: u32, spec: &ServiceSpec) -> Gathering {
+        ray::gathered(body, nodes, spec)
+    }
+
     fn command(&self, order: &ServerOrder) -> Result<CommandLine, ServiceProblem> {
         let spec = &order.service;
+        if matches!(order.part.duty, Duty::HeadCluster | Duty::JoinCluster) {
+            return ray::command(order);
+        }
         if let Some(problem) = unsafe_model(spec) {
             return Err(problem);
         }
@@ -81,9 +95,15 @@ impl Service for Vllm {
         }
         args.extend(flags::flags(&spec.config));
         let mut env = spec.environment.clone();
-        if let Layout::Ranks(nodes) = spec.layout {
-            args.extend(rank_flags(order, nodes.get())?);
-            // By itself each rank takes the address of the node's first interface, which need not be the run's.
+        match spec.layout {
+            Layout::OneNode => {}
+            Layout::Ranks(nodes) => args.extend(rank_flags(order, nodes.get())?),
+            Layout::Cluster(_) => {
+                env.insert("RAY_ADDRESS".into(), ray::address(order)?);
+            }
+        }
+        if spec.layout != Layout::OneNode {
+            // By itself it takes the address of the node's first interface, which need not be the run's.
             env.entry("VLLM_HOST_IP".into()).or_insert_with(|| order.host.clone());
         }
         args.extend(spec.extra_args.iter().cloned());
@@ -112,11 +132,7 @@ fn rank_flags(order: &ServerOrder, nodes: u32) -> Result<Vec<String>, ServicePro
     let own = Meeting { host: order.host.clone(), ports: order.ports.clone() };
     let first = if order.part.duty == Duty::Serve { Some(&own) } else { order.part.meeting.as_ref() };
     let met = first.and_then(|first| Some((first.host.clone(), first.ports.get(MASTER)?.to_string())));
-    let (host, port) = met.ok_or_else(|| ServiceProblem {
-        path: "servers.service_config.distributed".into(),
-        what: format!("{} was not told where the first rank is", order.name()),
-        advice: "this is a fault of hbnode itself; please report it".into(),
-    })?;
+    let (host, port) = met.ok_or_else(|| distributed::untold(order))?;
     let mut words: Vec<String> =
         ["--nnodes", &nodes.to_string(), "--node-rank", &order.part.rank.to_string()].map(str::to_owned).into();
     words.extend(["--master-addr".into(), host, "--master-port".into(), port]);

@@ -215,6 +215,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         servers: vec![url.to_owned()],
         seed: 7,

@@ -122,6 +122,7 @@ fn spec() -> ServiceSpec {
         gpus: 0,
         custom: None,
         layout: Default::default(),
+        runtime_args: Vec::new(),
     }
 }
 

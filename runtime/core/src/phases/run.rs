@@ -190,6 +190,10 @@ impl Run {
                 self.servers.ready(*server, url.clone(), *tokens_per_word);
                 self.deployed()
             }
+            Fact::PartReady { server, .. } => {
+                self.servers.ready(*server, String::new(), None);
+                self.deployed()
+            }
             Fact::ServerStarted { server, ports, .. } => {
                 self.servers.started(*server, ports);
                 self.deployed()
@@ -231,7 +235,8 @@ impl Run {
                 under_way.over(*executor);
                 self.load_over(None)
             }
-            Fact::ServerProgressed { .. }
+            Fact::ImageRead { .. }
+            | Fact::ServerProgressed { .. }
             | Fact::ExecutorRestarted { .. }
             | Fact::ChildRestarted { .. }
             | Fact::Warned { .. } => Vec::new(),

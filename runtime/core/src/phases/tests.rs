@@ -41,6 +41,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         load: LoadSpec {
             model: LoadModel::Closed { concurrency: std::num::NonZeroU32::new(4).unwrap(), think: Span::ZERO },

@@ -43,6 +43,7 @@ pub(super) fn servers(trial: &Trial, allocation: &Allocation, default_port: u16)
             host: seat.address.clone(),
             request: trial.request.clone(),
             ports: BTreeMap::new(),
+            scratch: None,
         },
     };
     Ok(parts.into_iter().enumerate().map(place).collect())

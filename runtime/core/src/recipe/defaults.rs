@@ -72,6 +72,7 @@ fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>)
         path: recipe.service_path(),
         binds: recipe.binds.clone(),
         extra_args,
+        runtime_args: recipe.artifacts.as_ref().map(|artifacts| artifacts.extra_args.clone()).unwrap_or_default(),
         gpus: resources.and_then(|resources| resources.gpus).unwrap_or(0),
         custom: custom.map(|custom| CustomService {
             command: custom.command.0.clone(),

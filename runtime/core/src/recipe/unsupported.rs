@@ -109,11 +109,6 @@ pub(super) const TABLE: &[Row] = &[
         "endpoints over https are not built yet; name one that speaks http, or a tunnel to it",
     ),
     refused(
-        "artifacts.extra_args",
-        |recipe| recipe.artifacts.as_ref().is_some_and(|artifacts| !artifacts.extra_args.is_empty()),
-        "further words for the container runtime are not passed on yet; leave them out",
-    ),
-    refused(
         "monitoring.custom",
         |recipe| has(recipe, |monitoring| !monitoring.custom.is_empty()),
         "own metrics are not built yet; leave the block out",

@@ -44,6 +44,10 @@ fn images(recipe: &Recipe, problems: &mut Vec<Problem>) {
         let problem = Problem::warning("artifacts.container", "a second image", "artifacts.service.path or artifacts.container");
         problems.push(problem.advise("service.path wins; leave this one out"));
     }
+    if !artifacts.extra_args.is_empty() && recipe.runtime() == ContainerRuntime::Bare {
+        let problem = Problem::error("artifacts.extra_args", "words for a container runtime, while there is none", "nothing");
+        problems.push(problem.advise("name artifacts.runtime, or write servers.service_config.extra_args for the server itself"));
+    }
     let remote = artifacts.service.as_ref().and_then(|artifact| artifact.remote.as_ref());
     if remote.is_some() && of_service.is_none() && artifacts.container.is_none() {
         let problem = Problem::warning("artifacts.service.remote", "where to pull from, and no path", "a path beside it");
