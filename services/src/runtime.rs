@@ -44,7 +44,9 @@ pub fn wrap(
     accelerator: Accelerator,
     surroundings: &BTreeMap<String, String>,
 ) -> Result<CommandLine, ServiceProblem> {
-    if spec.runtime == ContainerRuntime::Bare || command.program.as_os_str() == OWN_BINARY {
+    // A custom service that names `hbnode` means the one in its image.
+    let is_own_binary = command.program.as_os_str() == OWN_BINARY && spec.custom.is_none();
+    if spec.runtime == ContainerRuntime::Bare || is_own_binary {
         return Ok(command);
     }
     let image = image(spec)?;

@@ -24,7 +24,7 @@ ours() {
         [ "$pid" = $$ ] || { tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null && echo "($pid)"; }
     done
 }
-none_left() { [ -z "$(ours | grep -v pgrep)" ]; }
+none_left() { ! ours | grep -qv pgrep; }
 no_scratch_left() { [ -z "$(find /tmp -maxdepth 1 -name 'hb-??????' -type d -newer "$SCRATCH/begun" 2>/dev/null)" ]; }
 touch "$SCRATCH/begun"
 
