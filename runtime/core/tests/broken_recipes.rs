@@ -246,7 +246,9 @@ fn what_fits_is_not_complained_about() {
                     servers: {endpoints: [\"http://a:1\", \"http://b:1\"]}\n\
                     workload: {service: openai, model: m, target_rps: 4, duration: 10s}\n";
     let script = format!("{LOCAL}metadata: {{notes: \"two\\nlines\"}}\n");
-    for text in [mapped, &format!("{SLURM}{ray}"), rotating, &script] {
+    let on_cpu = format!("{SLURM}servers: {{service_config: {{distributed: {{nodes: 2, tensor_parallel_size: 2}}}}}}\n");
+    let on_cpu = on_cpu.replace("gpus: 2", "gpus: 0");
+    for text in [mapped, &format!("{SLURM}{ray}"), rotating, &script, &on_cpu] {
         let found = reading(text);
         assert!(found.problems.is_empty(), "{}", show(&found.problems, text, "recipe.yaml"));
     }

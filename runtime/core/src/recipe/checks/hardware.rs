@@ -72,6 +72,10 @@ fn parallel(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let Some((path, parts)) = parts(config, distributed) else { return };
     // A server takes as many nodes as its parts need; what is left of the nodes are further servers.
     let named = distributed.and_then(|block| block.get("nodes")).and_then(Value::as_u64);
+    if gpus == 0 && named.is_some() {
+        // On CPU, as the recipe says itself: a node holds as many parts as one likes.
+        return;
+    }
     let needed = if gpus == 0 { 1 } else { parts.div_ceil(u64::from(gpus)) };
     let each = named.unwrap_or(needed).clamp(1, u64::from(nodes.max(1)));
     let there = u64::from(gpus).saturating_mul(each);
