@@ -38,7 +38,7 @@ nothing_is_left() { wait_for 10 none_left; }
 image_of() { if [ "$1" = apptainer ]; then echo "$SCRATCH/image.sif"; else echo "$SCRATCH/image"; fi; }
 
 recipe() { # recipe NAME RUNTIME IMAGE BINDS COMMAND
-    cat >"$SCRATCH/$1.yaml" <<YAML
+    cat >"$SCRATCH/$1.yaml" <<RECIPE
 scenario: $1
 orchestration: {mode: local}
 artifacts: {runtime: $2, service: {path: "$3"}}
@@ -48,7 +48,7 @@ custom_services:
   boxed: {command: $5, protocol: openai, ready: {path: /health, timeout: 30s}}
 servers: {health_check: {interval: 1}}
 workload: {service: boxed, model: $MARK, concurrency: 4, warmup: 1s, duration: 4s, prompt_len: 16, gen_tokens: 8}
-YAML
+RECIPE
 }
 DUMMY='[hbnode, dummy, --host, "{host}", --port, "{port}", --model, "{model}", --ttft, 5ms, --tpot, 1ms]'
 
