@@ -144,6 +144,13 @@ impl Actor for Books {
     }
 }
 
+/// By how much a clock moved between two estimates, as far as their bounds do not explain it.
+fn clock_moved(before: &NodeFigures, after: &NodeFigures) -> Option<f64> {
+    let moved = (after.clock_offset_seconds? - before.clock_offset_seconds?).abs();
+    let explained = after.clock_bound_seconds? + before.clock_bound_seconds?;
+    (moved > explained).then_some(moved - explained)
+}
+
 impl Accounts {
     fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) {
         let number = self.reports.len() as u32 + 1;
@@ -233,7 +240,10 @@ impl Accounts {
         let ended_early_at_seconds = ended_early.map(|at| (at - start).max(0) as f64 / 1e9);
         let lost = open.tally.close(ended_early_at_seconds);
         // Clock estimates get better while a trial runs; nodes that are gone keep what was known of them.
-        open.nodes.extend(nodes);
+        for (node, mut figures) in nodes {
+            figures.clock_moved_seconds = open.nodes.get(&node).and_then(|before| clock_moved(before, &figures));
+            open.nodes.insert(node, figures);
+        }
         let rows = self.recorder.rows(trial).unwrap_or_else(|error| {
             // The trial is in the report all the same, and its books do not balance.
             self.warn(format!("the rows of {trial} cannot be read back: {error}"));
@@ -309,6 +319,7 @@ impl Accounts {
             energy_joules: (!energies.is_empty()).then(|| energies.iter().sum()),
             gpus_throttled: readings.values().map(ReadingSums::throttled).sum(),
             server: chapter.server,
+            counted: chapter.counted,
             calibration: None,
             events: chapter.events,
             // Ollama knows no word that keeps a model from stopping by itself.

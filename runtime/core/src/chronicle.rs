@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
+    counted::Counted,
     events::{Happened, RunEvent},
     facts::Fact,
     report::TimedEvent,
@@ -20,6 +21,8 @@ pub struct Chronicle {
     /// What is known of each server; servers outlive trials.
     servers: BTreeMap<u32, BTreeMap<String, Value>>,
     warnings: Vec<String>,
+    /// What the servers counted for the trial that is open.
+    counted: Counted,
 }
 
 /// One trial's part of it.
@@ -31,6 +34,8 @@ pub struct TrialChapter {
     pub events: Vec<TimedEvent>,
     /// What is known of the servers, by ordinal.
     pub server: BTreeMap<String, Value>,
+    /// What they counted before the load and after it.
+    pub counted: Counted,
 }
 
 impl Chronicle {
@@ -41,6 +46,8 @@ impl Chronicle {
             Happened::PhaseFailed { phase, cause } => self.warn(format!("{phase} could not be finished: {cause}")),
             Happened::NodeTold { node, fact: Fact::Warned { what } } => self.warn(format!("{node}: {what}")),
             Happened::NodeTold { node, fact } => self.server_told(node.as_str(), fact),
+            Happened::ServersCounted { is_over: false, servers } => self.counted.before.clone_from(servers),
+            Happened::ServersCounted { is_over: true, servers } => self.counted.after.clone_from(servers),
             _ => {}
         }
         self.events.push(event);
@@ -61,6 +68,7 @@ impl Chronicle {
             phase_seconds: phase_seconds(events, now),
             events: events.iter().filter_map(|event| timed(event, start)).collect(),
             server: servers.collect(),
+            counted: std::mem::take(&mut self.counted),
         };
         self.trial_from = self.events.len();
         chapter
@@ -125,6 +133,7 @@ fn timed(event: &RunEvent, start: i128) -> Option<TimedEvent> {
         | Happened::TrialBegun { .. }
         | Happened::LoadStarted { .. }
         | Happened::TrialFinished { .. }
+        | Happened::ServersCounted { .. }
         | Happened::NodeJoined { .. }
         | Happened::Warned { .. } => return None,
     };

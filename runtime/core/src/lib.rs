@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod chronicle;
+pub mod counted;
 pub mod events;
 pub mod facts;
 pub mod histogram;

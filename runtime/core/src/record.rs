@@ -219,6 +219,10 @@ pub struct Record {
     pub stopped_early: bool,
     /// How often it was put on a connection; more than once only after a reset before any byte was sent back.
     pub attempts: u8,
+    /// Whether another model answered than was asked, by the answer's own word.
+    pub is_other_model: bool,
+    /// A number for the beginning of the answer's text, by which answers that are alike are seen.
+    pub fingerprint: Option<u32>,
 }
 
 impl Record {
@@ -246,6 +250,8 @@ impl Record {
             status: None,
             stopped_early: false,
             attempts: 0,
+            is_other_model: false,
+            fingerprint: None,
         }
     }
 
@@ -292,7 +298,7 @@ impl Record {
 type Row = (
     (u64, Stage, Nanos, Option<Nanos>, Option<Nanos>, Option<Nanos>, Option<Nanos>, Outcome, Option<Kind>),
     (Option<u32>, Option<u32>, Option<u32>, u32, u32, Option<u32>, Option<TokensSource>),
-    (Option<u16>, Option<u16>, bool, u8),
+    (Option<u16>, Option<u16>, bool, u8, bool, Option<u32>),
 );
 
 impl Serialize for Record {
@@ -308,7 +314,7 @@ impl Serialize for Record {
                 self.first_chunk_tokens,
                 self.tokens_source,
             ),
-            (self.server, self.status, self.stopped_early, self.attempts),
+            (self.server, self.status, self.stopped_early, self.attempts, self.is_other_model, self.fingerprint),
         )
             .serialize(serializer)
     }
@@ -319,7 +325,7 @@ impl<'de> Deserialize<'de> for Record {
         let (times, tokens, rest) = Row::deserialize(deserializer)?;
         let (index, stage, due, sent, first, last, end, outcome, kind) = times;
         let (input_tokens, output_tokens, cached_tokens, asked_tokens, chunks, first_chunk_tokens, tokens_source) = tokens;
-        let (server, status, stopped_early, attempts) = rest;
+        let (server, status, stopped_early, attempts, is_other_model, fingerprint) = rest;
         Ok(Self {
             index,
             stage,
@@ -341,6 +347,8 @@ impl<'de> Deserialize<'de> for Record {
             status,
             stopped_early,
             attempts,
+            is_other_model,
+            fingerprint,
         })
     }
 }
@@ -371,6 +379,7 @@ mod tests {
         (record.sent, record.first) = (Some(Nanos(60_000_100_000)), Some(Nanos(60_050_000_000)));
         (record.last, record.end) = (Some(Nanos(61_000_000_000)), Some(Nanos(61_000_000_100)));
         (record.input_tokens, record.output_tokens, record.server, record.status) = (Some(128), Some(64), Some(0), Some(200));
+        record.fingerprint = Some(u32::MAX);
         let bytes = rmp_serde::to_vec_named(&record).unwrap();
         assert_eq!(rmp_serde::from_slice::<Record>(&bytes).unwrap(), record);
         assert!(bytes.len() < 110, "{} bytes", bytes.len());

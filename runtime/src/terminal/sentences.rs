@@ -19,7 +19,7 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
             let long = expected_seconds.map(|seconds| format!(", about {}", figures::span(seconds)));
             format!("   trial {number} of {of}: {trial}{}", long.unwrap_or_default())
         }
-        Happened::LoadStarted { .. } => return None,
+        Happened::LoadStarted { .. } | Happened::ServersCounted { .. } => return None,
         Happened::TrialFinished { verdict } => format!("   trial {trial} is on disk: {}", status_word(*verdict)),
         Happened::NodeJoined { node, host, roles } => format!("   {node} joined ({host}): {}", roles.join(", ")),
         Happened::NodeLost { node, why } => format!("✕  {node} is lost: {why}"),

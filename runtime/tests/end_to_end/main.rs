@@ -10,6 +10,7 @@ mod distribution;
 mod endings;
 mod endpoints;
 mod joining;
+mod lies;
 mod secrets;
 mod servers;
 mod support;

@@ -9,7 +9,7 @@ use crate::{
     facts::Fact,
     orders::{Admission, Order},
     plan::{Allocation, Plan},
-    trial::{DrillTarget, Trial},
+    trial::{DrillTarget, ServiceSpec, Trial},
     units::{NodeName, Span, TrialId},
 };
 
@@ -266,6 +266,12 @@ impl Run {
             _ => Vec::new(),
         });
         effects
+    }
+
+    /// Where the trial that is under way asks, by the servers' ordinals, and what answers there.
+    #[must_use]
+    pub fn asked_servers(&self) -> Option<(Vec<String>, ServiceSpec)> {
+        Some((self.servers.urls()?, self.trial.as_ref()?.plan.trial.service.clone()))
     }
 
     /// Servers that already run answered as they should, and counted so many tokens in a word.

@@ -4,7 +4,9 @@
 
 mod accounting;
 mod concurrency;
+mod endpoints;
 mod gather;
+mod likeness;
 mod resources;
 mod run;
 mod stages;
@@ -295,6 +297,9 @@ pub struct NodeFigures {
     pub clock_offset_seconds: Option<f64>,
     /// Half the smallest round trip.
     pub clock_bound_seconds: Option<f64>,
+    /// By how much its clock moved against the leader's while load ran, beyond the bounds of both estimates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_moved_seconds: Option<f64>,
     /// Mean busy share of all its cores, percent.
     pub cpu_percent_mean: Option<f64>,
     /// The most memory in use, bytes.

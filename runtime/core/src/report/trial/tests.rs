@@ -24,6 +24,7 @@ fn frame(plan: Plan) -> TrialFrame {
         energy_joules: Some(50.0),
         gpus_throttled: 0,
         server: BTreeMap::new(),
+        counted: Counted::default(),
         calibration: None,
         events: Vec::new(),
         can_force_length: true,
