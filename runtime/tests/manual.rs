@@ -53,6 +53,7 @@ fn report() -> Report {
         value: 0.0,
         limit: 0.0,
     });
+    trial.steady = Some(hb_core::report::SteadyWindow::default());
     trial.resources.nodes.insert("NODE".into(), NodeFigures::default());
     let latency = &mut trial.latency;
     for figure in [
@@ -120,6 +121,7 @@ fn the_report_page_names_every_kind_of_failure() {
         Kind::Http(429),
         Kind::ContextLength,
         Kind::Truncated,
+        Kind::NoEndMark,
         Kind::ResetMidway,
         Kind::ErrorEvent,
         Kind::Aborted,
@@ -180,7 +182,7 @@ fn broken() -> Vec<TrialEvidence> {
         ..TrialEvidence::default()
     };
     let silent = TrialEvidence { due: 1, failed: 1, ..TrialEvidence::default() };
-    let empty = TrialEvidence { due: 50, completed: 50, ..TrialEvidence::default() };
+    let empty = TrialEvidence { due: 50, failed: 50, without_token: 50, ..TrialEvidence::default() };
     vec![all_at_once, silent, empty, TrialEvidence::default()]
 }
 

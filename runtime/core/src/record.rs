@@ -53,8 +53,10 @@ pub enum Kind {
     Http(u16),
     /// The prompt does not fit the model's context (the server's 400 says so).
     ContextLength,
-    /// The stream or body ended without its end mark.
+    /// The connection was closed in the middle of an answer.
     Truncated,
+    /// The body ended as it should, and the answer's own end mark is missing.
+    NoEndMark,
     /// The connection was reset in the middle of an answer.
     ResetMidway,
     /// An error event or object inside an answer that had status 200.
@@ -90,7 +92,7 @@ pub enum Kind {
 }
 
 /// The kinds without a number, with their stable texts.
-const KINDS: [(Kind, &str); 24] = [
+const KINDS: [(Kind, &str); 25] = [
     (Kind::Connect, "connect"),
     (Kind::Resolve, "resolve"),
     (Kind::Tls, "tls"),
@@ -99,6 +101,7 @@ const KINDS: [(Kind, &str); 24] = [
     (Kind::Protocol, "protocol"),
     (Kind::ContextLength, "context_length"),
     (Kind::Truncated, "truncated"),
+    (Kind::NoEndMark, "no_end_mark"),
     (Kind::ResetMidway, "reset_midway"),
     (Kind::ErrorEvent, "error_event"),
     (Kind::Aborted, "aborted"),

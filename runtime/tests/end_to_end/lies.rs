@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -46,7 +47,7 @@ fn reason(run: &Run, code: &str) -> Value {
 }
 
 /// A Dummy with these flags makes the verdict say this, with a value beyond its limit; one without them does not.
-fn check(flags: &[&str], workload: &str, code: &str, status: &str) -> Value {
+fn check(flags: &[&str], workload: &str, code: &str, status: &str) -> (Run, Value) {
     let scene = Scene::new();
     let led = |flags: &[&str]| {
         let dummy = Dummy::start(&scene, &[&["--ttft=5ms", "--tpot=1ms"], flags].concat());
@@ -59,44 +60,48 @@ fn check(flags: &[&str], workload: &str, code: &str, status: &str) -> Value {
     let reason = reason(&run, code);
     assert_eq!(reason["status"], status, "{reason}");
     assert_ne!(reason["value"], reason["limit"], "{reason}");
-    reason
+    (run, reason)
 }
 
 const SHORT: &str = "concurrency: 4\n  requests: 60";
 
 #[test]
 fn a_prefix_cache_that_helps_is_named() {
-    let reason = check(&["--cached-share", "0.5"], SHORT, "prefix_cache", "SUSPECT");
+    let (_, reason) = check(&["--cached-share", "0.5"], SHORT, "prefix_cache", "SUSPECT");
     assert!((reason["value"].as_f64().unwrap() - 0.5).abs() < 1e-9, "{reason}");
 }
 
 #[test]
 fn answers_that_are_cut_short_are_named() {
-    let reason = check(&["--stop-after", "4", "--always-stops", "true"], SHORT, "short_outputs", "SUSPECT");
+    let (_, reason) = check(&["--stop-after", "4", "--always-stops", "true"], SHORT, "short_outputs", "SUSPECT");
     assert_eq!(reason["value"], 0.5);
 }
 
 #[test]
 fn another_model_that_answers_is_named() {
-    let reason = check(&["--answer-model", "cheaper"], SHORT, "wrong_model", "INVALID");
+    let (_, reason) = check(&["--answer-model", "cheaper"], SHORT, "wrong_model", "INVALID");
     assert_eq!((&reason["value"], &reason["limit"]), (&60.0.into(), &0.0.into()));
 }
 
 #[test]
 fn answers_that_are_all_alike_are_named() {
-    let reason = check(&["--same-answer", "true"], SHORT, "identical_answers", "SUSPECT");
+    let (_, reason) = check(&["--same-answer", "true"], SHORT, "identical_answers", "SUSPECT");
     assert_eq!(reason["value"], 1.0);
 }
 
 #[test]
 fn a_server_that_slows_down_is_named() {
-    let reason = check(&["--slow-after", "6s"], "concurrency: 8\n  duration: 10s", "unsteady", "SUSPECT");
+    let (run, reason) = check(&["--slow-after", "6s"], "concurrency: 8\n  duration: 10s", "unsteady", "SUSPECT");
     assert!(reason["value"].as_f64().unwrap() > 0.2, "{reason}");
+    // It was steady until then, and what came after is marked.
+    let steady = &run.trial()["steady"];
+    assert!((3.0..8.0).contains(&steady["seconds"].as_f64().unwrap()), "{steady:#}");
+    assert_eq!(steady["unsteady"].as_array().unwrap().last().unwrap()[1], 10.0, "{steady:#}");
 }
 
 #[test]
 fn failures_are_named() {
-    let reason = check(&["--error-rate", "0.3"], SHORT, "errors", "INVALID");
+    let (_, reason) = check(&["--error-rate", "0.3"], SHORT, "errors", "INVALID");
     assert!((0.1..0.6).contains(&reason["value"].as_f64().unwrap()), "{reason}");
 }
 
@@ -222,4 +227,53 @@ fn a_client_node_that_is_gone_leaves_a_smaller_load_and_that_is_named() {
     let run = ended.run(ended.code.unwrap());
     let reason = reason(&run, "concurrency_short");
     assert!(reason["value"].as_f64().unwrap() < 0.8, "{reason}");
+}
+
+/// A library that sets the wall clock two seconds ahead for whoever is started with it, once a file is there.
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t id, struct timespec *at) {
+    int answer = (int)syscall(SYS_clock_gettime, id, at);
+    if (answer == 0 && id == CLOCK_REALTIME && access(getenv("CLOCK_IS_SET"), F_OK) == 0) at->tv_sec += 2;
+    return answer;
+}
+"#;
+
+#[test]
+fn a_clock_that_is_set_while_load_runs_is_named() {
+    let scene = Scene::new();
+    let (source, library, is_set) = (scene.file("clock.c", CLOCK), scene.path("clock.so"), scene.path("set"));
+    // The binary itself needs a C compiler to be built.
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(compiled.success());
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let mut command = scene.leading(&recipe(&[dummy.url()], "concurrency: 4\n  duration: 3s"), &[]);
+    command.env("LD_PRELOAD", &library).env("CLOCK_IS_SET", &is_set);
+    let mut running = scene.spawn(command);
+    running.event("the load", |event| event["event"] == "load_started");
+    until("load", LIMIT, || (dummy.received() > 20).then_some(()));
+    std::fs::write(&is_set, "").unwrap();
+    let ended = running.wait();
+    let run = ended.run(ended.code.unwrap());
+    let step = reason(&run, "clock_step")["value"].as_f64().unwrap();
+    assert!((step - 2.0).abs() < 0.1, "{step}");
+    assert!(!run.reasons().contains("client_stall"), "time itself went on: {:?}", run.reasons());
+}
+
+#[test]
+fn a_client_that_cannot_keep_up_is_named() {
+    let scene = Scene::new();
+    // Answers of a megabyte each that the server has ready: reading them is more work than writing them.
+    let dummy = Dummy::start(&scene, &["--ttft=0s", "--tpot=0s"]);
+    let load = recipe(&[dummy.url()], "concurrency: 8\n  duration: 3s").replace("gen_tokens: 8", "gen_tokens: 20000");
+    let ended = scene.lead(&load, &[]).wait();
+    let run = ended.run(ended.code.unwrap());
+    let lag = reason(&run, "client_lag");
+    assert!(lag["value"].as_f64() > lag["limit"].as_f64(), "{lag}");
+    assert!(run.trial()["client"]["cpu_ratio"].as_f64().unwrap() > 0.5, "{}", run.trial()["client"]);
 }

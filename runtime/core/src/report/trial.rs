@@ -14,13 +14,13 @@ use serde_json::Value;
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, concurrency, gather::Gathered, stages::Stages,
+    TrialReport, Window, concurrency, gather::Gathered, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
     counted::Counted,
     plan::Plan,
-    record::{Record, Stage},
+    record::{Kind, Record, Stage},
     schedule::Schedule,
     statistics::{Independence, distribution, distribution_of_histogram},
     tally::{Latency, LostRow, TrialTally},
@@ -28,9 +28,6 @@ use crate::{
     units::Nanos,
     verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
 };
-
-/// Below so many whole seconds nothing is said of a window's evenness.
-const SHORTEST_STEADY_SECONDS: u32 = 9;
 
 /// What is known of a trial besides its requests.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,10 +84,11 @@ pub fn trial(
     let timeline = tally.timeline();
     let (latency, percentile_source) = latencies(&mut gathered, tally);
     let client = client(frame, tally);
+    let steady = steady::seconds(&plan.load.model, &timeline, &window);
     let (concurrency_mean, concurrency_peak) =
         concurrency::in_flight(std::mem::take(&mut gathered.starts), std::mem::take(&mut gathered.ends), (start, end));
     let evidence = TrialEvidence {
-        steady: steady(&plan.load.model, &timeline, &window),
+        steady: steady.as_deref().map(thirds),
         closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
         ..evidence(frame, tally, &gathered, &latency, &client)
     };
@@ -119,6 +117,7 @@ pub fn trial(
         accounting,
         other_accounting,
         window,
+        steady: steady.as_deref().map(steady::part),
         load: LoadFigures {
             model: model.to_owned(),
             requested_rate,
@@ -216,24 +215,14 @@ fn client(frame: &TrialFrame, tally: &TrialTally) -> ClientFigures {
     }
 }
 
-/// The first and the last third of the window's whole seconds, where the load itself is even.
-fn steady(model: &LoadModel, timeline: &[Second], window: &Window) -> Option<SteadyEvidence> {
-    if matches!(model, LoadModel::Staged { .. } | LoadModel::Replay { .. }) {
-        // The load was told to be uneven.
-        return None;
+/// The first and the last third of the window's whole seconds.
+fn thirds(seconds: &[Second]) -> SteadyEvidence {
+    let length = seconds.len() / 3;
+    let thirds = [&seconds[..length], &seconds[seconds.len() - length..]];
+    SteadyEvidence {
+        completed: thirds.map(|third| third.iter().map(|second| second.completed).sum()),
+        output_tokens: thirds.map(|third| third.iter().map(|second| second.output_tokens).sum()),
     }
-    let (first, last) = (window.start.ceil() as u32, window.end.floor() as u32);
-    let length = last.saturating_sub(first);
-    if length < SHORTEST_STEADY_SECONDS {
-        return None;
-    }
-    let within = |from: u32, to: u32| timeline.iter().filter(move |second| (from..to).contains(&second.at));
-    let thirds = [(first, first + length / 3), (last - length / 3, last)];
-    Some(SteadyEvidence {
-        completed: thirds.map(|(from, to)| within(from, to).map(|second| second.completed).sum()),
-        output_tokens: thirds
-            .map(|(from, to)| within(from, to).map(|second| second.output_tokens).fold(0.0, |sum, tokens| sum + tokens)),
-    })
 }
 
 fn evidence(
@@ -262,6 +251,7 @@ fn evidence(
         due: tally.accounting(Stage::Measure).due,
         completed: accounting.completed,
         failed: accounting.failed_total() + accounting.timed_out,
+        without_token: accounting.failed.get(&Kind::NoToken.to_string()).copied().unwrap_or(0),
         cancelled: accounting.cancelled,
         dropped: accounting.dropped_total(),
         lost: accounting.lost,

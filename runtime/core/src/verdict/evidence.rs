@@ -9,6 +9,8 @@ pub struct TrialEvidence {
     pub completed: u64,
     /// Requests that failed or ran into one of our deadlines.
     pub failed: u64,
+    /// Of those, the ones whose whole answer had no token.
+    pub without_token: u64,
     /// Requests given up by us at the drain's end.
     pub cancelled: u64,
     /// Requests that were never sent.

@@ -127,10 +127,12 @@ fn nothing_completed(evidence: &TrialEvidence) -> Option<Reason> {
 }
 
 fn zero_tokens(evidence: &TrialEvidence) -> Option<Reason> {
-    if evidence.completed == 0 || evidence.output_tokens > 0 {
+    let value = share(evidence.without_token, evidence.due);
+    if value <= ERRORS_SUSPECT {
         return None;
     }
-    reason("zero_tokens", Status::Invalid, 0.0, 1.0, format!("{} answers have no token", evidence.completed))
+    let message = format!("{} of {} requests were answered whole without a single token", evidence.without_token, evidence.due);
+    reason("zero_tokens", Status::Invalid, value, ERRORS_SUSPECT, message)
 }
 
 /// By counts and not by rates: the requests that a Poisson schedule really has in its window may be some per
@@ -450,7 +452,8 @@ mod tests {
         assert_eq!(codes(&TrialEvidence::default()), ["nothing_due"], "what was never due is not missed besides");
         let unanswered = TrialEvidence { due: 40, dropped: 40, ..TrialEvidence::default() };
         assert_eq!(codes(&unanswered), ["nothing_completed"]);
-        check("zero_tokens", Invalid, |e| e.output_tokens = 0, |e| e.output_tokens = 98_000);
+        let without = |count| move |e: &mut TrialEvidence| e.without_token = count;
+        check("zero_tokens", Invalid, without(101), without(100));
     }
 
     #[test]

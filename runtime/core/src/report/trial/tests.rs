@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     batch::{Batch, BatchKey, ClientHealth},
-    record::{Kind, Outcome, TokensSource},
+    record::{Outcome, TokensSource},
     report::{Report, RunSummary, run, summary_markdown},
     tally::Taken,
     testing::{answered, closed_plan, open_plan},
