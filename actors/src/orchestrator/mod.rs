@@ -13,6 +13,8 @@ mod counts;
 mod inbox;
 mod nodes;
 mod recorder;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::actor::unix_nanos;
 pub use self::{
