@@ -14,11 +14,12 @@ use hb_core::{
     plan::Plan,
     report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
     tally::{Live, Taken, TrialTally},
-    trial::ProtocolName,
+    trial::{LoadSpec, ProtocolName, RequestSpec, Trial},
     units::{NodeName, TrialId},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
+use serde_json::Value;
 
 use super::{
     Recorder,
@@ -100,6 +101,8 @@ pub struct Accounts {
     /// Batches that are counted and not on disk, and how often that was tried.
     unwritten: BTreeMap<BatchKey, u32>,
     live: Live,
+    /// The load whose floor was measured last, and the floor.
+    calibrated: Option<((LoadSpec, RequestSpec), Value)>,
 }
 
 impl Actor for Books {
@@ -117,6 +120,7 @@ impl Actor for Books {
             chronicle: Chronicle::default(),
             unwritten: BTreeMap::new(),
             live: Live::default(),
+            calibrated: None,
         })
     }
 
@@ -298,6 +302,16 @@ impl Accounts {
         report::run(summary, std::mem::take(&mut self.reports), self.chronicle.warnings().to_vec())
     }
 
+    /// The client's error floor at this load: as it was just measured, or at an earlier repetition.
+    fn calibration(&mut self, trial: &Trial, measured: Option<Value>) -> Option<Value> {
+        let key = (LoadSpec { calibration: None, ..trial.load.clone() }, trial.request.clone());
+        let Some(measured) = measured else {
+            return self.calibrated.as_ref().filter(|(known, _)| *known == key).map(|(_, floor)| floor.clone());
+        };
+        self.calibrated = Some((key, measured.clone()));
+        Some(measured)
+    }
+
     /// What is known of a trial besides its requests.
     fn frame(
         &mut self,
@@ -324,7 +338,7 @@ impl Accounts {
             gpus_throttled: readings.values().map(ReadingSums::throttled).sum(),
             server: chapter.server,
             counted: chapter.counted,
-            calibration: None,
+            calibration: self.calibration(&plan.trial, chapter.calibration),
             events: chapter.events,
             // Ollama knows no word that keeps a model from stopping by itself.
             can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
+    calibration::Floor,
     counted::Counted,
     events::{Happened, RunEvent},
     facts::Fact,
@@ -23,6 +24,8 @@ pub struct Chronicle {
     warnings: Vec<String>,
     /// What the servers counted for the trial that is open.
     counted: Counted,
+    /// What executors measured of the client itself, for the trial that comes or is open.
+    floors: BTreeMap<u32, Floor>,
 }
 
 /// One trial's part of it.
@@ -36,6 +39,8 @@ pub struct TrialChapter {
     pub server: BTreeMap<String, Value>,
     /// What they counted before the load and after it.
     pub counted: Counted,
+    /// The client's own error floor, where it was measured for this trial.
+    pub calibration: Option<Value>,
 }
 
 impl Chronicle {
@@ -45,6 +50,9 @@ impl Chronicle {
             Happened::Warned { what } => self.warn(what.clone()),
             Happened::PhaseFailed { phase, cause } => self.warn(format!("{phase} could not be finished: {cause}")),
             Happened::NodeTold { node, fact: Fact::Warned { what } } => self.warn(format!("{node}: {what}")),
+            Happened::NodeTold { fact: Fact::Calibrated { executor, floor, .. }, .. } => {
+                self.floors.insert(*executor, *floor);
+            }
             Happened::NodeTold { node, fact } => self.server_told(node.as_str(), fact),
             Happened::ServersCounted { is_over: false, servers } => self.counted.before.clone_from(servers),
             Happened::ServersCounted { is_over: true, servers } => self.counted.after.clone_from(servers),
@@ -69,6 +77,7 @@ impl Chronicle {
             events: events.iter().filter_map(|event| timed(event, start)).collect(),
             server: servers.collect(),
             counted: std::mem::take(&mut self.counted),
+            calibration: Floor::told(&std::mem::take(&mut self.floors).into_values().collect::<Vec<_>>()),
         };
         self.trial_from = self.events.len();
         chapter
@@ -165,6 +174,7 @@ fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {
         | Fact::ServerReady { .. }
         | Fact::ServerStopped { .. }
         | Fact::LoadPrepared { .. }
+        | Fact::Calibrated { .. }
         | Fact::LoadFinished { .. }
         | Fact::Warned { .. } => return None,
     })

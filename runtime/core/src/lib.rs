@@ -11,6 +11,7 @@
 //! ```
 
 pub mod batch;
+pub mod calibration;
 pub mod chronicle;
 pub mod counted;
 pub mod events;

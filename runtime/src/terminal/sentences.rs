@@ -42,6 +42,10 @@ fn told(fact: &Fact) -> Option<String> {
         Fact::ServerFailed { server, why } => format!("server {server} failed: {why}"),
         Fact::ServerExited { server, why } => format!("server {server} ended by itself: {why}"),
         Fact::ServerStopped { server } => format!("server {server} is stopped"),
+        Fact::Calibrated { executor, floor, .. } => {
+            let [ttft, tpot] = [floor.ttft_error_p99, floor.tpot_error_p99].map(figures::seconds);
+            format!("executor {executor} adds {ttft} to the time to first token and {tpot} to the time per token at most (p99)")
+        }
         Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } => return None,
         Fact::LoadFailed { executor, why, .. } => format!("executor {executor} cannot do its share: {why}"),
         Fact::ExecutorRestarted { executor, lost, gap, why, .. } => {

@@ -41,7 +41,7 @@ pub(super) fn part(seconds: &[Second]) -> SteadyWindow {
     };
     let (mut longest, mut unsteady) = (0..0, Vec::<[f64; 2]>::new());
     let mut from = 0;
-    for place in 0..seconds.len() {
+    for (place, second) in seconds.iter().enumerate() {
         if is_steady(place) {
             if place + 1 - from > longest.len() {
                 longest = from..place + 1;
@@ -49,7 +49,7 @@ pub(super) fn part(seconds: &[Second]) -> SteadyWindow {
             continue;
         }
         from = place + 1;
-        let at = f64::from(seconds[place].at);
+        let at = f64::from(second.at);
         match unsteady.last_mut().filter(|last| last[1] == at) {
             Some(last) => last[1] = at + 1.0,
             None => unsteady.push([at, at + 1.0]),
