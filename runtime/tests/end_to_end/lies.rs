@@ -277,3 +277,46 @@ fn a_client_that_cannot_keep_up_is_named() {
     assert!(lag["value"].as_f64() > lag["limit"].as_f64(), "{lag}");
     assert!(run.trial()["client"]["cpu_ratio"].as_f64().unwrap() > 0.5, "{}", run.trial()["client"]);
 }
+
+#[test]
+fn prompts_of_another_length_are_named() {
+    let (_, reason) = check(&["--extra-prompt-tokens", "8"], SHORT, "prompt_length", "SUSPECT");
+    assert!(reason["value"].as_f64().unwrap() > 0.2, "{reason}");
+}
+
+#[test]
+fn an_open_loop_that_does_not_send_what_was_asked_is_named() {
+    let scene = Scene::new();
+    // Ten at a time and half a second each: twenty a second of the hundred that are asked.
+    let dummy = Dummy::start(&scene, &["--ttft=500ms", "--tpot=0s"]);
+    let load = "target_rps: 100\n  max_in_flight: 10\n  duration: 3s";
+    let ended = scene.lead(&recipe(&[dummy.url()], load), &[]).wait();
+    let run = ended.run(3);
+    let reason = reason(&run, "achieved_rate");
+    assert_eq!(reason["status"], "INVALID");
+    assert!((0.1..0.4).contains(&reason["value"].as_f64().unwrap()), "{reason}");
+}
+
+#[test]
+fn too_few_answers_are_named() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let ended = scene.lead(&recipe(&[dummy.url()], "concurrency: 2\n  requests: 10"), &[]).wait();
+    let run = ended.run(0);
+    assert_eq!(reason(&run, "few_samples")["value"], 10.0);
+}
+
+#[test]
+fn a_run_that_is_ended_in_its_warm_up_measured_nothing_and_says_only_that() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let load = recipe(&[dummy.url()], "concurrency: 2\n  duration: 5s").replace("warmup: 0s", "warmup: 30s");
+    let mut running = scene.lead(&load, &[]);
+    running.event("the load", |event| event["event"] == "load_started");
+    until("load", LIMIT, || (dummy.received() > 20).then_some(()));
+    running.signal(Signal::INT);
+    let run = running.wait().run(130);
+    let reasons = run.reasons();
+    assert!(reasons.contains("nothing_due") && reasons.contains("interrupted"), "{reasons:?}");
+    assert!(!reasons.contains("nothing_completed") && !reasons.contains("concurrency_short"), "{reasons:?}");
+}

@@ -236,7 +236,7 @@ impl Server {
             let body = if is_ollama { ollama::error_body(&words) } else { openai::error_body(&words, kind, status.as_u16()) };
             (status, body)
         };
-        let ask = asks::read(dialect, body).map_err(|words| refusal(StatusCode::BAD_REQUEST, "BadRequestError", words))?;
+        let mut ask = asks::read(dialect, body).map_err(|words| refusal(StatusCode::BAD_REQUEST, "BadRequestError", words))?;
         if !self.has(&ask.model) {
             let model = &ask.model;
             let words = if dialect.is_ollama() {
@@ -245,6 +245,10 @@ impl Server {
                 format!("The model `{model}` does not exist.")
             };
             return Err(refusal(StatusCode::NOT_FOUND, "NotFoundError", words));
+        }
+        if !ask.only_loads {
+            let extra = self.config.extra_prompt_tokens.saturating_mul(ask.prompts.count);
+            ask.prompts.tokens = ask.prompts.tokens.saturating_add(extra);
         }
         let each = ask.prompts.tokens / ask.prompts.count.max(1);
         let needed = each.saturating_add(ask.most_tokens.unwrap_or(0));
