@@ -140,6 +140,7 @@ fn share(shape: &Shape) -> LoadShare {
             distribution: Distribution::RoundRobin,
             dataset: None,
             drills: vec![],
+            calibration: None,
         },
         request: RequestSpec {
             api: Api::Completions,

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
+    calibration::Floor,
+    counted::Counted,
     events::{Happened, RunEvent},
     facts::Fact,
     report::TimedEvent,
@@ -20,6 +22,10 @@ pub struct Chronicle {
     /// What is known of each server; servers outlive trials.
     servers: BTreeMap<u32, BTreeMap<String, Value>>,
     warnings: Vec<String>,
+    /// What the servers counted for the trial that is open.
+    counted: Counted,
+    /// What executors measured of the client itself, for the trial that comes or is open.
+    floors: BTreeMap<u32, Floor>,
 }
 
 /// One trial's part of it.
@@ -31,6 +37,10 @@ pub struct TrialChapter {
     pub events: Vec<TimedEvent>,
     /// What is known of the servers, by ordinal.
     pub server: BTreeMap<String, Value>,
+    /// What they counted before the load and after it.
+    pub counted: Counted,
+    /// The client's own error floor, where it was measured for this trial.
+    pub calibration: Option<Value>,
 }
 
 impl Chronicle {
@@ -40,7 +50,12 @@ impl Chronicle {
             Happened::Warned { what } => self.warn(what.clone()),
             Happened::PhaseFailed { phase, cause } => self.warn(format!("{phase} could not be finished: {cause}")),
             Happened::NodeTold { node, fact: Fact::Warned { what } } => self.warn(format!("{node}: {what}")),
+            Happened::NodeTold { fact: Fact::Calibrated { executor, floor, .. }, .. } => {
+                self.floors.insert(*executor, *floor);
+            }
             Happened::NodeTold { node, fact } => self.server_told(node.as_str(), fact),
+            Happened::ServersCounted { is_over: false, servers } => self.counted.before.clone_from(servers),
+            Happened::ServersCounted { is_over: true, servers } => self.counted.after.clone_from(servers),
             _ => {}
         }
         self.events.push(event);
@@ -61,6 +76,8 @@ impl Chronicle {
             phase_seconds: phase_seconds(events, now),
             events: events.iter().filter_map(|event| timed(event, start)).collect(),
             server: servers.collect(),
+            counted: std::mem::take(&mut self.counted),
+            calibration: Floor::told(&std::mem::take(&mut self.floors).into_values().collect::<Vec<_>>()),
         };
         self.trial_from = self.events.len();
         chapter
@@ -127,6 +144,7 @@ fn timed(event: &RunEvent, start: i128) -> Option<TimedEvent> {
         | Happened::TrialBegun { .. }
         | Happened::LoadStarted { .. }
         | Happened::TrialFinished { .. }
+        | Happened::ServersCounted { .. }
         | Happened::NodeJoined { .. }
         | Happened::Warned { .. } => return None,
     };
@@ -160,6 +178,7 @@ fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {
         | Fact::ServerReady { .. }
         | Fact::ServerStopped { .. }
         | Fact::LoadPrepared { .. }
+        | Fact::Calibrated { .. }
         | Fact::LoadFinished { .. }
         | Fact::Warned { .. } => return None,
     })

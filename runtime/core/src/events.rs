@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    counted::ServerCounts,
     facts::Fact,
     phases::Phase,
     units::{NodeName, TrialId},
@@ -50,6 +51,13 @@ pub enum Happened {
         /// Unix time in nanoseconds on the leader's clock. An `i64`: serde buffers a tagged enum, and its buffer
         /// knows no wider number.
         start_unix_nanos: i64,
+    },
+    /// The servers of a trial were asked for their own counts.
+    ServersCounted {
+        /// Whether its load is over, rather than yet to come.
+        is_over: bool,
+        /// Those that told.
+        servers: Vec<ServerCounts>,
     },
     /// A trial is over and on disk.
     TrialFinished {

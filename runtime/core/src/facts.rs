@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{NodeName, Span, TrialId};
+use crate::{
+    calibration::Floor,
+    units::{NodeName, Span, TrialId},
+};
 
 /// Something that happened on a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +81,15 @@ pub enum Fact {
     ServerStopped {
         /// Its ordinal.
         server: u32,
+    },
+    /// An executor measured the client's own error floor.
+    Calibrated {
+        /// Its trial.
+        trial: TrialId,
+        /// Its number.
+        executor: u32,
+        /// What it found.
+        floor: Floor,
     },
     /// An executor has everything it needs.
     LoadPrepared {

@@ -11,7 +11,9 @@
 //! ```
 
 pub mod batch;
+pub mod calibration;
 pub mod chronicle;
+pub mod counted;
 pub mod events;
 pub mod facts;
 pub mod histogram;

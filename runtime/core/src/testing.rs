@@ -74,6 +74,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             distribution: Distribution::RoundRobin,
             dataset: None,
             drills: Vec::new(),
+            calibration: None,
         },
         request: RequestSpec {
             api: Api::Completions,

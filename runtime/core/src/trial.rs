@@ -198,6 +198,9 @@ pub struct LoadSpec {
     pub dataset: Option<DatasetSpec>,
     /// Faults that the run provokes in itself.
     pub drills: Vec<Drill>,
+    /// How long the client's own error floor is measured before the load, if it is.
+    #[serde(default)]
+    pub calibration: Option<Span>,
 }
 
 /// A file of prompts, read on every node that sends.

@@ -207,7 +207,7 @@ const LATER: &[(&str, &str, &str)] = &[
         "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n",
         "  stages: [{duration: 10s, concurrency: 4}]\n",
     ),
-    ("search and calibration", LOCAL, "  search: {maximize: rate}\n  calibration: full\n"),
+    ("search", LOCAL, "  search: {maximize: rate}\n"),
     (
         "https",
         "scenario: s\norchestration: {mode: local}\nworkload: {service: openai, model: m, duration: 10s}\n",

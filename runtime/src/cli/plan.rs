@@ -49,6 +49,8 @@ struct DrawnTrial {
     repetition: u32,
     seed: u64,
     load_seconds: Option<f64>,
+    /// What measuring the client's own error floor adds; 0 where it is not measured.
+    calibration_seconds: f64,
     restarts_servers: bool,
     servers: Vec<DrawnServer>,
     shares: Vec<DrawnShare>,
@@ -134,7 +136,7 @@ fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
         before = Some(trial);
         drawn.push(draw_trial(&plan, restarts_servers)?);
     }
-    let expected_seconds = drawn.iter().map(|trial| trial.load_seconds).sum();
+    let expected_seconds = drawn.iter().map(|trial| trial.load_seconds.map(|load| load + trial.calibration_seconds)).sum();
     let nodes = allocation.seats.iter().map(|seat| Node { node: seat.node.to_string(), roles: seat.roles.clone() }).collect();
     Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, trials: drawn })
 }
@@ -176,6 +178,7 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         repetition: trial.repetition,
         seed: trial.seed,
         load_seconds: plan.load_time().map(Span::as_secs_f64),
+        calibration_seconds: plan.calibration().as_secs_f64(),
         restarts_servers,
         servers: servers?,
         shares: plan.shares.iter().map(share).collect(),
@@ -218,7 +221,11 @@ fn text(drawing: &Drawing) -> String {
     }
     for trial in &drawing.trials {
         let load = trial.load_seconds.map_or_else(|| "until its count".into(), |seconds| format!("{seconds} s"));
-        let _ = writeln!(out, "\n{} (seed {}, load {load})", trial.id, trial.seed);
+        let calibration = match trial.calibration_seconds {
+            0.0 => String::new(),
+            seconds => format!(", calibration before it at most {seconds} s"),
+        };
+        let _ = writeln!(out, "\n{} (seed {}, load {load}{calibration})", trial.id, trial.seed);
         for server in &trial.servers {
             let verb = if trial.restarts_servers { "starts" } else { "keeps" };
             let command: Vec<String> = server.command.iter().map(|word| quoted(word)).collect();

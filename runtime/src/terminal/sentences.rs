@@ -19,7 +19,7 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
             let long = expected_seconds.map(|seconds| format!(", about {}", figures::span(seconds)));
             format!("   trial {number} of {of}: {trial}{}", long.unwrap_or_default())
         }
-        Happened::LoadStarted { .. } => return None,
+        Happened::LoadStarted { .. } | Happened::ServersCounted { .. } => return None,
         Happened::TrialFinished { verdict } => format!("   trial {trial} is on disk: {}", status_word(*verdict)),
         Happened::NodeJoined { node, host, roles } => format!("   {node} joined ({host}): {}", roles.join(", ")),
         Happened::NodeLost { node, why } => format!("✕  {node} is lost: {why}"),
@@ -43,6 +43,10 @@ fn told(fact: &Fact) -> Option<String> {
         Fact::ServerFailed { server, why } => format!("server {server} failed: {why}"),
         Fact::ServerExited { server, why } => format!("server {server} ended by itself: {why}"),
         Fact::ServerStopped { server } => format!("server {server} is stopped"),
+        Fact::Calibrated { executor, floor, .. } => {
+            let [ttft, tpot] = [floor.ttft_error_p99, floor.tpot_error_p99].map(figures::seconds);
+            format!("executor {executor} adds {ttft} to the time to first token and {tpot} to the time per token at most (p99)")
+        }
         Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } | Fact::ImageRead { .. } => return None,
         Fact::LoadFailed { executor, why, .. } => format!("executor {executor} cannot do its share: {why}"),
         Fact::ExecutorRestarted { executor, lost, gap, why, .. } => {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod calibration;
 mod cli;
 mod cluster;
 mod contract;
@@ -10,6 +11,7 @@ mod distribution;
 mod endings;
 mod endpoints;
 mod joining;
+mod lies;
 mod phases;
 mod secrets;
 mod servers;

@@ -189,6 +189,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             distribution: Distribution::RoundRobin,
             dataset: None,
             drills: vec![],
+            calibration: None,
         },
         request: RequestSpec {
             api: Api::Completions,

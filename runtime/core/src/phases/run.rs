@@ -9,7 +9,7 @@ use crate::{
     facts::Fact,
     orders::{Admission, Order},
     plan::{Allocation, Plan},
-    trial::{DrillTarget, Trial},
+    trial::{DrillTarget, ServiceSpec, Trial},
     units::{NodeName, Span, TrialId},
 };
 
@@ -242,6 +242,7 @@ impl Run {
             Fact::ImageRead { .. }
             | Fact::ServerProgressed { .. }
             | Fact::ExecutorRestarted { .. }
+            | Fact::Calibrated { .. }
             | Fact::ChildRestarted { .. }
             | Fact::Warned { .. } => Vec::new(),
         }
@@ -274,6 +275,12 @@ impl Run {
             _ => Vec::new(),
         });
         effects
+    }
+
+    /// Where the trial that is under way asks, by the servers' ordinals, and what answers there.
+    #[must_use]
+    pub fn asked_servers(&self) -> Option<(Vec<String>, ServiceSpec)> {
+        Some((self.servers.urls()?, self.trial.as_ref()?.plan.trial.service.clone()))
     }
 
     /// Servers that already run answered as they should, and counted so many tokens in a word.
@@ -364,7 +371,7 @@ impl Run {
                 effects.extend(self.launch());
                 effects
             }
-            Phase::ClientLaunch => self.fail(format!("{} built no share within {PREPARE_WITHIN}", self.unfinished())),
+            Phase::ClientLaunch => self.fail(format!("{} built no share in time", self.unfinished())),
             Phase::Execution => self.fail(format!("{} did not finish in time", self.unfinished())),
             Phase::Teardown => self.tear_down_regardless(),
             Phase::Report => Vec::new(),
@@ -513,10 +520,11 @@ impl Run {
         };
         let mut effects = self.enter(Phase::ClientLaunch);
         let shares = plan.shares_at(&urls, self.servers.tokens_per_word());
+        let prepare_within = Span(PREPARE_WITHIN.0 + plan.calibration().0);
         let (under_way, orders) = UnderWay::launch(plan, shares);
         self.trial = Some(under_way);
         effects.extend(orders);
-        effects.push(self.deadline(PREPARE_WITHIN));
+        effects.push(self.deadline(prepare_within));
         effects
     }
 

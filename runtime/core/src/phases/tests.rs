@@ -52,6 +52,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             distribution: Distribution::RoundRobin,
             dataset: None,
             drills: Vec::new(),
+            calibration: None,
         },
         request: RequestSpec {
             api: Api::Completions,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::seats::{Allocation, Candidate, NodeNeeds, Seat, SeatError, roles_by_ordinal};
 use crate::{
+    calibration::BESIDE,
     orders::{Duty, LoadShare, ServerOrder},
     routing::{Router, RoutingError},
     schedule::Schedule,
@@ -127,6 +128,12 @@ impl Plan {
             let turns = u32::try_from(turns).unwrap_or(u32::MAX);
             Span(load.warmup.0.saturating_add(turn.saturating_mul(turns)).min(LONGEST_LOAD))
         })
+    }
+
+    /// How long the client's own error floor is measured before the load.
+    #[must_use]
+    pub fn calibration(&self) -> Span {
+        self.trial.load.calibration.map_or(Span::ZERO, |lasting| Span(lasting.0 + BESIDE.0))
     }
 
     /// How long what is in flight may take after the window.

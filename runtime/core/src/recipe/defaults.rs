@@ -104,6 +104,8 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
         distribution: recipe.distribution(),
         dataset: dataset::spec(workload.dataset.as_ref()),
         drills: workload.drills.iter().map(|drill| Drill { at: drill.at, kill: drill.kill }).collect(),
+        // Whether it is measured depends on the whole run.
+        calibration: None,
     }
 }
 

@@ -3,7 +3,7 @@
 //! What would change a figure or leave a wanted result out is refused before anything runs; what
 //! changes neither is a warning. `every_key` holds the schema to this table.
 
-use super::{Calibration, Mode, Monitoring, NodeLoss, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
+use super::{Mode, Monitoring, NodeLoss, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
 use crate::trial::Api;
 
 /// A field, whether a recipe uses it, and what to do instead.
@@ -92,11 +92,6 @@ pub(super) const TABLE: &[Row] = &[
         "workload.stop_when",
         |recipe| recipe.workload.stop_when.is_some(),
         "stopping by confidence is not built yet; use duration or requests",
-    ),
-    refused_in_part(
-        "workload.calibration",
-        |recipe| recipe.workload.calibration.is_some_and(|calibration| calibration != Calibration::Off),
-        "calibration is not built yet; write `off` or leave it out",
     ),
     refused_in_part(
         "workload.batch",
