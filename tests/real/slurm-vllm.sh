@@ -56,6 +56,8 @@ say "srun hbnode --leader recipe.yaml on three hosts ($HOW)"
     "$HOME_DIR/hbnode" --leader recipe.yaml --results "$HOME_DIR/results" --json >"$SCRATCH/out" 2>"$SCRATCH/err" || tail -n 30 "$SCRATCH/err"
 RUN_DIR=$(grep -h '^{"run_dir"' "$SCRATCH/out" | tail -n 1 | jq -r .run_dir)
 cat "$RUN_DIR/summary.md"
+# The home folder goes with the test bed; what a failure left is kept with the rest.
+cp -r "$RUN_DIR" "$SCRATCH/run"
 check "requests completed and none failed" holds "$RUN_DIR" '.trials[0].accounting | .completed > 4 and (.failed | length) == 0'
 check "the books balance" balances "$RUN_DIR"
 parts() { jq -r 'select(.happened.fact.server_started) | "\(.happened.fact.server_started.name)@\(.happened.node)"' "$RUN_DIR/events.jsonl" | sort | tr '\n' ' '; }

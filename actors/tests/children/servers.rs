@@ -8,7 +8,7 @@ use hb_actors::{
 };
 use hb_core::{
     facts::{Fact, LogLine},
-    orders::{Part, ServerOrder},
+    orders::{Duty, Part, ServerOrder},
     trial::{Api, ContainerRuntime, CustomService, HealthCheck, Length, ProtocolName, RequestSpec, ServiceSpec},
     units::Span,
 };
@@ -40,6 +40,8 @@ pub const CASES: &[Case] = crate::cases![
     what_cannot_be_started_is_a_fact,
     a_custom_service_is_started_and_ended_as_its_block_says,
     a_runtime_wraps_the_command_and_keeps_values_out_of_it,
+    what_a_container_lacks_on_its_node_is_found_before_it_is_started,
+    a_part_that_follows_is_never_asked_and_ends_as_ordered,
 ];
 
 /// The server's part. Words: `--host H --port P --key value…`.
@@ -393,4 +395,43 @@ async fn a_runtime_wraps_the_command_and_keeps_values_out_of_it() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+async fn what_a_container_lacks_on_its_node_is_found_before_it_is_started() {
+    let mut bed = Bed::new("lacking").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (image, tree) = (folder.path().join("image.sif"), folder.path().join("tree"));
+    std::fs::write(&image, "an image").unwrap();
+    std::fs::create_dir(&tree).unwrap();
+    let missing = folder.path().join("missing.sif");
+    let cases = [
+        (ContainerRuntime::Apptainer, &missing, "/tmp:/mnt", "which artifacts.service.path names"),
+        (ContainerRuntime::Apptainer, &tree, "/tmp:/mnt", "is a folder, and apptainer runs an image file"),
+        (ContainerRuntime::Charliecloud, &image, "/tmp:/mnt", "is a file, and ch-run takes a folder"),
+        (ContainerRuntime::Apptainer, &image, "/no/such:/mnt:ro", "cannot bind `/no/such`, which binds[0] names"),
+        (ContainerRuntime::Charliecloud, &tree, "/no/such", "cannot bind `/no/such`, which binds[0] names"),
+    ];
+    for (number, (runtime, path, bind, expected)) in cases.into_iter().enumerate() {
+        let mut order = bed.order(number as u32);
+        order.service.service = "vllm".into();
+        (order.service.runtime, order.service.path) = (runtime, Some(path.clone()));
+        order.service.binds = vec![bind.into()];
+        bed.start(order);
+        let Fact::ServerFailed { why, .. } = bed.fact().await else { panic!("{expected}: not failed") };
+        assert!(why.contains(expected), "{why}");
+    }
+}
+
+async fn a_part_that_follows_is_never_asked_and_ends_as_ordered() {
+    let mut bed = Bed::new("follows").await;
+    let mut order = bed.order(1);
+    order.part = Part { duty: Duty::Follow, of: 0, rank: 1, meeting: None };
+    // Asked, it would say no: it never listens.
+    order.service.config.insert("start_delay".into(), "1h".into());
+    bed.start(order);
+    let Fact::ServerStarted { server: 1, name, .. } = bed.fact().await else { panic!("not started") };
+    assert_eq!(name, "server-0-rank-1");
+    bed.manager.cast(ServerManagerMsg::Stop(1)).unwrap();
+    assert_eq!(bed.fact().await, Fact::ServerStopped { server: 1 });
+    assert_eq!(left(&bed.mark), [0; 0]);
 }
