@@ -17,10 +17,14 @@ use hb_services::{
     prompts::{Fit, PromptMaker},
     protocol::{Prompt, Protocol, Reader},
 };
+use rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
 
-use super::{LoadError, server::Server, supply::Supply, trust};
-use crate::server_manager::key::Key;
+use super::{LoadError, server::Server, supply::Supply};
+use crate::{
+    server_manager::key::Key,
+    trust::{self, TrustError},
+};
 
 /// The longest drain.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -64,7 +68,7 @@ impl Prepared {
     pub(super) fn trusting(
         share: LoadShare,
         key: Option<Key>,
-        trust: impl Fn() -> Result<TlsConnector, LoadError>,
+        trust: impl Fn() -> Result<ClientConfig, TrustError>,
     ) -> Result<Self, LoadError> {
         let protocol = protocol(&share)?;
         let servers = servers(&share, protocol, key.as_ref(), trust)?;
@@ -170,9 +174,15 @@ fn servers(
     share: &LoadShare,
     protocol: &dyn Protocol,
     key: Option<&Key>,
-    trust: impl Fn() -> Result<TlsConnector, LoadError>,
+    trust: impl Fn() -> Result<ClientConfig, TrustError>,
 ) -> Result<Vec<Server>, LoadError> {
     // The path is the same for every prompt.
     let path = protocol.call(&share.service.model, &share.request, &[Prompt::Text(String::new())], 1).path;
-    share.servers.iter().map(|url| Server::new(url, path, key, &trust)).collect()
+    // The authorities are read once, and only where a URL wants TLS.
+    let mut connector: Option<TlsConnector> = None;
+    let mut trusting = || match &connector {
+        Some(connector) => Ok(connector.clone()),
+        None => Ok(connector.insert(Arc::new(trust()?).into()).clone()),
+    };
+    share.servers.iter().map(|url| Server::new(url, path, key, &mut trusting)).collect()
 }

@@ -208,11 +208,6 @@ const LATER: &[(&str, &str, &str)] = &[
         "  stages: [{duration: 10s, concurrency: 4}]\n",
     ),
     ("search and calibration", LOCAL, "  search: {maximize: rate}\n  calibration: full\n"),
-    (
-        "https",
-        "scenario: s\norchestration: {mode: local}\nworkload: {service: openai, model: m, duration: 10s}\n",
-        "servers:\n  endpoints: [\"https://h\"]\n",
-    ),
     ("own metrics", LOCAL, "monitoring:\n  custom: [{name: m, url: \"http://h\"}]\nreporting:\n  formats: [json, pdf]\n"),
 ];
 

@@ -9,6 +9,7 @@ mod contract;
 mod distribution;
 mod endings;
 mod endpoints;
+mod https;
 mod joining;
 mod secrets;
 mod servers;

@@ -103,11 +103,6 @@ pub(super) const TABLE: &[Row] = &[
         |recipe| has_batch(recipe) && !takes_batches(recipe),
         "only completions of the OpenAI protocol take several prompts in one request; use api: completions, or batch: 1",
     ),
-    refused_in_part(
-        "servers.endpoints",
-        |recipe| recipe.servers.iter().flat_map(|servers| &servers.endpoints).any(|url| url.starts_with("https://")),
-        "endpoints over https are not built yet; name one that speaks http, or a tunnel to it",
-    ),
     refused(
         "artifacts.extra_args",
         |recipe| recipe.artifacts.as_ref().is_some_and(|artifacts| !artifacts.extra_args.is_empty()),
