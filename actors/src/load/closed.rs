@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hb_core::{
     orders::LoadShare,
     record::{Kind, Stage},
+    schedule::presence,
     trial::Stop,
     units::Nanos,
 };
@@ -30,15 +31,29 @@ pub(super) fn window_end(share: &LoadShare) -> Option<Nanos> {
     }
 }
 
-/// Plays client `client` until the window is over.
-pub(super) async fn client(engine: Arc<Engine>, client: u32, think: Duration, limit: Option<u64>) {
+/// Plays client `client`, whenever there is to be one, until the window is over.
+pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>) {
     let share = &engine.prepared.share;
+    let think = share.load.model.think().0;
+    let mut present = presence(&share.load, client).into_iter().peekable();
     let (warmup, window_end) = (Nanos::from(share.load.warmup.0), window_end(share));
     let numbering = (u64::from(share.executor), u64::from(share.executors));
     let started = engine.ending.unless(tokio::time::sleep_until(engine.clock.start.into())).await;
     let mut due = if engine.book.epoch() == 0 { Nanos(0) } else { engine.clock.now() };
     let mut turn = 0;
-    while started.is_ok() && engine.ending.kind().is_none() && window_end.is_none_or(|end| due < end) {
+    while started.is_ok() && engine.ending.kind().is_none() {
+        while present.next_if(|stretch| stretch.end <= due).is_some() {}
+        // There is no such client any more; of the others there may be some.
+        let Some(stretch) = present.peek() else { return };
+        if due < stretch.start {
+            due = stretch.start;
+            if engine.ending.unless(tokio::time::sleep_until(engine.clock.instant(due))).await.is_err() {
+                break;
+            }
+        }
+        if window_end.is_some_and(|end| due >= end) {
+            break;
+        }
         let stage = if due < warmup { Stage::Warmup } else { Stage::Measure };
         let Some(open) = engine.book.open_next(stage, due, numbering, limit) else { break };
         let (index, made) = (open.index, engine.prepared.supply.take(open.index));

@@ -1,6 +1,6 @@
 //! The way of a share: warm-up, measured window, drain.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use hb_core::{
     record::Kind,
@@ -106,16 +106,17 @@ pub async fn drive(
 async fn run(engine: &Arc<Engine>, tasks: &mut JoinSet<()>) -> Result<(), LoadError> {
     let share = &engine.prepared.share;
     match &share.load.model {
-        LoadModel::Closed { concurrency, think } => {
+        model @ (LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. }) => {
+            let clients = model.clients().map_or(0, NonZeroU32::get);
             let limit = match share.load.stop {
-                Stop::Requests(total) => Some(closed::count_share(total, share.executor, share.executors, concurrency.get())),
+                Stop::Requests(total) => Some(closed::count_share(total, share.executor, share.executors, clients)),
                 Stop::After(_) => None,
             };
             for &client in &share.clients {
-                let (engine, think) = (engine.clone(), think.0);
+                let engine = engine.clone();
                 tasks.spawn(async move {
                     let _alarm = engine.panic_alarm();
-                    closed::client(engine.clone(), client, think, limit).await;
+                    closed::client(engine.clone(), client, limit).await;
                 });
             }
             if share.clients.is_empty() {

@@ -86,12 +86,8 @@ impl Prepared {
         let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
         let shards = shards.ok_or(LoadError::Share { executor: share.executor, executors: share.executors })?;
         let schedule = Schedule::of(&share.load, share.seed);
-        let clients = match &share.load.model {
-            LoadModel::Closed { concurrency, .. } => concurrency.get(),
-            LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => {
-                open_clients(&share.load.distribution)
-            }
-        };
+        let clients = share.load.model.clients();
+        let clients = clients.map_or_else(|| open_clients(&share.load.distribution), NonZeroU32::get);
         let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;
         // Where the server told nothing, a word stands for a token.
         let fit = share.tokens_per_word.map_or_else(Fit::default, |tokens_per_word| Fit { tokens_per_word, overhead: 0.0 });

@@ -202,11 +202,6 @@ const LATER: &[(&str, &str, &str)] = &[
         "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, b]\n  interface: ib0\nworkload: {service: dummy, duration: 10s}\n",
         "",
     ),
-    (
-        "stages of a closed loop",
-        "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n",
-        "  stages: [{duration: 10s, concurrency: 4}]\n",
-    ),
     ("search and calibration", LOCAL, "  search: {maximize: rate}\n  calibration: full\n"),
     ("own metrics", LOCAL, "monitoring:\n  custom: [{name: m, url: \"http://h\"}]\nreporting:\n  formats: [json, pdf]\n"),
 ];

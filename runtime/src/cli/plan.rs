@@ -7,7 +7,7 @@ use hb_core::{
     plan::{Allocation, Candidate, Plan},
     recipe::Recipe,
     schedule::Schedule,
-    trial::Trial,
+    trial::{LoadModel, RateStage, Slope, Trial},
     units::Span,
 };
 use hb_services::{
@@ -50,6 +50,9 @@ struct DrawnTrial {
     seed: u64,
     load_seconds: Option<f64>,
     restarts_servers: bool,
+    /// The stretches of a load that changes, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<String>,
     servers: Vec<DrawnServer>,
     shares: Vec<DrawnShare>,
 }
@@ -174,9 +177,24 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         seed: trial.seed,
         load_seconds: plan.load_time().map(Span::as_secs_f64),
         restarts_servers,
+        stages: stages(&trial.load.model),
         servers: servers?,
         shares: plan.shares.iter().map(share).collect(),
     })
+}
+
+fn stages(model: &LoadModel) -> Vec<String> {
+    let (stages, unit) = match model {
+        LoadModel::Staged { stages, .. } => (stages, "requests/s"),
+        LoadModel::ClosedStaged { stages, .. } => (stages, "clients"),
+        LoadModel::Closed { .. } | LoadModel::Open { .. } | LoadModel::Replay { .. } => return Vec::new(),
+    };
+    let told = |stage: &RateStage| match stage.slope {
+        Slope::Linear if stage.from == stage.to => format!("{} at {} {unit}", stage.duration, stage.to),
+        Slope::Linear => format!("{} from {} to {} {unit}", stage.duration, stage.from, stage.to),
+        Slope::Exponential => format!("{} from {} to {} {unit} by equal factors", stage.duration, stage.from, stage.to),
+    };
+    stages.iter().map(told).collect()
 }
 
 fn first_due(trial: &Trial, executor: u32, executors: u32) -> Vec<f64> {
@@ -212,6 +230,9 @@ fn text(drawing: &Drawing) -> String {
             if !server.environment.is_empty() {
                 let _ = writeln!(out, "    with {} set", server.environment.join(", "));
             }
+        }
+        if !trial.stages.is_empty() {
+            let _ = writeln!(out, "  stages: {}", trial.stages.join(", "));
         }
         for share in &trial.shares {
             let what = if share.first_due_seconds.is_empty() {

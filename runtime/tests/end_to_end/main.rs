@@ -11,6 +11,7 @@ mod endings;
 mod endpoints;
 mod https;
 mod joining;
+mod loads;
 mod secrets;
 mod servers;
 mod support;

@@ -128,6 +128,11 @@ fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
         };
     }
     let arrivals = arrivals(workload);
+    if stages::is_closed(&workload.stages) {
+        let base = first(&workload.concurrency).map(|clients| f64::from(clients.get()));
+        let think = first(&workload.sleep_seconds).unwrap_or(Span::ZERO);
+        return LoadModel::ClosedStaged { stages: stages::of(&workload.stages, base), think };
+    }
     if !workload.stages.is_empty() {
         return LoadModel::Staged { stages: stages::of(&workload.stages, first(&workload.target_rps)), arrivals };
     }

@@ -29,10 +29,12 @@ pub struct LoadStage {
     /// Its rate, or the one that its ramp leads to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_rps: Option<f64>,
-    /// Its concurrency.
+    /// Its concurrency over all nodes, or the one that its ramp leads to: a closed loop whose clients come and go. Where
+    /// the number falls, a client that goes still waits for its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<NonZeroU32>,
-    /// How the load gets there from the stage before; the first one comes from `workload.target_rps`, or from nothing.
+    /// How the load gets there from the stage before; the first one comes from `workload.target_rps` or
+    /// `workload.concurrency`, or from nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
 }

@@ -79,11 +79,6 @@ pub(super) const TABLE: &[Row] = &[
         "a scaling study over node counts is not built yet; write one number",
     ),
     refused(
-        "workload.stages[].concurrency",
-        |recipe| recipe.workload.stages.iter().any(|stage| stage.concurrency.is_some()),
-        "stages of a closed loop are not built yet; write target_rps, or sweep concurrency",
-    ),
-    refused(
         "workload.search",
         |recipe| recipe.workload.search.is_some(),
         "the search is not built yet; sweep target_rps or concurrency instead",

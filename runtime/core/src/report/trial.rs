@@ -91,10 +91,14 @@ pub fn trial(
     let accounting = other_accounting.remove(&Stage::Measure).unwrap_or_default();
     let other_accounting = other_accounting.into_values().map(|accounting| ("warmup".to_owned(), accounting)).collect();
     let per_second = |count: f64| if window.seconds > 0.0 { count / window.seconds } else { 0.0 };
-    let (concurrency_mean, concurrency_peak) =
-        concurrency::in_flight(std::mem::take(&mut gathered.starts), std::mem::take(&mut gathered.ends), (start, end));
+    gathered.starts.sort_unstable();
+    gathered.ends.sort_unstable();
+    let in_flight = |window| concurrency::in_flight(&gathered.starts, &gathered.ends, window);
+    let (concurrency_mean, concurrency_peak) = in_flight((start, end));
+    let stages = stages.figures(end, in_flight);
     let (model, requested_rate, requested_concurrency) = match &plan.load.model {
         LoadModel::Closed { concurrency, .. } => ("closed", None, Some(concurrency.get())),
+        model @ LoadModel::ClosedStaged { .. } => ("closed_staged", None, model.clients().map(NonZeroU32::get)),
         LoadModel::Open { rate, .. } => ("open", Some(*rate), None),
         LoadModel::Staged { stages, .. } => ("staged", Some(per_second(stages.iter().map(RateStage::expected).sum())), None),
         LoadModel::Replay { instants, .. } => {
@@ -120,7 +124,7 @@ pub fn trial(
             requested_concurrency,
             concurrency_mean,
             concurrency_peak,
-            stages: stages.figures(),
+            stages,
         },
         latency,
         tokens: TokenFigures {
@@ -155,7 +159,7 @@ fn planned_window(frame: &TrialFrame) -> (Nanos, Nanos) {
     let start = Nanos::from(trial.load.warmup.0);
     let end = match (trial.load.stop, &trial.load.model) {
         (Stop::After(span), _) => Nanos(start.0.saturating_add(Nanos::from(span.0).0)),
-        (Stop::Requests(_), LoadModel::Closed { .. }) => Nanos(u64::MAX),
+        (Stop::Requests(_), LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. }) => Nanos(u64::MAX),
         (Stop::Requests(count), model) => {
             let schedule = Schedule::of(&trial.load, trial.seed).into_iter();
             let last = schedule.flat_map(|schedule| schedule.shard(0, NonZeroU32::MIN)).last();
@@ -212,7 +216,7 @@ fn client(frame: &TrialFrame, tally: &TrialTally) -> ClientFigures {
 
 /// The first and the last third of the window's whole seconds, where the load itself is even.
 fn steady(model: &LoadModel, timeline: &[Second], window: &Window) -> Option<SteadyEvidence> {
-    if matches!(model, LoadModel::Staged { .. } | LoadModel::Replay { .. }) {
+    if matches!(model, LoadModel::Staged { .. } | LoadModel::ClosedStaged { .. } | LoadModel::Replay { .. }) {
         // The load was told to be uneven.
         return None;
     }

@@ -61,7 +61,7 @@ fn two_loops(workload: &Workload, problems: &mut Vec<Problem>) {
         problems.push(problem.advise("an open loop sends by its schedule; leave this out"));
     }
     let is_open_anywhere = is_open
-        || !workload.stages.is_empty()
+        || workload.stages.iter().any(|stage| stage.target_rps.is_some())
         || dataset::replays(workload)
         || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some());
     let open_only = [
