@@ -44,6 +44,11 @@ impl Engine {
         }
     }
 
+    /// Comes back when the measured window is over, if that is a matter of time.
+    pub async fn window_passed(&self) {
+        self.prepared.window.passed(self.clock).await;
+    }
+
     /// Tells the others when its task panics.
     pub fn panic_alarm(&self) -> PanicAlarm {
         PanicAlarm(self.failed.clone())
@@ -123,10 +128,9 @@ async fn run(engine: &Arc<Engine>, tasks: &mut JoinSet<()>) -> Result<(), LoadEr
                 engine.window_over.cancel();
             }
             // Every client may be waiting for an answer when the window ends.
-            let end = closed::window_end(share).map(|end| engine.clock.instant(end));
             tokio::select! {
                 () = engine.window_over.cancelled() => {}
-                () = tokio::time::sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {}
+                () = engine.window_passed() => {}
                 () = engine.halted() => {}
             }
         }

@@ -30,6 +30,7 @@ mod server;
 mod supply;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 

@@ -11,6 +11,7 @@ use hb_core::{
     routing::Router,
     schedule::Schedule,
     trial::{Distribution, LoadModel, LoadSpec},
+    units::Nanos,
 };
 use hb_services::{
     datasets::{Dataset, DatasetError},
@@ -20,7 +21,7 @@ use hb_services::{
 use rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
 
-use super::{LoadError, server::Server, supply::Supply};
+use super::{LoadError, server::Server, supply::Supply, window::Window};
 use crate::{
     server_manager::key::Key,
     trust::{self, TrustError},
@@ -37,6 +38,7 @@ pub struct Prepared {
     pub(super) protocol: &'static dyn Protocol,
     pub(super) supply: Arc<Supply>,
     pub(super) schedule: Option<Schedule>,
+    pub(super) window: Window,
     /// What is in flight at the window's end has at most so long.
     pub(super) drain: Duration,
     router: Router,
@@ -93,6 +95,7 @@ impl Prepared {
         let fit = share.tokens_per_word.map_or_else(Fit::default, |tokens_per_word| Fit { tokens_per_word, overhead: 0.0 });
         let prompts = PromptMaker::new(&share.request, share.seed, fit);
         let numbering = (u64::from(share.executor), u64::from(share.executors));
+        let window = Window::of(&share.load);
         let drain = share.load.timeouts.total.0.min(DRAIN);
         let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, numbering);
         Ok(Self {
@@ -102,10 +105,16 @@ impl Prepared {
             protocol,
             supply: Arc::new(supply),
             schedule,
+            window,
             drain,
             router,
             readers: Mutex::default(),
         })
+    }
+
+    /// The measured window ends so long after the trial's start, if it would last longer; in every life of the executor.
+    pub fn end_window(&self, at: Nanos) {
+        self.window.end_at(at);
     }
 
     /// A reader that stands ready for an answer.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    certainty::Certainty,
     facts::Fact,
     phases::Phase,
     units::{NodeName, TrialId},
@@ -50,6 +51,11 @@ pub enum Happened {
         /// Unix time in nanoseconds on the leader's clock. An `i64`: serde buffers a tagged enum, and its buffer
         /// knows no wider number.
         start_unix_nanos: i64,
+    },
+    /// The figure that ends a trial's window is known well enough.
+    SureEnough {
+        /// How well.
+        certainty: Certainty,
     },
     /// A trial is over and on disk.
     TrialFinished {

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod batch;
+pub mod certainty;
 pub mod chronicle;
 pub mod events;
 pub mod facts;

@@ -68,6 +68,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             model,
             warmup,
             stop: Stop::After(Span::from_secs(10)),
+            stop_when: None,
             max_in_flight: None,
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,

@@ -149,6 +149,9 @@ pub struct LoadSpec {
     pub warmup: Span,
     /// What ends the measured window.
     pub stop: Stop,
+    /// What ends it before that.
+    #[serde(default)]
+    pub stop_when: Option<StopWhen>,
     /// Open loop: the most requests in flight over all nodes.
     pub max_in_flight: Option<NonZeroU32>,
     /// Deadlines of a request.
@@ -306,6 +309,19 @@ pub enum Stop {
     After(Span),
     /// So many due requests over all nodes.
     Requests(u64),
+}
+
+/// A figure that ends the measured window once it is known well enough ([`crate::certainty`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StopWhen {
+    /// A latency of which each request has one, such as `ttft`.
+    pub metric: String,
+    /// The percentile, such as 99.
+    pub percentile: f64,
+    /// The half width of the figure's 95 % confidence interval, as a share of the figure.
+    pub half_width: f64,
+    /// The window is never shorter.
+    pub min: Span,
 }
 
 /// The deadlines of a request.

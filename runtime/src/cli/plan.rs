@@ -7,7 +7,7 @@ use hb_core::{
     plan::{Allocation, Candidate, Plan},
     recipe::Recipe,
     schedule::Schedule,
-    trial::{LoadModel, RateStage, Slope, Trial},
+    trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
     units::Span,
 };
 use hb_services::{
@@ -50,6 +50,9 @@ struct DrawnTrial {
     seed: u64,
     load_seconds: Option<f64>,
     restarts_servers: bool,
+    /// What may end the load before that, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_when: Option<String>,
     /// The stretches of a load that changes, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<String>,
@@ -177,6 +180,10 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         seed: trial.seed,
         load_seconds: plan.load_time().map(Span::as_secs_f64),
         restarts_servers,
+        ends_when: trial.load.stop_when.as_ref().map(|when| {
+            let StopWhen { metric, percentile, half_width, min } = when;
+            format!("{metric}_p{percentile} is sure to ±{} %, not before {min}", half_width * 100.0)
+        }),
         stages: stages(&trial.load.model),
         servers: servers?,
         shares: plan.shares.iter().map(share).collect(),
@@ -230,6 +237,9 @@ fn text(drawing: &Drawing) -> String {
             if !server.environment.is_empty() {
                 let _ = writeln!(out, "    with {} set", server.environment.join(", "));
             }
+        }
+        if let Some(when) = &trial.ends_when {
+            let _ = writeln!(out, "  ends sooner when {when}");
         }
         if !trial.stages.is_empty() {
             let _ = writeln!(out, "  stages: {}", trial.stages.join(", "));

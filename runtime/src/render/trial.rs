@@ -31,6 +31,9 @@ fn rates(trial: &TrialReport) -> String {
     let (load, rates, tokens) = (&trial.load, &trial.throughput, &trial.tokens);
     let per_second = |value: f64| format!("{} /s", figures::three_digits(value));
     let mut rows = vec![vec!["Measured window".to_owned(), figures::seconds(trial.window.seconds)]];
+    if let Some(certainty) = &trial.certainty {
+        rows.push(vec!["Ends when sure".to_owned(), escape(&certainty.to_string())]);
+    }
     if let Some(rate) = load.requested_rate {
         rows.push(vec!["Requests asked for".to_owned(), per_second(rate)]);
     }

@@ -87,14 +87,16 @@ pub enum SearchTarget {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StopWhen {
-    /// The figure, such as `ttft_p99`.
+    /// The figure: a percentile of ttft, ttft_scheduled, tpot, e2el or e2el_scheduled, such as `ttft_p99`.
     pub metric: String,
-    /// Its confidence interval's half width, such as `5%`.
+    /// The half width of its 95 % confidence interval over the figure, such as `5%`. It is looked at once a second, and
+    /// must hold twice in a row, the second time with more answers: stopping at the first narrow interval would stop at
+    /// a lucky one.
     pub ci: PlainText,
-    /// Not before.
+    /// The shortest window; default 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Span>,
-    /// Not after.
+    /// The longest window; default `workload.duration`, or 10m. Where the figure is not sure by then, a warning says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Span>,
 }

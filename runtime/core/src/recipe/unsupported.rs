@@ -83,11 +83,6 @@ pub(super) const TABLE: &[Row] = &[
         |recipe| recipe.workload.search.is_some(),
         "the search is not built yet; sweep target_rps or concurrency instead",
     ),
-    refused(
-        "workload.stop_when",
-        |recipe| recipe.workload.stop_when.is_some(),
-        "stopping by confidence is not built yet; use duration or requests",
-    ),
     refused_in_part(
         "workload.calibration",
         |recipe| recipe.workload.calibration.is_some_and(|calibration| calibration != Calibration::Off),

@@ -20,7 +20,7 @@ use serde_json::Value;
 pub use summary::summary_markdown;
 pub use trial::{TrialFrame, trial};
 
-use crate::{units::TrialId, verdict::Verdict};
+use crate::{certainty::Certainty, units::TrialId, verdict::Verdict};
 
 /// The version of this contract: `major.minor`; additions raise the minor part.
 pub const SCHEMA_VERSION: &str = "1.0";
@@ -88,6 +88,9 @@ pub struct TrialReport {
     pub window: Window,
     /// What was asked for and what was sent.
     pub load: LoadFigures,
+    /// With `workload.stop_when`: how sure its figure was when the window ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<Certainty>,
     /// Latencies, seconds.
     pub latency: Latencies,
     /// Tokens of completed measured requests.

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     batch::Source,
+    certainty::Certainty,
     plan::Plan,
     record::{Record, Stage},
     schedule::Schedule,
@@ -40,6 +41,8 @@ pub struct TrialFrame {
     pub started_at: String,
     /// When the load was stopped before its planned end, if it was.
     pub ended_early_at_seconds: Option<f64>,
+    /// How sure the figure was that may end the window, where the trial has one.
+    pub certainty: Option<Certainty>,
     /// Seconds by phase; their sum is what the trial cost.
     pub phase_seconds: BTreeMap<String, f64>,
     /// Nodes that took part, with what their samples came to ([`super::ReadingSums::fill`]).
@@ -126,6 +129,7 @@ pub fn trial(
             concurrency_peak,
             stages,
         },
+        certainty: frame.certainty.clone(),
         latency,
         tokens: TokenFigures {
             input: gathered.total_input,
@@ -172,7 +176,9 @@ fn planned_window(frame: &TrialFrame) -> (Nanos, Nanos) {
         }
     };
     let early = frame.ended_early_at_seconds.map_or(Nanos(u64::MAX), Nanos::from_secs_f64);
-    (start, end.min(early).max(start))
+    let sure = frame.certainty.as_ref().and_then(|certainty| certainty.ended_at_seconds);
+    let sure = sure.map_or(Nanos(u64::MAX), Nanos::from_secs_f64);
+    (start, end.min(early).min(sure).max(start))
 }
 
 /// Every latency's distribution, and where its percentiles come from.

@@ -19,6 +19,7 @@ fn frame(plan: Plan) -> TrialFrame {
         plan,
         started_at: "2026-01-01T00:00:00Z".into(),
         ended_early_at_seconds: None,
+        certainty: None,
         phase_seconds: BTreeMap::from([("execution".to_owned(), 36.0)]),
         nodes: BTreeMap::from([("node-0".to_owned(), NodeFigures::default())]),
         energy_joules: Some(50.0),
