@@ -38,7 +38,11 @@ pub struct Ended<'a> {
 /// Writes what is left to write, tells the person, and chooses the exit code.
 pub fn end(ended: Ended<'_>) -> Exit {
     let Some(mut report) = ended.outcome.report else {
-        eprintln!("error: the run ended without a report; what it had written is in {}", ended.run_dir.display());
+        if let Some((phase, cause)) = &ended.outcome.failure {
+            eprintln!("error: {phase} could not be finished: {cause}");
+        }
+        let run_dir = ended.run_dir.display();
+        eprintln!("error: the run ended without a report; what it had written is in {run_dir}: try `hbnode report {run_dir}`");
         return say(ended.words, Some(ended.run_dir), None, Exit::Failed);
     };
     report.warnings.extend(ended.further_warnings);

@@ -4,6 +4,7 @@
 //! recipe ─► surroundings ─► run folder ─► books, orchestrator, inbox, own node ─► cluster ─► outcome ─► report
 //! ```
 
+mod crowd;
 pub mod datasets;
 mod ending;
 mod local_nodes;
@@ -11,6 +12,7 @@ pub mod recipe;
 mod recorder;
 mod run;
 pub mod surroundings;
+mod until_over;
 mod words;
 
 use std::path::Path;

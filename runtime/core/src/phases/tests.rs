@@ -101,6 +101,8 @@ struct World {
     up: std::collections::BTreeSet<u32>,
     deadline: Option<(Phase, u64)>,
     drills: Vec<DrillTarget>,
+    has_full_disk: bool,
+    loads: u32,
     /// By the share that each node was given last.
     executors: std::collections::BTreeMap<NodeName, u32>,
     /// Who was told that the window of which trial ends, before it was over.
@@ -128,6 +130,8 @@ impl World {
             up: std::collections::BTreeSet::new(),
             deadline: None,
             drills: Vec::new(),
+            has_full_disk: false,
+            loads: 0,
             executors: std::collections::BTreeMap::new(),
             ended_windows: Vec::new(),
         }
@@ -206,10 +210,13 @@ impl World {
             }
             Effect::AskEndpoints(_) => self.run.endpoints_ready(None),
             Effect::OpenTrial(plan) => {
-                self.opened.push(plan.trial.id.clone());
-                Vec::new()
+                let trial = plan.trial.id.clone();
+                let result = if self.has_full_disk { Err("no space".into()) } else { Ok(()) };
+                self.opened.push(trial.clone());
+                self.run.trial_opened(&trial, result)
             }
             Effect::StartLoad(trial) => {
+                self.loads += 1;
                 let drills = self.run.load_started(&trial);
                 self.queue.extend(drills);
                 let ended = self.run.sure_enough(&trial, Nanos(1));
@@ -336,6 +343,33 @@ fn a_window_that_is_sure_enough_ends_on_every_node_and_the_trial_is_whole() {
     assert_eq!(told, ["node1 a", "node2 a", "node1 b", "node2 b"]);
     assert!(world.run.is_complete(), "it is no interruption");
     assert_eq!(world.run.sure_enough(&"a".into(), Nanos(1)), Vec::new(), "it is over");
+}
+
+#[test]
+fn a_load_whose_rows_cannot_be_kept_is_not_sent() {
+    let mut world = World { has_full_disk: true, ..World::new(two_trials(), None) };
+    world.play(3, &[]);
+    assert_eq!((world.loads, world.finished), (0, 1));
+    let (phase, cause) = world.run.failure().expect("it failed");
+    assert_eq!(*phase, Phase::Execution);
+    assert!(cause.contains("no space"), "{cause}");
+    assert!(world.up.is_empty(), "servers are ended");
+}
+
+#[test]
+fn what_a_node_says_after_it_was_lost_changes_nothing() {
+    let mut world = World::new(two_trials(), None);
+    let begun = world.run.start();
+    world.queue.extend(begun);
+    let seated = world.run.seated(allocation(3));
+    world.queue.extend(seated);
+    while world.run.phase() != Some(Phase::ClientLaunch) {
+        let effect = world.queue.pop_front().expect("it goes on");
+        world.carry_out(effect);
+    }
+    world.trouble(&Trouble::Lose(1));
+    let late = world.run.answered(&NodeName::from("node1"), OrderKind::PrepareLoad, Err("it cannot be reached".into()));
+    assert_eq!((late, world.run.failure()), (Vec::new(), None));
 }
 
 #[test]
