@@ -63,6 +63,8 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             extra_args: Vec::new(),
             gpus: 0,
             custom: None,
+            layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         load: LoadSpec {
             model,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hb_core::{
-    orders::Role,
-    plan::{Allocation, Candidate, Plan},
+    orders::{Duty, Meeting, Part, Role, ServerOrder},
+    plan::{Allocation, Candidate, PlacedServer, Plan},
     recipe::Recipe,
     schedule::Schedule,
     trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
@@ -12,7 +12,7 @@ use hb_core::{
 };
 use hb_services::{
     runtime::{Accelerator, wrap},
-    service::CommandLine,
+    service::{CommandLine, Service},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -65,8 +65,9 @@ struct DrawnTrial {
 #[derive(Serialize)]
 struct DrawnServer {
     server: u32,
+    name: String,
     node: String,
-    port: u16,
+    port: Option<u16>,
     command: Vec<String>,
     environment: Vec<String>,
 }
@@ -153,7 +154,8 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         .iter()
         .map(|placed| {
             let spec = &placed.order.service;
-            let inside = hb_services::resolve(spec).and_then(|service| service.command(&placed.order));
+            let service = hb_services::resolve(spec);
+            let inside = service.and_then(|service| service.command(&met(plan, &placed.order, &*service)));
             // Which GPUs a node has is known there alone: the words are those of a node with NVIDIA's where GPUs are asked for.
             let accelerator = if spec.gpus > 0 { Accelerator::Nvidia } else { Accelerator::None };
             let wrapped = inside.and_then(|command| wrap(command, spec, accelerator, &BTreeMap::new()));
@@ -161,8 +163,9 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
             let CommandLine { program, args, env } = line;
             Ok(DrawnServer {
                 server: placed.order.server,
+                name: placed.order.name(),
                 node: placed.node.to_string(),
-                port: placed.order.port,
+                port: (placed.order.part.duty == Duty::Serve).then_some(placed.order.port),
                 command: std::iter::once(program.display().to_string()).chain(args).collect(),
                 environment: env.into_keys().collect(),
             })
@@ -207,6 +210,18 @@ fn stages(model: &LoadModel) -> Vec<String> {
     stages.iter().map(told).collect()
 }
 
+/// The order as it will stand where every port that is wanted is free.
+fn met(plan: &Plan, order: &ServerOrder, service: &dyn Service) -> ServerOrder {
+    let ports = |order: &ServerOrder| service.ports(order).iter().map(|wish| (wish.name.to_owned(), wish.port)).collect();
+    let met_first = |other: &&PlacedServer| {
+        let part = &other.order.part;
+        part.of == order.part.of && part.rank == 0 && (part.duty == Duty::HeadCluster || order.part.duty == Duty::Follow)
+    };
+    let first = plan.servers.iter().find(met_first).map(|first| &first.order);
+    let meeting = first.map(|first| Meeting { host: first.host.clone(), ports: ports(first) });
+    ServerOrder { part: Part { meeting, ..order.part.clone() }, ports: ports(order), ..order.clone() }
+}
+
 fn first_due(trial: &Trial, executor: u32, executors: u32) -> Vec<f64> {
     let Some(schedule) = Schedule::of(&trial.load, trial.seed) else { return Vec::new() };
     let Some(executors) = std::num::NonZeroU32::new(executors) else { return Vec::new() };
@@ -239,8 +254,12 @@ fn text(drawing: &Drawing) -> String {
         for server in &trial.servers {
             let verb = if trial.restarts_servers { "starts" } else { "keeps" };
             let command: Vec<String> = server.command.iter().map(|word| quoted(word)).collect();
-            let _ =
-                writeln!(out, "  {verb} server {} on {} port {}: {}", server.server, server.node, server.port, command.join(" "));
+            let _ = match server.port {
+                Some(port) => {
+                    writeln!(out, "  {verb} server {} on {} port {port}: {}", server.server, server.node, command.join(" "))
+                }
+                None => writeln!(out, "  {verb} {} on {}: {}", server.name, server.node, command.join(" ")),
+            };
             if !server.environment.is_empty() {
                 let _ = writeln!(out, "    with {} set", server.environment.join(", "));
             }

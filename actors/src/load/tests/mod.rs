@@ -216,6 +216,8 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             extra_args: vec![],
             gpus: 0,
             custom: None,
+            layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         servers: vec![url.to_owned()],
         seed: 7,

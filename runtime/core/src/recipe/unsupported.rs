@@ -89,11 +89,6 @@ pub(super) const TABLE: &[Row] = &[
         "only completions of the OpenAI protocol take several prompts in one request; use api: completions, or batch: 1",
     ),
     refused(
-        "artifacts.extra_args",
-        |recipe| recipe.artifacts.as_ref().is_some_and(|artifacts| !artifacts.extra_args.is_empty()),
-        "further words for the container runtime are not passed on yet; leave them out",
-    ),
-    refused(
         "monitoring.custom",
         |recipe| has(recipe, |monitoring| !monitoring.custom.is_empty()),
         "own metrics are not built yet; leave the block out",
