@@ -135,6 +135,7 @@ fn share(shape: &Shape) -> LoadShare {
             model,
             warmup: Span::ZERO,
             stop: Stop::Requests(shape.requests),
+            stop_when: None,
             max_in_flight: None,
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,

@@ -21,10 +21,12 @@ use hb_services::{
     service::{Gathering, Service, Step, request_for},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
+use rustls::RootCertStore;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::pulling::Pulling;
 use super::key::Key;
+use crate::trust::{self, TrustError};
 
 /// The time a question about health or models has.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
@@ -90,6 +92,9 @@ pub enum NotReady {
     /// Our own side cannot ask.
     #[error("cannot ask over HTTP: {0}")]
     NoClient(String),
+    /// Nobody says whom to trust behind `https`.
+    #[error("cannot use https: {0}")]
+    NoTrust(#[from] TrustError),
 }
 
 /// Why one question was not answered well.
@@ -121,7 +126,10 @@ pub async fn ask_all(
 ) -> Result<Ready, NotReady> {
     let begun = Instant::now();
     // A proxy of the environment would be measured along, or refuse; the load goes past it as well.
-    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+    // The load trusts the same. Where no TLS is spoken, nobody needs to know an authority.
+    let trusted = if question.url.starts_with("https://") { trust::system()? } else { trust::only(RootCertStore::empty()) };
+    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let client = client.tls_backend_preconfigured(trusted).build();
     let client = client.map_err(|error| NotReady::NoClient(chain(&error)))?;
     let asking = Asking { question, client, progress, tokens_per_word: Mutex::new(None) };
     for step in steps {
@@ -223,7 +231,9 @@ impl Asking<'_> {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        // Endpoints are often written with the `/v1` that the path has, too.
         let base = self.question.url.trim_end_matches('/');
+        let base = if path.starts_with("/v1/") { base.strip_suffix("/v1").unwrap_or(base) } else { base };
         let slash = if path.starts_with('/') { "" } else { "/" };
         let request = self.client.request(method, format!("{base}{slash}{path}"));
         match self.question.key {
@@ -344,8 +354,12 @@ fn is_final_for_a_request(status: StatusCode) -> bool {
 async fn send(request: RequestBuilder) -> Result<Response, Trouble> {
     request.send().await.map_err(|error| {
         let is_ours = error.is_builder();
-        let why = chain(&error.without_url());
-        if is_ours { Trouble::Final(why) } else { Trouble::Again(why) }
+        let error = error.without_url();
+        match trust::refused(&error) {
+            Some(why) => Trouble::Final(why),
+            None if is_ours => Trouble::Final(chain(&error)),
+            None => Trouble::Again(chain(&error)),
+        }
     })
 }
 

@@ -139,6 +139,7 @@ fn timed(event: &RunEvent, start: i128) -> Option<TimedEvent> {
         Happened::NodeLost { node, why } => ("node_lost", format!("{node} was lost: {why}")),
         Happened::Interrupted { by } => ("interrupted", format!("ended by {by}")),
         Happened::PhaseFailed { phase, cause } => ("phase_failed", format!("{phase}: {cause}")),
+        Happened::SureEnough { certainty } => ("sure_enough", certainty.to_string()),
         Happened::NodeTold { node, fact } => told(node.as_str(), fact)?,
         Happened::PhaseEntered { .. }
         | Happened::TrialBegun { .. }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     trial::{DrillTarget, LoadSpec, RequestSpec, ServiceSpec},
-    units::{NodeName, Span, TrialId},
+    units::{Nanos, NodeName, Span, TrialId},
 };
 
 /// What a node is for. One node may have several.
@@ -42,6 +42,14 @@ pub enum Order {
         trial: TrialId,
         /// The trial's start as Unix time in nanoseconds **on the receiving node's clock**.
         start_unix_nanos: i128,
+    },
+    /// The measured window ends here, as if it had been planned so: nothing that is due later is sent, and what is in
+    /// flight drains.
+    EndWindow {
+        /// Its trial.
+        trial: TrialId,
+        /// Since the trial's start.
+        at: Nanos,
     },
     /// End the load: nothing new is sent, what is in flight is cancelled, the last batch is posted.
     StopLoad {

@@ -203,15 +203,10 @@ const LATER: &[(&str, &str, &str)] = &[
         "",
     ),
     (
-        "stages of a closed loop",
-        "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n",
-        "  stages: [{duration: 10s, concurrency: 4}]\n",
-    ),
-    ("search", LOCAL, "  search: {maximize: rate}\n"),
-    (
-        "https",
-        "scenario: s\norchestration: {mode: local}\nworkload: {service: openai, model: m, duration: 10s}\n",
-        "servers:\n  endpoints: [\"https://h\"]\n",
+        "search",
+        LOCAL,
+        "  search: {maximize: rate}
+",
     ),
     ("own metrics", LOCAL, "monitoring:\n  custom: [{name: m, url: \"http://h\"}]\nreporting:\n  formats: [json, pdf]\n"),
 ];

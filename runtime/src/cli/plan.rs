@@ -7,7 +7,7 @@ use hb_core::{
     plan::{Allocation, Candidate, PlacedServer, Plan},
     recipe::Recipe,
     schedule::Schedule,
-    trial::Trial,
+    trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
     units::Span,
 };
 use hb_services::{
@@ -52,6 +52,12 @@ struct DrawnTrial {
     /// What measuring the client's own error floor adds; 0 where it is not measured.
     calibration_seconds: f64,
     restarts_servers: bool,
+    /// What may end the load before that, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_when: Option<String>,
+    /// The stretches of a load that changes, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<String>,
     servers: Vec<DrawnServer>,
     shares: Vec<DrawnShare>,
 }
@@ -180,9 +186,28 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         load_seconds: plan.load_time().map(Span::as_secs_f64),
         calibration_seconds: plan.calibration().as_secs_f64(),
         restarts_servers,
+        ends_when: trial.load.stop_when.as_ref().map(|when| {
+            let StopWhen { metric, percentile, half_width, min } = when;
+            format!("{metric}_p{percentile} is sure to ±{} %, not before {min}", half_width * 100.0)
+        }),
+        stages: stages(&trial.load.model),
         servers: servers?,
         shares: plan.shares.iter().map(share).collect(),
     })
+}
+
+fn stages(model: &LoadModel) -> Vec<String> {
+    let (stages, unit) = match model {
+        LoadModel::Staged { stages, .. } => (stages, "requests/s"),
+        LoadModel::ClosedStaged { stages, .. } => (stages, "clients"),
+        LoadModel::Closed { .. } | LoadModel::Open { .. } | LoadModel::Replay { .. } => return Vec::new(),
+    };
+    let told = |stage: &RateStage| match stage.slope {
+        Slope::Linear if stage.from == stage.to => format!("{} at {} {unit}", stage.duration, stage.to),
+        Slope::Linear => format!("{} from {} to {} {unit}", stage.duration, stage.from, stage.to),
+        Slope::Exponential => format!("{} from {} to {} {unit} by equal factors", stage.duration, stage.from, stage.to),
+    };
+    stages.iter().map(told).collect()
 }
 
 /// The order as it will stand where every port that is wanted is free.
@@ -238,6 +263,12 @@ fn text(drawing: &Drawing) -> String {
             if !server.environment.is_empty() {
                 let _ = writeln!(out, "    with {} set", server.environment.join(", "));
             }
+        }
+        if let Some(when) = &trial.ends_when {
+            let _ = writeln!(out, "  ends sooner when {when}");
+        }
+        if !trial.stages.is_empty() {
+            let _ = writeln!(out, "  stages: {}", trial.stages.join(", "));
         }
         for share in &trial.shares {
             let what = if share.first_due_seconds.is_empty() {

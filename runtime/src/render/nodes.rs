@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::{
     figures,
     markup::{escape, table},
-    overview::facts,
     plain,
 };
 

@@ -20,6 +20,7 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
             format!("   trial {number} of {of}: {trial}{}", long.unwrap_or_default())
         }
         Happened::LoadStarted { .. } | Happened::ServersCounted { .. } => return None,
+        Happened::SureEnough { certainty } => format!("   {certainty}"),
         Happened::TrialFinished { verdict } => format!("   trial {trial} is on disk: {}", status_word(*verdict)),
         Happened::NodeJoined { node, host, roles } => format!("   {node} joined ({host}): {}", roles.join(", ")),
         Happened::NodeLost { node, why } => format!("✕  {node} is lost: {why}"),

@@ -184,6 +184,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             model,
             warmup: Span::ZERO,
             stop,
+            stop_when: None,
             max_in_flight: None,
             timeouts,
             distribution: Distribution::RoundRobin,

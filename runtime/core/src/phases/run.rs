@@ -10,7 +10,7 @@ use crate::{
     orders::{Admission, Order},
     plan::{Allocation, Plan},
     trial::{DrillTarget, ServiceSpec, Trial},
-    units::{NodeName, Span, TrialId},
+    units::{Nanos, NodeName, Span, TrialId},
 };
 
 /// What to do when a node is lost.
@@ -315,6 +315,15 @@ impl Run {
             kill: drill.kill,
         };
         load.drills.iter().map(drill).collect()
+    }
+
+    /// The figure that ends this trial's window is sure: the window ends everywhere `at` after the trial's start.
+    pub fn sure_enough(&mut self, trial: &TrialId, at: Nanos) -> Vec<Effect> {
+        let under_way = self.trial.as_ref().filter(|under_way| under_way.id() == trial && !under_way.is_closing);
+        match under_way.filter(|_| self.phase == Some(Phase::Execution)) {
+            Some(under_way) => under_way.end_window(at),
+            None => Vec::new(),
+        }
     }
 
     /// It is time for a drill.

@@ -14,7 +14,7 @@ use crate::{
         Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
         ServiceSpec, Slo, Stop, Timeouts, Trial,
     },
-    units::{NodeName, Span, TrialId},
+    units::{Nanos, NodeName, Span, TrialId},
 };
 
 pub(crate) fn trial(id: &str, model: &str) -> Trial {
@@ -47,6 +47,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             model: LoadModel::Closed { concurrency: std::num::NonZeroU32::new(4).unwrap(), think: Span::ZERO },
             warmup: second,
             stop: Stop::After(Span::from_secs(10)),
+            stop_when: None,
             max_in_flight: None,
             timeouts: Timeouts { connect: second, first_byte: second, between_chunks: second, total: second },
             distribution: Distribution::RoundRobin,
@@ -110,6 +111,8 @@ struct World {
     loads: u32,
     /// By the share that each node was given last.
     executors: std::collections::BTreeMap<NodeName, u32>,
+    /// Who was told that the window of which trial ends, before it was over.
+    ended_windows: Vec<(NodeName, TrialId)>,
 }
 
 impl World {
@@ -138,6 +141,7 @@ impl World {
             has_full_disk: false,
             loads: 0,
             executors: std::collections::BTreeMap::new(),
+            ended_windows: Vec::new(),
         }
     }
 
@@ -223,6 +227,7 @@ impl World {
                         let executor = self.executor(&node);
                         self.tell(&node, Fact::LoadFinished { trial, executor });
                     }
+                    Order::EndWindow { trial, .. } => self.ended_windows.push((node.clone(), trial)),
                     Order::Admit(_) | Order::StartMonitoring { .. } | Order::StartLoad { .. } => {}
                 }
                 Vec::new()
@@ -238,6 +243,8 @@ impl World {
                 self.loads += 1;
                 let drills = self.run.load_started(&trial);
                 self.queue.extend(drills);
+                let ended = self.run.sure_enough(&trial, Nanos(1));
+                self.queue.extend(ended);
                 for node in self.run.allocation().clients().map(|seat| seat.node.clone()).collect::<Vec<_>>() {
                     let executor = self.executor(&node);
                     self.tell(&node, Fact::LoadFinished { trial: trial.clone(), executor });
@@ -401,6 +408,17 @@ fn a_drill_is_carried_out_where_it_was_meant() {
     world.play(2, &[]);
     // The world's loads end at once, so the drill may come too late and is then left out; it is never carried out twice.
     assert!(world.drills.len() <= 1);
+}
+
+#[test]
+fn a_window_that_is_sure_enough_ends_on_every_node_and_the_trial_is_whole() {
+    let mut world = World::new(two_trials(), None);
+    world.play(3, &[]);
+    // The world's loads end at once, so the order is carried out while it is on its way.
+    let told: Vec<String> = world.ended_windows.iter().map(|(node, trial)| format!("{node} {trial}")).collect();
+    assert_eq!(told, ["node1 a", "node2 a", "node1 b", "node2 b"]);
+    assert!(world.run.is_complete(), "it is no interruption");
+    assert_eq!(world.run.sure_enough(&"a".into(), Nanos(1)), Vec::new(), "it is over");
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Plan {
                 let last = Schedule::of(load, self.trial.seed)?.shard(0, NonZeroU32::MIN).last()?;
                 Span(last.at.since(load.warmup.0.into()))
             }
-            (Stop::Requests(_), LoadModel::Closed { .. }) => return None,
+            (Stop::Requests(_), LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. }) => return None,
         };
         Some(Span(load.warmup.0 + measured.0))
     }
@@ -119,12 +119,11 @@ impl Plan {
     pub fn load_time_at_most(&self) -> Span {
         self.load_time().unwrap_or_else(|| {
             let load = &self.trial.load;
-            let turns = match (load.stop, &load.model) {
-                (Stop::Requests(count), LoadModel::Closed { concurrency, .. }) => count.div_ceil(u64::from(concurrency.get())),
+            let turns = match (load.stop, load.model.clients()) {
+                (Stop::Requests(count), Some(clients)) => count.div_ceil(u64::from(clients.get())),
                 _ => 1,
             };
-            let think = if let LoadModel::Closed { think, .. } = load.model { think.0 } else { std::time::Duration::ZERO };
-            let turn = load.timeouts.total.0 + think;
+            let turn = load.timeouts.total.0 + load.model.think().0;
             let turns = u32::try_from(turns).unwrap_or(u32::MAX);
             Span(load.warmup.0.saturating_add(turn.saturating_mul(turns)).min(LONGEST_LOAD))
         })

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     OneOrMany, Recipe, RequestDistribution, Workload, dataset,
     expand::Point,
-    stages,
+    stages, stop_when,
     trial_names::{hash, plain},
     words::Variables,
 };
@@ -94,6 +94,7 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
         model: load_model(recipe, workload),
         warmup: first(&workload.warmup).unwrap_or(Span::ZERO),
         stop: stop(workload),
+        stop_when: stop_when::of(workload),
         max_in_flight: first(&workload.max_in_flight),
         timeouts: Timeouts {
             connect: written.connect.unwrap_or(Span::from_secs(10)),
@@ -110,6 +111,9 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
 }
 
 fn stop(workload: &Workload) -> Stop {
+    if let Some(longest) = stop_when::window(workload) {
+        return Stop::After(longest);
+    }
     match (first(&workload.requests), first(&workload.duration)) {
         (Some(requests), _) => Stop::Requests(requests.get()),
         _ if !workload.stages.is_empty() => Stop::After(stages::duration(&workload.stages)),
@@ -132,6 +136,11 @@ fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
         };
     }
     let arrivals = arrivals(workload);
+    if stages::is_closed(&workload.stages) {
+        let base = first(&workload.concurrency).map(|clients| f64::from(clients.get()));
+        let think = first(&workload.sleep_seconds).unwrap_or(Span::ZERO);
+        return LoadModel::ClosedStaged { stages: stages::of(&workload.stages, base), think };
+    }
     if !workload.stages.is_empty() {
         return LoadModel::Staged { stages: stages::of(&workload.stages, first(&workload.target_rps)), arrivals };
     }
