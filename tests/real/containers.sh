@@ -66,6 +66,7 @@ for runtime in "${runtimes[@]}"; do
     check "$runtime: no variable's value is among them" sh -c "! grep -q '(id)' '$RUN_DIR/events.jsonl'"
     digest=$(jq -r '.happened.fact.image_read.digest // empty' "$RUN_DIR/events.jsonl")
     say "$runtime: the image's digest is $digest"
+    check "$runtime: the manifest has it" test "$(jq -r --arg image "$image" '.images[$image]' "$RUN_DIR/manifest.json")" = "$digest"
     if [ "$runtime" = apptainer ]; then
         check "apptainer: the digest is that of the file" test "$digest" = "sha256:$(sha256sum "$image" | cut -d ' ' -f 1)"
     else

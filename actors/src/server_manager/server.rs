@@ -268,7 +268,7 @@ impl Life {
             tokio::task::spawn_blocking(move || {
                 let image = path.display().to_string();
                 let fact = match image::digest(&path) {
-                    Ok(digest) => Fact::ImageRead { image, digest },
+                    Ok(digest) => Fact::ImageRead { server, image, digest },
                     Err(error) => Fact::Warned { what: format!("the image `{image}` has no digest: {error}") },
                 };
                 tell(&surroundings, server, fact);

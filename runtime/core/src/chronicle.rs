@@ -109,6 +109,9 @@ impl Chronicle {
                 ];
                 (*server, ready.to_vec())
             }
+            Fact::ImageRead { server, image, digest } => {
+                (*server, vec![("image", json!(image)), ("image_digest", json!(digest))])
+            }
             Fact::PartReady { server, took, .. } => (*server, vec![("ready_seconds", json!(took.as_secs_f64()))]),
             Fact::ServerExited { server, why } => (*server, vec![("exited", json!(why))]),
             Fact::ServerFailed { server, why } => (*server, vec![("failed", json!(why))]),

@@ -49,6 +49,8 @@ pub enum Fact {
     },
     /// The image that servers run in was looked at.
     ImageRead {
+        /// The server that was to be started in it.
+        server: u32,
         /// Its path.
         image: String,
         /// Its digest, such as `sha256:…`.

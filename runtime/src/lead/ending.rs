@@ -6,8 +6,12 @@ use std::{
 };
 
 use hb_actors::orchestrator::Outcome;
-use hb_core::{phases::Phase, report::Report, verdict::Status};
-use serde_json::json;
+use hb_core::{
+    phases::Phase,
+    report::{Report, TrialReport},
+    verdict::Status,
+};
+use serde_json::{Value, json};
 
 use super::{recipe::Checked, recorder::SharedFolder};
 use crate::{
@@ -118,6 +122,12 @@ const TELLING: &[&str] = &[
     "OMP_NUM_THREADS",
 ];
 
+/// The images that a trial's servers ran in, and their digests.
+fn images(trial: &TrialReport) -> impl Iterator<Item = (String, String)> {
+    let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
+    trial.server.values().filter_map(move |server| Some((text(server, "image")?, text(server, "image_digest")?)))
+}
+
 fn manifest(report: &Report, checked: &Checked) -> Manifest {
     let telling = TELLING.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     let nodes = report.trials.iter().flat_map(|trial| trial.resources.nodes.iter());
@@ -132,7 +142,7 @@ fn manifest(report: &Report, checked: &Checked) -> Manifest {
         trial_seeds: checked.trials.iter().map(|trial| (trial.id.to_string(), trial.seed)).collect(),
         nodes: nodes.map(|(name, figures)| (name.clone(), json!(figures))).collect(),
         placement: placement.collect(),
-        images: std::collections::BTreeMap::new(),
+        images: report.trials.iter().flat_map(images).collect(),
         environment: telling.collect(),
     }
 }
