@@ -434,7 +434,11 @@ impl Run {
 
     fn server_trouble(&mut self, cause: String) -> Vec<Effect> {
         match self.phase {
-            Some(Phase::Teardown) => self.tear_down(),
+            // Of a server's ranks the first to be heard of need not be the one that broke: the others' ends are told too.
+            Some(Phase::Teardown) => {
+                let told = self.failure.is_some().then_some(Effect::Warn(cause));
+                told.into_iter().chain(self.tear_down()).collect()
+            }
             None | Some(Phase::Report) => Vec::new(),
             // The one that it worked for was told to end, and it has seen that before its own order came.
             Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),

@@ -373,6 +373,8 @@ fn a_rank_that_is_lost_ends_the_run_with_its_name() {
     world.tell(&NodeName::from("node1"), Fact::ServerExited { server: 1, why: "it broke".into() });
     let (_, cause) = world.run.failure().unwrap();
     assert_eq!(cause, "rank 1 of server 0 on node1 ended by itself: it broke");
+    let told = world.run.fact(&NodeName::from("node0"), &Fact::ServerExited { server: 0, why: "no rank 1".into() });
+    assert_eq!(told[0], Effect::Warn("server 0 on node0 ended by itself: no rank 1".into()), "the other's end is told too");
 }
 
 #[test]
