@@ -12,6 +12,7 @@ mod endings;
 mod endpoints;
 mod joining;
 mod lies;
+mod phases;
 mod secrets;
 mod servers;
 mod support;
