@@ -262,6 +262,7 @@ impl Root {
             Order::StartLoad { trial, start_unix_nanos } => {
                 self.executors.cast(ExecutorSupervisorMsg::Start { trial, start_unix_nanos })?;
             }
+            Order::EndWindow { trial, at } => self.executors.cast(ExecutorSupervisorMsg::EndWindow(trial, at))?,
             Order::StopLoad { trial } => self.executors.cast(ExecutorSupervisorMsg::Stop(trial))?,
             Order::StartMonitoring { interval } => {
                 self.interval = Some(interval);

@@ -80,6 +80,7 @@ impl Actor for ExecutorSupervisor {
             ExecutorSupervisorMsg::Prepare(share) => state.prepare(&me, *share),
             ExecutorSupervisorMsg::Prepared(build, result) => state.prepared(&me, build, result).await,
             ExecutorSupervisorMsg::Start { trial, start_unix_nanos } => state.start(&me, &trial, start_unix_nanos).await,
+            ExecutorSupervisorMsg::EndWindow(trial, at) => state.end_window(&trial, at),
             ExecutorSupervisorMsg::Stop(trial) => state.stop(&trial),
             ExecutorSupervisorMsg::PanicOne => state.panic_one(),
             ExecutorSupervisorMsg::Recover(trial) => state.recover(&me, &trial).await?,
@@ -252,6 +253,14 @@ impl Supervising {
         let Some(work) = self.work.take() else { return };
         self.tell(Fact::LoadFinished { trial: work.share.trial, executor: work.share.executor });
         self.answer_stopped();
+    }
+
+    /// The share itself is told, so that every later life of its executor knows.
+    fn end_window(&self, trial: &TrialId, at: Nanos) {
+        let work = self.work.as_ref().filter(|work| work.share.trial == *trial);
+        if let Some(prepared) = work.and_then(|work| work.prepared.as_ref()) {
+            prepared.end_window(at);
+        }
     }
 
     fn stop(&mut self, trial: &TrialId) {

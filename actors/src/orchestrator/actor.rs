@@ -14,9 +14,9 @@ use hb_core::{
     plan::{NodeNeeds, Plan, Seat},
     report::{NodeFigures, Report},
     trial::{DrillTarget, Trial},
-    units::{NodeName, TrialId},
+    units::{Nanos, NodeName, TrialId},
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t, rpc::CallResult};
 use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
 
@@ -94,6 +94,8 @@ pub enum OrchestratorMsg {
     TrialOpened(TrialId, Result<(), String>),
     /// Every executor of a trial was told when to start.
     LoadStarted(TrialId),
+    /// The figure that ends a trial's window is sure: when after the trial's start that is to be.
+    SureEnough(TrialId, Nanos),
     /// It is time for a drill.
     DrillDue(TrialId, DrillTarget),
     /// A server that already runs is not ready yet: what is waited for.
@@ -181,6 +183,7 @@ impl Actor for Orchestrator {
             }
             OrchestratorMsg::TrialOpened(trial, result) => leading.run.trial_opened(&trial, result),
             OrchestratorMsg::LoadStarted(trial) => leading.run.load_started(&trial),
+            OrchestratorMsg::SureEnough(trial, at) => leading.run.sure_enough(&trial, at),
             OrchestratorMsg::DrillDue(trial, kill) => leading.run.drill_due(&trial, kill),
             OrchestratorMsg::EndpointWaitedFor(what) => {
                 leading.warn(&what);
@@ -417,12 +420,25 @@ impl Leading {
         let start = unix_nanos() + START_AHEAD.as_nanos() as i128;
         self.tell(Happened::LoadStarted { start_unix_nanos: i64::try_from(start).unwrap_or(i64::MAX) });
         self.write(BooksMsg::Started(trial.clone(), start));
+        self.await_certainty(me, trial.clone());
         for seat in self.run.allocation().clients() {
             let offset = self.nodes.named(&seat.node).and_then(|member| member.clock).map_or(0, |(offset, _)| i128::from(offset));
             let order = Order::StartLoad { trial: trial.clone(), start_unix_nanos: start + offset };
             self.order(me, seat.node.clone(), order);
         }
         self.cast(me, OrchestratorMsg::LoadStarted(trial));
+    }
+
+    /// The books know all answers, so they say when a figure is sure; they drop the question when the trial is over.
+    fn await_certainty(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
+        let (books, me) = (self.books.clone(), me.clone());
+        tokio::spawn(async move {
+            let asked = books.call(|reply| BooksMsg::GetCertainty(trial.clone(), reply), None).await;
+            if let Ok(CallResult::Success(at)) = asked {
+                // The run may be over by now.
+                let _ = me.cast(OrchestratorMsg::SureEnough(trial, at));
+            }
+        });
     }
 
     fn close_trial(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, is_complete: bool) {

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 
 use hb_core::{
     batch::{Batch, BatchKey},
+    certainty::Watch,
     chronicle::Chronicle,
     events::{Happened, RunEvent},
     facts::{LogBatch, NodeReading},
@@ -15,7 +16,7 @@ use hb_core::{
     report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
     tally::{Live, Taken, TrialTally},
     trial::{LoadSpec, ProtocolName, RequestSpec, Trial},
-    units::{NodeName, TrialId},
+    units::{Nanos, NodeName, TrialId},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
@@ -26,6 +27,9 @@ use super::{
     actor::{rfc3339, unix_nanos},
 };
 use crate::wire::{ReplyPort, WireError, answer};
+
+/// A window that ends because a figure is sure ends so long after that was seen, so that the order has reached all nodes.
+const END_AHEAD: Duration = Duration::from_millis(300);
 
 /// The live view is made anew this often.
 const LIVE_EVERY: Duration = Duration::from_millis(500);
@@ -59,6 +63,9 @@ pub enum BooksMsg {
     Open(Box<Plan>, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Result<(), String>>),
     /// Its load starts at this Unix time on the leader's clock.
     Started(TrialId, i128),
+    /// Asks for the instant after the trial's start at which its window is to end because a figure is sure. Answered
+    /// once it is, and never where that does not come.
+    GetCertainty(TrialId, RpcReplyPort<Nanos>),
     /// A window of requests, to be acknowledged once it is durable.
     Batch(Box<Batch>, ReplyPort<BatchKey>),
     /// A sample of a node.
@@ -89,6 +96,10 @@ struct OpenTrial {
     readings: BTreeMap<NodeName, ReadingSums>,
     start_unix_nanos: Option<i128>,
     number: u32,
+    /// Where a figure may end the window.
+    watch: Option<Watch>,
+    /// Who is told when it does.
+    certainty_awaited: Option<RpcReplyPort<Nanos>>,
 }
 
 /// Everything that was told of the run.
@@ -132,6 +143,7 @@ impl Actor for Books {
                 let _ = reply.send(opened);
             }
             BooksMsg::Started(trial, start) => accounts.started(&trial, start),
+            BooksMsg::GetCertainty(trial, reply) => accounts.await_certainty(&trial, reply),
             BooksMsg::Batch(batch, reply) => answer(reply, accounts.batch(&batch)),
             BooksMsg::Reading(reading) => accounts.reading(reading),
             BooksMsg::Logs(logs) => accounts.recorder.logs(&logs),
@@ -167,9 +179,16 @@ impl Accounts {
         let expected_seconds = plan.load_time().map(|span| span.as_secs_f64());
         let begun = Happened::TrialBegun { number, of: self.summary.trials_planned, expected_seconds };
         self.event(RunEvent { unix_nanos: unix_nanos(), trial: Some(plan.trial.id.clone()), happened: begun });
-        let tally = TrialTally::new(&plan);
-        let nodes = nodes.into_iter().collect();
-        self.open = Some(OpenTrial { plan, tally, nodes, readings: BTreeMap::new(), start_unix_nanos: None, number });
+        self.open = Some(OpenTrial {
+            tally: TrialTally::new(&plan),
+            watch: Watch::over(&plan.trial.load),
+            plan,
+            nodes: nodes.into_iter().collect(),
+            readings: BTreeMap::new(),
+            start_unix_nanos: None,
+            number,
+            certainty_awaited: None,
+        });
         Ok(())
     }
 
@@ -177,6 +196,30 @@ impl Accounts {
         if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) {
             open.start_unix_nanos = Some(start_unix_nanos);
         }
+    }
+
+    fn await_certainty(&mut self, trial: &TrialId, reply: RpcReplyPort<Nanos>) {
+        // Dropped, the question is over.
+        if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial && open.watch.is_some()) {
+            open.certainty_awaited = Some(reply);
+        }
+    }
+
+    /// Looks whether the figure that ends the window is sure.
+    fn watch(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let (Some(watch), Some(start)) = (&mut open.watch, open.start_unix_nanos) else { return };
+        let elapsed = (unix_nanos() - start) as f64 / 1e9;
+        if !watch.look(elapsed, END_AHEAD.as_secs_f64(), &open.tally) {
+            return;
+        }
+        let certainty = watch.certainty().clone();
+        if let (Some(reply), Some(at)) = (open.certainty_awaited.take(), certainty.ended_at_seconds) {
+            // The run may be ending.
+            let _ = reply.send(Nanos::from_secs_f64(at));
+        }
+        let trial = Some(open.plan.trial.id.clone());
+        self.event(RunEvent { unix_nanos: unix_nanos(), trial, happened: Happened::SureEnough { certainty } });
     }
 
     /// Counted, then durable, then acknowledged; what cannot be made durable is not acknowledged and comes again.
@@ -246,7 +289,12 @@ impl Accounts {
         let now = unix_nanos();
         let start = open.start_unix_nanos.unwrap_or(now);
         let ended_early_at_seconds = ended_early.map(|at| (at - start).max(0) as f64 / 1e9);
-        let lost = open.tally.close(ended_early_at_seconds);
+        let certainty = open.watch.as_ref().map(|watch| watch.certainty().clone());
+        let sure_at_seconds = certainty.as_ref().and_then(|certainty| certainty.ended_at_seconds);
+        let lost = open.tally.close(ended_early_at_seconds.into_iter().chain(sure_at_seconds).reduce(f64::min));
+        if let Some(certainty) = certainty.as_ref().filter(|certainty| !certainty.is_reached && ended_early.is_none()) {
+            self.warn(format!("{trial}: {certainty}"));
+        }
         // Clock estimates get better while a trial runs; nodes that are gone keep what was known of them.
         for (node, mut figures) in nodes {
             figures.clock_moved_seconds = open.nodes.get(&node).and_then(|before| clock_moved(before, &figures));
@@ -259,7 +307,8 @@ impl Accounts {
         });
         let mut unreadable: Option<io::Error> = None;
         let readable = rows.map_while(|row| row.map_err(|error| unreadable = Some(error)).ok());
-        let frame = self.frame(open.plan, open.nodes, &open.readings, (start, now), ended_early_at_seconds);
+        let mut frame = self.frame(open.plan, open.nodes, &open.readings, (start, now), ended_early_at_seconds);
+        frame.certainty = certainty;
         let report = report::trial(&frame, &open.tally, readable, &lost);
         if let Some(error) = unreadable {
             self.warn(format!("the rows of {trial} cannot be read to their end: {error}"));
@@ -276,6 +325,7 @@ impl Accounts {
     }
 
     fn tick(&mut self) {
+        self.watch();
         if let Some(open) = &self.open {
             let elapsed = open.start_unix_nanos.map_or(0.0, |start| (unix_nanos() - start) as f64 / 1e9);
             self.live = open.tally.live(elapsed.max(0.0));
@@ -332,6 +382,7 @@ impl Accounts {
         TrialFrame {
             started_at: rfc3339(start),
             ended_early_at_seconds,
+            certainty: None,
             phase_seconds: chapter.phase_seconds,
             nodes: nodes.into_iter().map(|(node, figures)| (node.0, figures)).collect(),
             energy_joules: (!energies.is_empty()).then(|| energies.iter().sum()),

@@ -97,8 +97,9 @@ impl Chronicle {
 
     fn server_told(&mut self, node: &str, fact: &Fact) {
         let (server, known): (u32, Vec<(&str, Value)>) = match fact {
-            Fact::ServerStarted { server, pid, command } => {
-                (*server, vec![("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))])
+            Fact::ServerStarted { server, name, pid, command, .. } => {
+                let started = [("name", json!(name)), ("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))];
+                (*server, started.to_vec())
             }
             Fact::ServerReady { server, url, took, tokens_per_word } => {
                 let ready = [
@@ -108,6 +109,7 @@ impl Chronicle {
                 ];
                 (*server, ready.to_vec())
             }
+            Fact::PartReady { server, took, .. } => (*server, vec![("ready_seconds", json!(took.as_secs_f64()))]),
             Fact::ServerExited { server, why } => (*server, vec![("exited", json!(why))]),
             Fact::ServerFailed { server, why } => (*server, vec![("failed", json!(why))]),
             _ => return,
@@ -137,6 +139,7 @@ fn timed(event: &RunEvent, start: i128) -> Option<TimedEvent> {
         Happened::NodeLost { node, why } => ("node_lost", format!("{node} was lost: {why}")),
         Happened::Interrupted { by } => ("interrupted", format!("ended by {by}")),
         Happened::PhaseFailed { phase, cause } => ("phase_failed", format!("{phase}: {cause}")),
+        Happened::SureEnough { certainty } => ("sure_enough", certainty.to_string()),
         Happened::NodeTold { node, fact } => told(node.as_str(), fact)?,
         Happened::PhaseEntered { .. }
         | Happened::TrialBegun { .. }
@@ -170,6 +173,8 @@ fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {
             ("child_restarted", format!("{child} on {node} failed and was started again: {why}"))
         }
         Fact::ServerStarted { .. }
+        | Fact::ImageRead { .. }
+        | Fact::PartReady { .. }
         | Fact::ServerProgressed { .. }
         | Fact::ServerReady { .. }
         | Fact::ServerStopped { .. }

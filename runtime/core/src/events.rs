@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    certainty::Certainty,
     counted::ServerCounts,
     facts::Fact,
     phases::Phase,
@@ -58,6 +59,11 @@ pub enum Happened {
         is_over: bool,
         /// Those that told.
         servers: Vec<ServerCounts>,
+    },
+    /// The figure that ends a trial's window is known well enough.
+    SureEnough {
+        /// How well.
+        certainty: Certainty,
     },
     /// A trial is over and on disk.
     TrialFinished {

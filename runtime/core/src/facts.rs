@@ -1,5 +1,7 @@
 //! What a node tells the leader that happened. Named in the past.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -15,10 +17,16 @@ pub enum Fact {
     ServerStarted {
         /// Its ordinal.
         server: u32,
+        /// The name of the process, as it stands in the logs.
+        #[serde(default)]
+        name: String,
         /// Its process.
         pid: u32,
         /// The command line, without secrets.
         command: Vec<String>,
+        /// The ports that it was given beside its own, by name.
+        #[serde(default)]
+        ports: BTreeMap<String, u16>,
     },
     /// A step on the way to readiness, for people.
     ServerProgressed {
@@ -38,6 +46,22 @@ pub enum Fact {
         /// Tokens that a word of a prompt has on average, by its own count; `None` where it tells no counts.
         #[serde(default)]
         tokens_per_word: Option<f64>,
+    },
+    /// The image that servers run in was looked at.
+    ImageRead {
+        /// Its path.
+        image: String,
+        /// Its digest, such as `sha256:…`.
+        digest: String,
+    },
+    /// A part of the cluster that a server runs on is in place.
+    PartReady {
+        /// The number of its process.
+        server: u32,
+        /// Its name.
+        name: String,
+        /// Time since its start.
+        took: Span,
     },
     /// A server did not become ready, or could not be started.
     ServerFailed {

@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod calibration;
+pub mod certainty;
 pub mod chronicle;
 pub mod counted;
 pub mod events;

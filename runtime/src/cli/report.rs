@@ -92,6 +92,7 @@ fn retallied(found: &RecoveredTrial, folder: &Path) -> Result<TrialReport, Strin
     let frame = TrialFrame {
         started_at: String::new(),
         ended_early_at_seconds: Some(until),
+        certainty: None,
         phase_seconds: std::collections::BTreeMap::new(),
         nodes: std::collections::BTreeMap::new(),
         energy_joules: None,

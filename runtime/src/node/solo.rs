@@ -142,6 +142,9 @@ fn trial_of(workload: &Value) -> Result<Trial, String> {
     let mut trials = recipe::trials(&recipe);
     datasets::read(&mut trials).map_err(|problem| told(&[problem]))?;
     match <[Trial; 1]>::try_from(trials) {
+        Ok([trial]) if trial.load.stop_when.is_some() => {
+            Err("`stop_when` is for a leader, who knows all answers; write `duration`".to_owned())
+        }
         Ok([mut trial]) => {
             trial.load.calibration = None;
             Ok(Trial { id: TrialId(format!("solo-{}", unix_nanos())), ..trial })
@@ -190,5 +193,7 @@ mod tests {
         assert!(refused(json!({"model": "m"})).contains("server_url"));
         assert!(refused(json!({"server_url": "http://a", "model": "m", "modle": "n"})).contains("modle"));
         assert!(refused(json!({"server_url": "http://a", "model": "m", "concurrency": [1, 2]})).contains("2 trials"));
+        let sure = json!({"server_url": "http://a", "model": "m", "stop_when": {"metric": "ttft_p50", "ci": "5%"}});
+        assert!(refused(sure).contains("for a leader"));
     }
 }

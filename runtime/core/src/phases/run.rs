@@ -10,7 +10,7 @@ use crate::{
     orders::{Admission, Order},
     plan::{Allocation, Plan},
     trial::{DrillTarget, ServiceSpec, Trial},
-    units::{NodeName, Span, TrialId},
+    units::{Nanos, NodeName, Span, TrialId},
 };
 
 /// What to do when a node is lost.
@@ -192,25 +192,29 @@ impl Run {
         match fact {
             Fact::ServerReady { server, url, tokens_per_word, .. } => {
                 self.servers.ready(*server, url.clone(), *tokens_per_word);
-                if self.phase == Some(Phase::ServiceDeployment) && self.servers.urls().is_some() {
-                    self.monitor()
-                } else {
-                    Vec::new()
-                }
+                self.deployed()
+            }
+            Fact::PartReady { server, .. } => {
+                self.servers.ready(*server, String::new(), None);
+                self.deployed()
+            }
+            Fact::ServerStarted { server, ports, .. } => {
+                self.servers.started(*server, ports);
+                self.deployed()
             }
             Fact::ServerFailed { server, why } => {
                 self.servers.gone(*server);
-                self.server_trouble(format!("server {server} on {node} did not become ready: {why}"))
+                self.server_trouble(format!("{} on {node} did not become ready: {why}", self.servers.name(*server)))
             }
             Fact::ServerExited { server, why } => {
                 self.servers.gone(*server);
-                self.server_trouble(format!("server {server} on {node} ended by itself: {why}"))
+                self.server_trouble(format!("{} on {node} ended by itself: {why}", self.servers.name(*server)))
             }
             Fact::ServerStopped { server } => {
                 self.servers.gone(*server);
                 match self.phase {
                     Some(Phase::Teardown) => self.tear_down(),
-                    Some(Phase::ServiceDeployment) if self.servers.are_gone() => self.deploy(),
+                    Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
                     _ => Vec::new(),
                 }
             }
@@ -235,7 +239,7 @@ impl Run {
                 under_way.over(*executor);
                 self.load_over(None)
             }
-            Fact::ServerStarted { .. }
+            Fact::ImageRead { .. }
             | Fact::ServerProgressed { .. }
             | Fact::ExecutorRestarted { .. }
             | Fact::Calibrated { .. }
@@ -311,6 +315,15 @@ impl Run {
             kill: drill.kill,
         };
         load.drills.iter().map(drill).collect()
+    }
+
+    /// The figure that ends this trial's window is sure: the window ends everywhere `at` after the trial's start.
+    pub fn sure_enough(&mut self, trial: &TrialId, at: Nanos) -> Vec<Effect> {
+        let under_way = self.trial.as_ref().filter(|under_way| under_way.id() == trial && !under_way.is_closing);
+        match under_way.filter(|_| self.phase == Some(Phase::Execution)) {
+            Some(under_way) => under_way.end_window(at),
+            None => Vec::new(),
+        }
     }
 
     /// It is time for a drill.
@@ -423,6 +436,8 @@ impl Run {
         match self.phase {
             Some(Phase::Teardown) => self.tear_down(),
             None | Some(Phase::Report) => Vec::new(),
+            // The one that it worked for was told to end, and it has seen that before its own order came.
+            Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
             Some(_) if self.spec.on_node_loss == Some(OnNodeLoss::Continue) && self.servers.urls().is_some() => {
                 vec![Effect::Warn(cause)]
             }
@@ -442,12 +457,7 @@ impl Run {
             Ok(plan) => {
                 self.plan = Some(plan);
                 let mut effects = self.enter(Phase::ServiceDeployment);
-                effects.extend(self.servers.stop());
-                if self.servers.are_gone() {
-                    effects.extend(self.deploy());
-                } else {
-                    effects.push(self.deadline(STOP_SERVERS_WITHIN));
-                }
+                effects.extend(self.replace_servers());
                 effects
             }
             Err(error) => {
@@ -458,9 +468,30 @@ impl Run {
         }
     }
 
+    /// Ends the servers of the trial before, step by step, and then starts those of the next one.
+    fn replace_servers(&mut self) -> Vec<Effect> {
+        let mut effects = self.servers.stop();
+        if self.servers.are_gone() {
+            effects.extend(self.deploy());
+        } else if !effects.is_empty() {
+            effects.push(self.deadline(STOP_SERVERS_WITHIN));
+        }
+        effects
+    }
+
+    /// Something of the servers is up: what waited for it is started, or all of them are ready.
+    fn deployed(&mut self) -> Vec<Effect> {
+        if self.phase != Some(Phase::ServiceDeployment) {
+            return Vec::new();
+        }
+        let effects = self.servers.due();
+        if effects.is_empty() && self.servers.urls().is_some() { self.monitor() } else { effects }
+    }
+
     fn deploy(&mut self) -> Vec<Effect> {
         let Some(plan) = &self.plan else { return Vec::new() };
-        let within = Span(plan.trial.service.ready_limit().0 + READY_MARGIN.0);
+        let service = &plan.trial.service;
+        let within = Span(service.ready_limit().0.saturating_mul(service.layout.stages()) + READY_MARGIN.0);
         let mut effects = if plan.trial.service.endpoints.is_empty() {
             self.servers.start(plan)
         } else {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     Calibration, OneOrMany, Recipe, Workload, dataset,
     defaults::{DURATION, trial},
-    stages,
+    stages, stop_when,
     suite::overlaid,
     trial_names::{name_of, unique},
 };
@@ -127,6 +127,7 @@ pub(super) fn least_load_time(recipe: &Recipe) -> Span {
 /// The windows of a load that ends by time. How long a trace is cannot be seen from its recipe.
 fn measured(workload: &Workload) -> Vec<Span> {
     match &workload.duration {
+        _ if workload.stop_when.is_some() => stop_when::window(workload).into_iter().collect(),
         None if !workload.stages.is_empty() => vec![stages::duration(&workload.stages)],
         None if dataset::replays(workload) => Vec::new(),
         written => lengths(written.as_ref(), DURATION),

@@ -23,7 +23,7 @@ use serde_json::Value;
 pub use summary::summary_markdown;
 pub use trial::{TrialFrame, trial};
 
-use crate::{units::TrialId, verdict::Verdict};
+use crate::{certainty::Certainty, units::TrialId, verdict::Verdict};
 
 /// The version of this contract: `major.minor`; additions raise the minor part.
 pub const SCHEMA_VERSION: &str = "1.0";
@@ -94,6 +94,9 @@ pub struct TrialReport {
     pub steady: Option<SteadyWindow>,
     /// What was asked for and what was sent.
     pub load: LoadFigures,
+    /// With `workload.stop_when`: how sure its figure was when the window ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<Certainty>,
     /// Latencies, seconds.
     pub latency: Latencies,
     /// Tokens of completed measured requests.
@@ -168,13 +171,13 @@ pub struct SteadyWindow {
 /// What was asked for and what was sent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LoadFigures {
-    /// `closed`, `open`, `staged` or `replay`.
+    /// `closed`, `closed_staged`, `open`, `staged` or `replay`.
     pub model: String,
     /// Open loop: requests per second asked for.
     pub requested_rate: Option<f64>,
     /// Requests per second *sent* in the window.
     pub achieved_rate: f64,
-    /// Closed loop: the concurrency asked for.
+    /// Closed loop: the concurrency asked for; of stages, the most.
     pub requested_concurrency: Option<u32>,
     /// Requests in flight, time-weighted over the window.
     pub concurrency_mean: f64,
@@ -192,12 +195,30 @@ pub struct StageFigures {
     pub start: f64,
     /// Where it ends.
     pub end: f64,
-    /// The rate where it begins.
-    pub rate_from: f64,
-    /// The rate where it ends.
-    pub rate_to: f64,
-    /// Requests that its rate comes to.
-    pub requested: f64,
+    /// Open loop: the rate where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_from: Option<f64>,
+    /// Open loop: the rate where it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_to: Option<f64>,
+    /// Open loop: requests that its rate comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<f64>,
+    /// Closed loop: the clients where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_from: Option<f64>,
+    /// Closed loop: the clients where it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_to: Option<f64>,
+    /// Closed loop: the clients asked for, time-weighted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_requested: Option<f64>,
+    /// Requests in flight, time-weighted over the stage.
+    #[serde(default)]
+    pub concurrency_mean: f64,
+    /// The most in flight at one instant of it.
+    #[serde(default)]
+    pub concurrency_peak: u32,
     /// Requests that were due in it.
     pub due: u64,
     /// Of those, the ones that were sent.

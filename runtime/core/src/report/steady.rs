@@ -16,7 +16,7 @@ const AWAY: f64 = 0.2;
 
 /// The window's whole seconds, those in which nothing happened included, if the load itself was to be even and they are enough to judge.
 pub(super) fn seconds(model: &LoadModel, timeline: &[Second], window: &Window) -> Option<Vec<Second>> {
-    if matches!(model, LoadModel::Staged { .. } | LoadModel::Replay { .. }) {
+    if matches!(model, LoadModel::Staged { .. } | LoadModel::ClosedStaged { .. } | LoadModel::Replay { .. }) {
         // The load was told to be uneven.
         return None;
     }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     batch::Source,
+    certainty::Certainty,
     counted::Counted,
     plan::Plan,
     record::{Kind, Record, Stage},
@@ -38,6 +39,8 @@ pub struct TrialFrame {
     pub started_at: String,
     /// When the load was stopped before its planned end, if it was.
     pub ended_early_at_seconds: Option<f64>,
+    /// How sure the figure was that may end the window, where the trial has one.
+    pub certainty: Option<Certainty>,
     /// Seconds by phase; their sum is what the trial cost.
     pub phase_seconds: BTreeMap<String, f64>,
     /// Nodes that took part, with what their samples came to ([`super::ReadingSums::fill`]).
@@ -85,8 +88,11 @@ pub fn trial(
     let (latency, percentile_source) = latencies(&mut gathered, tally);
     let client = client(frame, tally);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
-    let (concurrency_mean, concurrency_peak) =
-        concurrency::in_flight(std::mem::take(&mut gathered.starts), std::mem::take(&mut gathered.ends), (start, end));
+    gathered.starts.sort_unstable();
+    gathered.ends.sort_unstable();
+    let in_flight = |window| concurrency::in_flight(&gathered.starts, &gathered.ends, window);
+    let (concurrency_mean, concurrency_peak) = in_flight((start, end));
+    let stages = stages.figures(end, in_flight);
     let evidence = TrialEvidence {
         steady: steady.as_deref().map(thirds),
         closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
@@ -99,6 +105,7 @@ pub fn trial(
     let per_second = |count: f64| if window.seconds > 0.0 { count / window.seconds } else { 0.0 };
     let (model, requested_rate, requested_concurrency) = match &plan.load.model {
         LoadModel::Closed { concurrency, .. } => ("closed", None, Some(concurrency.get())),
+        model @ LoadModel::ClosedStaged { .. } => ("closed_staged", None, model.clients().map(NonZeroU32::get)),
         LoadModel::Open { rate, .. } => ("open", Some(*rate), None),
         LoadModel::Staged { stages, .. } => ("staged", Some(per_second(stages.iter().map(RateStage::expected).sum())), None),
         LoadModel::Replay { instants, .. } => {
@@ -125,8 +132,9 @@ pub fn trial(
             requested_concurrency,
             concurrency_mean,
             concurrency_peak,
-            stages: stages.figures(),
+            stages,
         },
+        certainty: frame.certainty.clone(),
         latency,
         tokens: TokenFigures {
             input: gathered.total_input,
@@ -160,7 +168,7 @@ fn planned_window(frame: &TrialFrame) -> (Nanos, Nanos) {
     let start = Nanos::from(trial.load.warmup.0);
     let end = match (trial.load.stop, &trial.load.model) {
         (Stop::After(span), _) => Nanos(start.0.saturating_add(Nanos::from(span.0).0)),
-        (Stop::Requests(_), LoadModel::Closed { .. }) => Nanos(u64::MAX),
+        (Stop::Requests(_), LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. }) => Nanos(u64::MAX),
         (Stop::Requests(count), model) => {
             let schedule = Schedule::of(&trial.load, trial.seed).into_iter();
             let last = schedule.flat_map(|schedule| schedule.shard(0, NonZeroU32::MIN)).last();
@@ -173,7 +181,9 @@ fn planned_window(frame: &TrialFrame) -> (Nanos, Nanos) {
         }
     };
     let early = frame.ended_early_at_seconds.map_or(Nanos(u64::MAX), Nanos::from_secs_f64);
-    (start, end.min(early).max(start))
+    let sure = frame.certainty.as_ref().and_then(|certainty| certainty.ended_at_seconds);
+    let sure = sure.map_or(Nanos(u64::MAX), Nanos::from_secs_f64);
+    (start, end.min(early).min(sure).max(start))
 }
 
 /// Every latency's distribution, and where its percentiles come from.

@@ -19,6 +19,7 @@ fn frame(plan: Plan) -> TrialFrame {
         plan,
         started_at: "2026-01-01T00:00:00Z".into(),
         ended_early_at_seconds: None,
+        certainty: None,
         phase_seconds: BTreeMap::from([("execution".to_owned(), 36.0)]),
         nodes: BTreeMap::from([("node-0".to_owned(), NodeFigures::default())]),
         energy_joules: Some(50.0),
@@ -293,4 +294,30 @@ fn what_the_servers_counted_reaches_the_verdict() {
     assert_eq!(counted(7, 107), Vec::<String>::new());
     assert_eq!(counted(7, 157), ["foreign_load"]);
     assert_eq!(counted(157, 57), ["server_restarted"]);
+}
+
+#[test]
+fn stages_of_a_closed_loop_are_reported_with_asked_and_real_concurrency() {
+    let mut frame = frame(closed_plan(4, 1));
+    let stage = |from: f64, to: f64| crate::trial::RateStage {
+        duration: crate::units::Span::from_secs(5),
+        from,
+        to,
+        slope: crate::trial::Slope::Linear,
+    };
+    let load = &mut frame.plan.trial.load;
+    load.model = LoadModel::ClosedStaged { stages: vec![stage(1.0, 1.0), stage(1.0, 3.0)], think: crate::units::Span::ZERO };
+    load.stop = Stop::After(crate::units::Span::from_secs(10));
+    // One client all the time, a second one from the sixth second on, none besides: each asks for a second.
+    let second = 1000 * MILLISECOND;
+    let asked = (0..10).chain(6..10).enumerate();
+    let records = asked.map(|(index, at)| answered(index as u64, at * second, second, 11));
+    let report = reported(&frame, records.collect());
+    assert_eq!((report.load.model.as_str(), report.load.requested_concurrency), ("closed_staged", Some(3)));
+    assert_eq!(report.load.requested_rate, None);
+    let [first, last] = report.load.stages.as_slice() else { panic!("two stages") };
+    assert_eq!((first.concurrency_requested, first.concurrency_mean, first.concurrency_peak), (Some(1.0), 1.0, 1));
+    assert_eq!((last.concurrency_from, last.concurrency_to), (Some(1.0), Some(3.0)));
+    assert_eq!((last.concurrency_requested, last.concurrency_mean, last.concurrency_peak), (Some(2.0), 1.8, 2));
+    assert_eq!((first.due, last.due, first.rate_from), (5, 9, None));
 }
