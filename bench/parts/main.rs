@@ -131,7 +131,7 @@ fn wire(criterion: &mut Criterion) {
 }
 
 fn recipes(criterion: &mut Criterion) {
-    let text = "scenario: sweep\nservers: {endpoints: [\"http://a:8000\"]}\nworkload:\n  service: openai\n  model: m\n  \
+    let text = "scenario: sweep\norchestration: {mode: local}\nservers: {endpoints: [\"http://a:8000\"]}\nworkload:\n  service: openai\n  model: m\n  \
                 duration: 10s\n  concurrency: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]\n  prompt_len: [128, 512, 2048, 8192]\n  \
                 gen_tokens: [16, 64, 256]\nrepetitions: 5\n";
     let services = [KnownService { name: "openai", default_api: Api::Completions, is_started: false }];

@@ -1,5 +1,7 @@
 //! The client's own error floor: what it measures of a server whose timing is exactly known.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -91,10 +93,11 @@ impl Floor {
 /// `None` of a trace, whose instants a node need not know.
 #[must_use]
 pub fn load(asked: &LoadSpec, lasting: Span) -> Option<LoadSpec> {
+    let highest = |stages: &[RateStage]| stages.iter().flat_map(|stage| [stage.from, stage.to]).fold(0.0, f64::max);
     let model = match &asked.model {
-        LoadModel::Staged { stages, arrivals } => {
-            let highest = stages.iter().flat_map(|RateStage { from, to, .. }| [*from, *to]).fold(0.0, f64::max);
-            LoadModel::Open { rate: highest, arrivals: *arrivals }
+        LoadModel::Staged { stages, arrivals } => LoadModel::Open { rate: highest(stages), arrivals: *arrivals },
+        LoadModel::ClosedStaged { stages, think } => {
+            LoadModel::Closed { concurrency: NonZeroU32::new(highest(stages).ceil() as u32)?, think: *think }
         }
         LoadModel::Replay { .. } => return None,
         other => other.clone(),
@@ -103,6 +106,7 @@ pub fn load(asked: &LoadSpec, lasting: Span) -> Option<LoadSpec> {
         model,
         warmup: Span::ZERO,
         stop: Stop::After(lasting),
+        stop_when: None,
         dataset: None,
         drills: Vec::new(),
         calibration: None,

@@ -127,6 +127,9 @@ fn trial_of(workload: &Value) -> Result<Trial, String> {
     if !object.contains_key("server_url") {
         return Err("`server_url` is missing: name the server to ask".into());
     }
+    if object.get("calibration").is_some_and(|written| written != "off") {
+        return Err("`calibration`: a node's own load starts at once; leave the key out".into());
+    }
     let mut block = object.clone();
     block.entry("service").or_insert_with(|| json!("openai"));
     let text = Value::Object(block).to_string();
@@ -142,7 +145,10 @@ fn trial_of(workload: &Value) -> Result<Trial, String> {
         Ok([trial]) if trial.load.stop_when.is_some() => {
             Err("`stop_when` is for a leader, who knows all answers; write `duration`".to_owned())
         }
-        Ok([trial]) => Ok(Trial { id: TrialId(format!("solo-{}", unix_nanos())), ..trial }),
+        Ok([mut trial]) => {
+            trial.load.calibration = None;
+            Ok(Trial { id: TrialId(format!("solo-{}", unix_nanos())), ..trial })
+        }
         Err(trials) => Err(format!("the block expands to {} trials; a node runs one at a time", trials.len())),
     }
 }
@@ -174,6 +180,10 @@ mod tests {
             (&["http://127.0.0.1:1".to_owned()][..], "m")
         );
         assert_eq!(share_of(&trial, "here").unwrap().clients, [0, 1, 2]);
+        let long = json!({"server_url": "http://127.0.0.1:1", "model": "m", "duration": 600});
+        assert_eq!(trial_of(&long).unwrap().load.calibration, None, "it starts at once");
+        let written = json!({"server_url": "http://127.0.0.1:1", "model": "m", "calibration": "quick"});
+        assert!(trial_of(&written).is_err());
     }
 
     #[test]
