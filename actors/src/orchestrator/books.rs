@@ -146,7 +146,9 @@ impl Actor for Books {
 
 impl Accounts {
     fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) {
-        let number = self.reports.len() as u32 + 1;
+        // What earlier parts of a resumed run finished is in its report, and not repeated here.
+        let earlier: usize = self.summary.parts.iter().map(|part| part.trials.len()).sum();
+        let number = (earlier + self.reports.len()) as u32 + 1;
         if let Err(error) = self.recorder.begin_trial(&plan) {
             self.warn(format!("the folder of {} cannot be made: {error}", plan.trial.id));
         }

@@ -55,7 +55,7 @@ pub struct Words {
 impl Words {
     /// Whether these words ask to lead.
     pub fn leads(&self) -> bool {
-        self.lead.leader.is_some() || self.lead.workload_config_file.is_some()
+        self.lead.leader.is_some() || self.lead.workload_config_file.is_some() || self.lead.resume.is_some()
     }
 
     /// Whether something says where the leader is.
@@ -76,13 +76,16 @@ impl Words {
 
 /// Words for leading a run.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Leading a run")]
+#[command(next_help_heading = "Leading a run", group(clap::ArgGroup::new("led").multiple(true)))]
 pub struct LeadWords {
     /// Leads the run that this recipe describes
-    #[arg(long, value_name = "RECIPE")]
+    #[arg(long, value_name = "RECIPE", group = "led")]
     pub leader: Option<PathBuf>,
+    /// Goes on with the run in this folder: what it had finished is not repeated. Without a recipe it takes the run's own
+    #[arg(long, value_name = "RUN_DIR", group = "led")]
+    pub resume: Option<PathBuf>,
     /// Starts N node processes on this machine instead of being a node itself
-    #[arg(long, value_name = "N", requires = "leader", value_parser = local_nodes)]
+    #[arg(long, value_name = "N", requires = "led", value_parser = local_nodes)]
     pub local_nodes: Option<std::num::NonZeroU32>,
     /// The folder that takes results [default: $WORK/results, else ./results]
     #[arg(long, value_name = "DIR")]
@@ -97,7 +100,7 @@ pub struct LeadWords {
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub join_timeout: u64,
     /// A workload block or a recipe (the old orchestrator's name for --leader)
-    #[arg(long, value_name = "PATH", conflicts_with = "leader")]
+    #[arg(long, value_name = "PATH", conflicts_with = "leader", group = "led")]
     pub workload_config_file: Option<PathBuf>,
     /// The port servers listen on [default: the service's own]
     #[arg(long, value_name = "PORT")]

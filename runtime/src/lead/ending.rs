@@ -1,18 +1,18 @@
 //! The end of a run: results closed, the person told, the exit code chosen.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError},
 };
 
 use hb_actors::orchestrator::Outcome;
-use hb_core::{phases::Phase, report::Report, verdict::Status};
+use hb_core::{launch::shell, phases::Phase, report::Report, verdict::Status};
 use serde_json::json;
 
-use super::{recipe::Checked, recorder::SharedFolder};
+use super::{recipe::Checked, recorder::SharedFolder, resume::Earlier};
 use crate::{
     cli::{LeadWords, exit::Exit},
-    results::Manifest,
+    results::{self, Manifest},
     signals::Asked,
     terminal,
 };
@@ -33,15 +33,22 @@ pub struct Ended<'a> {
     pub checked: &'a Checked,
     /// What came up after the books were closed.
     pub further_warnings: Vec<String>,
+    /// What earlier parts of the run left.
+    pub earlier: Earlier,
 }
 
 /// Writes what is left to write, tells the person, and chooses the exit code.
 pub fn end(ended: Ended<'_>) -> Exit {
-    let Some(mut report) = ended.outcome.report else {
+    let Some(report) = ended.outcome.report else {
         eprintln!("error: the run ended without a report; what it had written is in {}", ended.run_dir.display());
         return say(ended.words, Some(ended.run_dir), None, Exit::Failed);
     };
+    let mut report = *report;
     report.warnings.extend(ended.further_warnings);
+    let because = report.run.incomplete_reason.clone().unwrap_or_else(|| "every trial was finished".to_owned());
+    report.run.parts = ended.folder.lock().unwrap_or_else(PoisonError::into_inner).end_part(&report.run.ended_at, &because);
+    let mut report = ended.earlier.joined(report, &ended.checked.trials);
+    report.warnings.extend(left(&report, ended.checked, ended.run_dir));
     let manifest = manifest(&report, ended.checked);
     let folder = ended.folder;
     let troubles = match Arc::try_unwrap(folder) {
@@ -65,6 +72,34 @@ pub fn end(ended: Ended<'_>) -> Exit {
     }
     eprintln!("results: {}", ended.run_dir.display());
     say(ended.words, Some(ended.run_dir), Some(report.verdict.status), exit)
+}
+
+/// What of the run is left, and the command that goes on with it.
+fn left(report: &Report, checked: &Checked, run_dir: &Path) -> Option<String> {
+    let is_finished = |id: &hb_core::units::TrialId| report.trials.iter().any(|trial| trial.id == *id && trial.complete);
+    let left: Vec<&str> =
+        checked.trials.iter().map(|trial| &trial.id).filter(|id| !is_finished(id)).map(|id| id.as_str()).collect();
+    if left.is_empty() {
+        return None;
+    }
+    let run_dir = std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.to_owned());
+    let job = report.run.parts.last().and_then(|part| part.job.as_ref());
+    let job =
+        job.map_or_else(String::new, |job| format!(", and `hbnode run --resume {job}` submits that where the job was submitted"));
+    Some(format!("left: {}; `hbnode --resume {}` goes on with them{job}", left.join(", "), shell(&run_dir.display().to_string())))
+}
+
+/// What stays of a run whose cluster could not even be tried: nothing of one that had not begun, and of one that goes
+/// on its folder, with the report of what it has.
+pub fn without_cluster(run_dir: PathBuf, is_resumed: bool, why: &str) -> Option<PathBuf> {
+    if !is_resumed {
+        results::abandon(&run_dir);
+        return None;
+    }
+    if let Err(sentence) = results::rebuild(&run_dir, Some(why)) {
+        eprintln!("error: its report could not be written again: {sentence}");
+    }
+    Some(run_dir)
 }
 
 /// The contract's last line. Its reader may stand in another folder than this process.

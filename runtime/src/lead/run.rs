@@ -12,13 +12,12 @@ use std::{
 use hb_actors::{
     cluster::{self, ClusterEvent, JoinFile, LeadOptions, identity::random_secret},
     node::{Node, NodeEnd},
-    orchestrator::{Books, BooksArguments, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339},
+    orchestrator::{Books, BooksArguments, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome},
 };
 use hb_core::{
     phases::RunSpec,
     plan::NodeNeeds,
     recipe::{Mode, Pushgateway},
-    report::RunSummary,
     units::Span,
 };
 use ractor::{Actor, ActorRef};
@@ -28,18 +27,18 @@ use tokio::{
 };
 
 use super::{
-    ending,
+    beginning, ending,
     local_nodes::LocalNodes,
     recipe::{Checked, Source},
     recorder::Scribe,
-    surroundings::{Surroundings, own_address, results_root},
+    surroundings::{Surroundings, own_address},
 };
 use crate::{
     cli::{BUILD, LeadWords, NodeWords, exit::Exit},
     http::{self, LeaderView, NodeView, Token},
     node::{self, Door, NodeStart},
     push::{Pusher, Pushing},
-    results::RunFolder,
+    results::KeptRun,
     runtimes::Runtimes,
     signals::{Asked, Signals},
     terminal::Progress,
@@ -52,25 +51,36 @@ const DELETE_GROUPS_WITHIN: Duration = Duration::from_secs(5);
 /// then its group, and that must not cost the report.
 const ONE_ASKING: Duration = Duration::from_millis(300);
 
+/// Where a run is written down.
+pub struct Place {
+    /// The recipe as it was read.
+    pub source: Source,
+    /// The folder of all results.
+    pub results: PathBuf,
+    /// The run that goes on, if it is none that begins.
+    pub kept: Option<KeptRun>,
+}
+
 /// Leads a run.
-pub fn lead(words: &LeadWords, node_words: &NodeWords, source: Source, checked: Checked, surroundings: &Surroundings) -> Exit {
+pub fn lead(words: &LeadWords, node_words: &NodeWords, checked: Checked, surroundings: &Surroundings, place: Place) -> Exit {
     let runtimes = match Runtimes::start() {
         Ok(runtimes) => runtimes,
         Err(error) => {
             eprintln!("error: cannot start: {error}");
-            return Exit::Failed;
+            return ending::say(words, None, None, Exit::Failed);
         }
     };
-    let exit = runtimes.cluster.block_on(led(words, node_words, source, checked, surroundings, &runtimes));
+    let is_resumed = place.kept.is_some();
+    let mut run_dir = None;
+    let led = led(words, node_words, checked, surroundings, &runtimes, place, &mut run_dir);
+    let exit = runtimes.cluster.block_on(led);
     runtimes.end();
     match exit {
         Ok(exit) => exit,
         Err(refusal) => {
             eprintln!("error: {}", refusal.sentence);
-            if words.json {
-                println!("{}", ending::line(None, None, refusal.exit));
-            }
-            refusal.exit
+            let run_dir = run_dir.and_then(|run_dir| ending::without_cluster(run_dir, is_resumed, &refusal.sentence));
+            ending::say(words, run_dir.as_deref(), None, refusal.exit)
         }
     }
 }
@@ -109,10 +119,11 @@ impl Crowd {
 async fn led(
     words: &LeadWords,
     node_words: &NodeWords,
-    source: Source,
     checked: Checked,
     surroundings: &Surroundings,
     runtimes: &Runtimes,
+    place: Place,
+    begun_in: &mut Option<PathBuf>,
 ) -> Result<Exit, Refusal> {
     let is_quiet = words.json && !std::io::IsTerminal::is_terminal(&std::io::stderr());
     let mut signals = Signals::listen().map_err(|error| refuse(Exit::Failed)(format!("cannot listen to signals: {error}")))?;
@@ -135,12 +146,13 @@ async fn led(
     } else {
         None
     };
-    let run = run_id();
-    let results = results_root(words.results.as_deref());
-    let resolved = hb_core::recipe::resolved_text(&checked.recipe);
-    let folder = RunFolder::create(&results, &checked.recipe.scenario, &run, &source.text(), &resolved);
-    let folder = folder.map_err(|error| refuse(Exit::Failed)(error.to_string()))?;
+    let Place { source, results, kept } = place;
+    let begun = tokio::task::block_in_place(|| beginning::begin(&source, &checked, surroundings, &results, kept));
+    let begun = begun.map_err(|refused| refuse(refused.exit)(refused.sentence))?;
+    let beginning::Begun { folder, summary, trials, earlier } = begun;
+    let run = summary.id.clone();
     let run_dir = folder.path().to_owned();
+    *begun_in = Some(run_dir.clone());
     let folder = Arc::new(Mutex::new(folder));
 
     let progress = Progress::on_stderr(is_quiet);
@@ -148,14 +160,6 @@ async fn led(
     let pusher = match checked.recipe.pushgateway() {
         Some(gateway) => Some(start_pushing(&gateway, &run, shown.nodes.clone())?),
         None => None,
-    };
-    let summary = RunSummary {
-        id: run.clone(),
-        scenario: checked.recipe.scenario.clone(),
-        hbnode_version: BUILD.to_owned(),
-        trials_planned: checked.trials.len() as u32,
-        started_at: rfc3339(node::unix_nanos()),
-        ..RunSummary::default()
     };
     let failed = |error: ractor::SpawnErr| refuse(Exit::Failed)(format!("cannot start: {error}"));
     let books_arguments = BooksArguments { recorder: Box::new(scribe), summary };
@@ -165,7 +169,7 @@ async fn led(
         checked.trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok()).map_or(0, |s| s.default_port());
     let spec = RunSpec {
         run: run.clone(),
-        trials: checked.trials.clone(),
+        trials,
         default_port,
         on_node_loss: checked.recipe.on_node_loss(),
         monitor_interval: checked.recipe.monitor_interval().map(|own| words.monitor_interval.map_or(own, Span::from_secs)),
@@ -250,6 +254,7 @@ async fn led(
         signal: asked.signal,
         checked: &checked,
         further_warnings,
+        earlier,
     });
     closing.abort();
     Ok(exit)
@@ -367,11 +372,4 @@ fn interrupt(orchestrator: &ActorRef<OrchestratorMsg>, by: &str) {
     if orchestrator.cast(OrchestratorMsg::Interrupt(by.to_owned())).is_err() {
         tracing::debug!("the run is over already");
     }
-}
-
-/// Sortable by time, and unique beside runs that begin in the same second.
-fn run_id() -> String {
-    let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    let tail = uuid::Uuid::now_v7().simple().to_string();
-    format!("{now}-{}", &tail[tail.len() - 4..])
 }

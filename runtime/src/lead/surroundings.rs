@@ -39,6 +39,12 @@ impl Surroundings {
         Self { host: host_name(), step: SlurmStep::from(|name| env::var(name).ok()) }
     }
 
+    /// Every task of a step reads the same words; one voice is enough.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.step.as_ref().is_some_and(|step| step.rank > 0)
+    }
+
     /// The folder in which the leader and its nodes find each other: one per job, step and restart, so
     /// that every task of one command line can name it and no other run's file is ever taken for it.
     #[must_use]

@@ -5,7 +5,10 @@ mod ports;
 mod solo;
 mod start;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hb_actors::{
     cluster::{self, JoinFile, JoinOptions, JoinSource, NodeLinkEvent},
@@ -23,7 +26,7 @@ pub use self::{
     start::{NodeStart, Started, start, unix_nanos},
 };
 use crate::{
-    cli::{BUILD, LeadWords, NodeWords, exit::Exit},
+    cli::{BUILD, NodeWords, exit::Exit},
     lead::surroundings::{SlurmStep, Surroundings, own_address, results_root},
     runtimes::Runtimes,
     signals::{Asked, Signals},
@@ -61,8 +64,8 @@ pub fn run(words: &NodeWords) -> Exit {
 }
 
 /// A task of the step whose rank 0 leads: the same command line, another rank.
-pub fn run_as_task(lead: &LeadWords, words: &NodeWords, surroundings: &Surroundings, step: &SlurmStep, recipe: &Recipe) -> Exit {
-    let state_dir = surroundings.state_dir(&results_root(lead.results.as_deref()), "");
+pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surroundings, step: &SlurmStep, recipe: &Recipe) -> Exit {
+    let state_dir = surroundings.state_dir(results, "");
     match source_of(words, Some(state_dir)) {
         Ok(source) => join(words, source, surroundings, Some(step.rank), &recipe.workload.service),
         Err(sentence) => {

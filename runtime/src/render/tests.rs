@@ -148,6 +148,7 @@ fn sample(scenario: &str, concurrencies: &[u32]) -> Report {
             incomplete_reason: None,
             phase_seconds: [("service_deployment".to_owned(), 61.3), ("execution".to_owned(), 640.0)].into(),
             trials_planned: concurrencies.len() as u32,
+            parts: Vec::new(),
         },
         verdict,
         trials,

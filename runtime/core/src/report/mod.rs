@@ -5,6 +5,7 @@
 mod accounting;
 mod concurrency;
 mod gather;
+mod part;
 mod resources;
 mod run;
 mod stages;
@@ -13,6 +14,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 
+pub use part::RunPart;
 pub use resources::ReadingSums;
 pub use run::run;
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,9 @@ pub struct RunSummary {
     pub phase_seconds: BTreeMap<String, f64>,
     /// Trials that were planned.
     pub trials_planned: u32,
+    /// Who led it, in order; several where it was resumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<RunPart>,
 }
 
 /// One trial.
