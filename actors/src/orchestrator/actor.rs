@@ -150,6 +150,7 @@ impl Actor for Orchestrator {
     }
 
     async fn handle(&self, me: ActorRef<Self::Msg>, msg: Self::Msg, leading: &mut Leading) -> Result<(), ActorProcessingErr> {
+        leading.run.clock(unix_nanos());
         let effects = match msg {
             OrchestratorMsg::ClusterChanged(event) => leading.cluster_changed(*event),
             OrchestratorMsg::NodeTold(fact) => leading.node_told(*fact),

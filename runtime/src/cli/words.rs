@@ -15,12 +15,13 @@ Exit codes:
   3    the run went through and its result is INVALID
   4    the cluster could not form
   130  ended by SIGINT, with a valid partial report
-  143  ended by SIGTERM, with a valid partial report
+  143  ended by SIGTERM or by the job's wall time, with a valid partial report
 
 Environment:
   HBNODE_LEADER     HOST:PORT of the leader, for a node
   HBNODE_JOIN_FILE  the file with the way in, for a node
   HBNODE_STATE      the folder in which leader and nodes find each other
+  HBNODE_END_MARGIN the seconds before a job's end by which the last trial must be over (60)
   HBNODE_LOG        filter of the log on standard error
   MLUX_USER         the user on the cluster, for ssh
   MLUX_KEY          the file of the private key, for ssh

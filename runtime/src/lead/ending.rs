@@ -6,7 +6,12 @@ use std::{
 };
 
 use hb_actors::orchestrator::Outcome;
-use hb_core::{launch::shell, phases::Phase, report::Report, verdict::Status};
+use hb_core::{
+    launch::shell,
+    phases::{Phase, WALL_TIME},
+    report::Report,
+    verdict::Status,
+};
 use serde_json::json;
 
 use super::{recipe::Checked, recorder::SharedFolder, resume::Earlier};
@@ -63,7 +68,7 @@ pub fn end(ended: Ended<'_>) -> Exit {
     {
         eprintln!("error: metrics.csv could not be copied to {}: {error}", copy.display());
     }
-    let exit = exit_of(&report, ended.outcome.failure.as_ref(), ended.signal, troubles.is_empty());
+    let exit = exit_of(&report, &ended.outcome.failure, ended.outcome.interrupted.as_deref(), ended.signal, troubles.is_empty());
     if !ended.words.json {
         print!("{}", terminal::summary(&report));
     }
@@ -124,13 +129,22 @@ pub fn say(words: &LeadWords, run_dir: Option<&Path>, verdict: Option<Status>, e
     exit
 }
 
-/// A signal beats a failure, and a failure beats an INVALID result.
-fn exit_of(report: &Report, failure: Option<&(Phase, String)>, signal: Option<Asked>, is_written: bool) -> Exit {
+/// A signal beats a failure, and a failure beats an INVALID result. A run that its wall time ended is one that a signal
+/// would have ended a little later.
+fn exit_of(
+    report: &Report,
+    failure: &Option<(Phase, String)>,
+    interrupted: Option<&str>,
+    signal: Option<Asked>,
+    is_written: bool,
+) -> Exit {
+    let is_out_of_time = interrupted.is_some_and(|by| by.starts_with(WALL_TIME));
     match (signal, failure) {
         (Some(signal), _) if !report.run.complete => code_of(signal),
         (_, Some((Phase::Initialization, _))) => Exit::NoCluster,
         (_, Some(_)) => Exit::Failed,
         (_, None) if !is_written => Exit::Failed,
+        (_, None) if !report.run.complete && is_out_of_time => Exit::Terminated,
         (_, None) if !report.run.complete => Exit::Failed,
         (_, None) if report.verdict.status == Status::Invalid => Exit::Invalid,
         (_, None) => Exit::Ok,

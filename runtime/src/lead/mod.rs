@@ -13,6 +13,7 @@ mod recorder;
 mod resume;
 mod run;
 pub mod surroundings;
+mod wall_time;
 mod words;
 
 use std::path::Path;

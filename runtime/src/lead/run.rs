@@ -12,7 +12,7 @@ use std::{
 use hb_actors::{
     cluster::{self, ClusterEvent, JoinFile, LeadOptions, identity::random_secret},
     node::{Node, NodeEnd},
-    orchestrator::{Books, BooksArguments, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome},
+    orchestrator::{Books, BooksArguments, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339},
 };
 use hb_core::{
     phases::RunSpec,
@@ -32,6 +32,7 @@ use super::{
     recipe::{Checked, Source},
     recorder::Scribe,
     surroundings::{Surroundings, own_address},
+    wall_time::WallTime,
 };
 use crate::{
     cli::{BUILD, LeadWords, NodeWords, exit::Exit},
@@ -167,6 +168,11 @@ async fn led(
 
     let default_port =
         checked.trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok()).map_or(0, |s| s.default_port());
+    let wall_time = tokio::task::block_in_place(|| WallTime::look(node::unix_nanos()));
+    if let Some(wall_time) = wall_time {
+        let (end, margin) = (rfc3339(wall_time.ends_at), wall_time.margin);
+        eprintln!("the job ends at {end}: no trial is begun that would not be over {margin} before");
+    }
     let spec = RunSpec {
         run: run.clone(),
         trials,
@@ -174,6 +180,7 @@ async fn led(
         on_node_loss: checked.recipe.on_node_loss(),
         monitor_interval: checked.recipe.monitor_interval().map(|own| words.monitor_interval.map_or(own, Span::from_secs)),
         join_within: Span::from_secs(words.join_timeout),
+        ends_at: wall_time.map(WallTime::last_moment),
     };
     let (cluster_events, cluster_receiver) = mpsc::unbounded_channel::<ClusterEvent>();
     let (done_sender, mut done) = oneshot::channel::<Outcome>();

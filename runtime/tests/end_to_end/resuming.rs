@@ -191,3 +191,43 @@ fn a_run_goes_on_on_other_nodes_and_by_its_recipes_file() {
     let nodes = |trial: &Value| trial["resources"]["nodes"].as_object().unwrap().len();
     assert_eq!(trials.iter().map(nodes).collect::<Vec<_>>(), [1, 2, 2]);
 }
+
+#[test]
+fn a_trial_that_would_outlast_the_job_is_not_begun_and_the_rest_goes_on_later() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=15ms", "--tpot=1ms"]);
+    let recipe = three_trials(&dummy).replace(&format!("requests: {REQUESTS}"), "duration: [1s, 10m]").replace("[1, 2, 3]", "2");
+    let in_a_minute = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 60;
+    let mut command = scene.leading(&recipe, &[]);
+    command.env("SLURM_JOB_END_TIME", in_a_minute.to_string()).env("HBNODE_END_MARGIN", "5");
+    let ended = scene.spawn(command).wait();
+    let run = ended.run(143);
+    assert!(ended.stderr.contains("no trial is begun that would not be over 5s before"), "{}", ended.stderr);
+    let trials = run.report["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 1, "{trials:#?}");
+    assert_eq!(trials[0]["complete"], true);
+    let reason = run.report["run"]["incomplete_reason"].as_str().unwrap();
+    assert!(reason.starts_with("ended by the wall-time limit: duration-10m needs 10m and "), "{reason}");
+    let advice = format!("left: duration-10m; `hbnode --resume {}`", run.folder.display());
+    assert!(run.complaints().contains(&advice), "{}", run.complaints());
+
+    // The next job is as short: the run ends again, in order, and nothing is measured twice.
+    let received = dummy.received();
+    let mut command = scene.hbnode();
+    command.args(["--json", "--resume"]).arg(&run.folder).env("SLURM_JOB_END_TIME", in_a_minute.to_string());
+    let again = scene.spawn(command).wait().run(143);
+    assert_eq!(again.report["run"]["parts"].as_array().unwrap().len(), 2);
+    assert_eq!(again.report["trials"].as_array().unwrap(), trials);
+    assert_eq!(dummy.received(), received);
+}
+
+#[test]
+fn the_notice_before_the_limit_leads_to_the_report() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=15ms", "--tpot=1ms"]);
+    let running = in_its_second_trial(&scene, &three_trials(&dummy));
+    running.signal(Signal::USR1);
+    let run = running.wait().run(143);
+    assert_eq!(run.report["run"]["incomplete_reason"], "ended by SIGUSR1, the wall-time limit is near");
+    assert!(run.complaints().contains("left: concurrency-2, concurrency-3"), "{}", run.complaints());
+}
