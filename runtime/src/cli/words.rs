@@ -248,6 +248,10 @@ pub struct RunWords {
     /// The same by name
     #[arg(long = "recipe", value_name = "RECIPE", conflicts_with = "recipe", id = "recipe_by_name")]
     pub recipe_by_name: Option<PathBuf>,
+    /// Submits the continuation of a run that a job left unfinished: the job's number, or the folder of its fetched run.
+    /// Finished trials are not repeated
+    #[arg(long, value_name = "JOB_OR_DIR", conflicts_with_all = ["recipe", "recipe_by_name", "host", "ssh_config"])]
+    pub resume: Option<String>,
     /// Overrides a field of the recipe, such as `workload.duration=30s`; may be repeated. It is seen in the process
     /// list of the job's nodes, so it is no place for secrets
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
