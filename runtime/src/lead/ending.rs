@@ -14,7 +14,7 @@ use hb_core::{
 };
 use serde_json::json;
 
-use super::{recipe::Checked, recorder::SharedFolder, resume::Earlier};
+use super::{own_step, recipe::Checked, recorder::SharedFolder, resume::Earlier};
 use crate::{
     cli::{LeadWords, exit::Exit},
     results::{self, Manifest},
@@ -89,8 +89,9 @@ fn left(report: &Report, checked: &Checked, run_dir: &Path) -> Option<String> {
     }
     let run_dir = std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.to_owned());
     let job = report.run.parts.last().and_then(|part| part.job.as_ref());
-    let job =
-        job.map_or_else(String::new, |job| format!(", and `hbnode run --resume {job}` submits that where the job was submitted"));
+    let job = job.map_or_else(String::new, |job| {
+        format!(", and `hbnode run --resume {job}` submits that where `hbnode run` had submitted it")
+    });
     Some(format!("left: {}; `hbnode --resume {}` goes on with them{job}", left.join(", "), shell(&run_dir.display().to_string())))
 }
 
@@ -123,8 +124,10 @@ pub const fn code_of(signal: Asked) -> Exit {
 
 /// Prints the last line where it was asked for.
 pub fn say(words: &LeadWords, run_dir: Option<&Path>, verdict: Option<Status>, exit: Exit) -> Exit {
+    let line = line(run_dir, verdict, exit);
+    own_step::write_end(&line);
     if words.json {
-        println!("{}", line(run_dir, verdict, exit));
+        println!("{line}");
     }
     exit
 }

@@ -8,6 +8,7 @@ mod beginning;
 pub mod datasets;
 mod ending;
 mod local_nodes;
+mod own_step;
 pub mod recipe;
 mod recorder;
 mod resume;
@@ -17,6 +18,8 @@ mod wall_time;
 mod words;
 
 use std::path::Path;
+
+use hb_core::recipe::Mode;
 
 use self::surroundings::Surroundings;
 use crate::{
@@ -64,8 +67,12 @@ fn lead_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWords
         Ok(kept) => kept,
         Err(exit) => return exit,
     };
+    if surroundings.lacks_step && checked.recipe.orchestration.mode == Mode::Slurm && words.local_nodes.is_none() {
+        return own_step::run(words, &results);
+    }
     if let Some(step) = surroundings.step.as_ref().filter(|step| step.rank > 0) {
         return node::run_as_task(&results, node_words, &surroundings, step, &checked.recipe);
     }
+    own_step::announce(surroundings.step.as_ref());
     run::lead(words, node_words, checked, &surroundings, run::Place { source, results, kept })
 }

@@ -100,10 +100,10 @@ pub fn sbatch(recipe: &Recipe, facts: &SubmitFacts) -> Result<String, SbatchErro
     Ok(script)
 }
 
-/// What comes before the step. Without a trap the notice would end this shell; `$!` is the step once it is started.
+/// What comes before the step. Without a trap the notice would end this shell; `$!` is the step once it is started. Of
+/// SIGTERM `srun` makes the end of its step by force, so that is handed on as the notice too.
 const TRAPS: &str = r#"
-trap 'kill -USR1 "$!"' USR1
-trap 'kill -TERM "$!"' TERM
+trap 'kill -USR1 "$!"' USR1 TERM
 : > .began
 
 "#;
