@@ -174,26 +174,12 @@ pub enum ExecutorSupervisorMsg {
     Stop(TrialId),
     /// A drill: an executor's task panics.
     PanicOne,
-    /// A share was built, or cannot be.
-    Prepared(TrialId, Result<std::sync::Arc<crate::load::Prepared>, String>),
+    /// A share was built, or cannot be; the number tells the builds apart.
+    Prepared(u64, Result<std::sync::Arc<crate::load::Prepared>, String>),
     /// The load is over, and its last window was handed in.
     Finished,
-    /// Time to start the executor again, under this epoch.
-    Restart {
-        /// Its trial.
-        trial: TrialId,
-        /// The new life.
-        epoch: u32,
-        /// What ended the old one.
-        why: String,
-    },
-    /// The executor failed more often than is borne.
-    GiveUp {
-        /// Its trial.
-        trial: TrialId,
-        /// What ended its last life.
-        why: String,
-    },
+    /// Time to go on after the executor of this trial failed, if its old tasks are gone.
+    Recover(TrialId),
     /// End all load, and say when nothing of it is left.
     GetStopped(RpcReplyPort<()>),
 }

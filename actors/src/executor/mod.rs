@@ -8,16 +8,15 @@
 //! ```
 
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use hb_core::{facts::Fact, units::Nanos};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use self::supervisor::{ExecutorSupervisor, SupervisorArguments};
@@ -145,7 +144,7 @@ impl Executing {
         if progress != self.progress {
             (self.progress, self.progressed_at) = (progress, Instant::now());
         }
-        let is_begun = self.arguments.clock.start <= Instant::now();
+        let is_begun = self.arguments.clock.start <= std::time::Instant::now();
         if is_begun && self.progressed_at.elapsed() > STALLED_AFTER {
             return Err(format!("no progress for {} s", STALLED_AFTER.as_secs()).into());
         }

@@ -1,10 +1,7 @@
 //! Watches a node's Executor: builds its share, starts it, and starts it again under a new epoch when it
 //! fails, once the old tasks are gone and what was in flight is written off.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use hb_core::{
     batch::Source,
@@ -13,7 +10,7 @@ use hb_core::{
     units::{Nanos, Span, TrialId},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 use super::{Executor, ExecutorArguments, ExecutorMsg};
 use crate::{
@@ -40,18 +37,29 @@ pub struct ExecutorSupervisor;
 /// The share of the trial that is under way.
 struct Work {
     share: LoadShare,
+    /// Which build of a share it waits for: a trial may be prepared anew with another share.
+    build: u64,
     prepared: Option<Arc<Prepared>>,
     ledger: Option<Arc<Ledger>>,
     clock: Option<Clock>,
     executor: Option<ActorRef<ExecutorMsg>>,
     intensity: Intensity,
-    failed_at: Option<Instant>,
+    failure: Option<Failure>,
     is_stopped: bool,
+}
+
+/// An executor that failed and whose tasks may not be gone yet.
+struct Failure {
+    at: Instant,
+    why: String,
+    /// Whether it is started again, or written off.
+    is_borne: bool,
 }
 
 /// What a node's load is doing.
 pub struct Supervising {
     arguments: SupervisorArguments,
+    builds: u64,
     work: Option<Work>,
     stopped: Vec<RpcReplyPort<()>>,
 }
@@ -62,18 +70,17 @@ impl Actor for ExecutorSupervisor {
     type Arguments = SupervisorArguments;
 
     async fn pre_start(&self, _: ActorRef<Self::Msg>, arguments: SupervisorArguments) -> Result<Supervising, ActorProcessingErr> {
-        Ok(Supervising { arguments, work: None, stopped: Vec::new() })
+        Ok(Supervising { arguments, builds: 0, work: None, stopped: Vec::new() })
     }
 
     async fn handle(&self, me: ActorRef<Self::Msg>, msg: Self::Msg, state: &mut Supervising) -> Result<(), ActorProcessingErr> {
         match msg {
             ExecutorSupervisorMsg::Prepare(share) => state.prepare(&me, *share),
-            ExecutorSupervisorMsg::Prepared(trial, result) => state.prepared(&me, &trial, result).await,
+            ExecutorSupervisorMsg::Prepared(build, result) => state.prepared(&me, build, result).await,
             ExecutorSupervisorMsg::Start { trial, start_unix_nanos } => state.start(&me, &trial, start_unix_nanos).await,
             ExecutorSupervisorMsg::Stop(trial) => state.stop(&trial),
             ExecutorSupervisorMsg::PanicOne => state.panic_one(),
-            ExecutorSupervisorMsg::Restart { trial, epoch, why } => state.restart(&me, &trial, epoch, why).await?,
-            ExecutorSupervisorMsg::GiveUp { trial, why } => state.give_up(&trial, why),
+            ExecutorSupervisorMsg::Recover(trial) => state.recover(&me, &trial).await?,
             ExecutorSupervisorMsg::Finished => state.finished(),
             ExecutorSupervisorMsg::GetStopped(reply) => state.stop_all(reply),
         }
@@ -99,6 +106,10 @@ impl Actor for ExecutorSupervisor {
 
 impl Supervising {
     fn prepare(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, share: LoadShare) {
+        if self.work.as_ref().is_some_and(|work| work.share == share) {
+            // The order was repeated, because its answer was lost on the way.
+            return;
+        }
         if self.is_running() {
             self.tell(Fact::LoadFailed {
                 trial: share.trial.clone(),
@@ -107,28 +118,30 @@ impl Supervising {
             });
             return;
         }
-        let (me, trial, given) = (me.clone(), share.trial.clone(), share.clone());
+        self.builds += 1;
+        let (me, build_number, given) = (me.clone(), self.builds, share.clone());
         self.work = Some(Work {
             share,
+            build: build_number,
             prepared: None,
             ledger: None,
             clock: None,
             executor: None,
             intensity: Intensity::default(),
-            failed_at: None,
+            failure: None,
             is_stopped: false,
         });
         self.arguments.load_runtime.spawn(async move {
             let result = build(given).await;
             // The node may be ending.
-            let _ = me.cast(ExecutorSupervisorMsg::Prepared(trial, result));
+            let _ = me.cast(ExecutorSupervisorMsg::Prepared(build_number, result));
         });
     }
 
-    async fn prepared(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, trial: &TrialId, result: Result<Arc<Prepared>, String>) {
+    async fn prepared(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, build: u64, result: Result<Arc<Prepared>, String>) {
         let incarnation = self.arguments.incarnation;
-        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial) else { return };
-        let (trial, executor) = (trial.clone(), work.share.executor);
+        let Some(work) = self.work.as_mut().filter(|work| work.build == build) else { return };
+        let (trial, executor) = (work.share.trial.clone(), work.share.executor);
         let fact = match result {
             Ok(prepared) => {
                 let source = Source { trial: trial.clone(), node: work.share.node.clone(), incarnation, executor, epoch: 0 };
@@ -177,63 +190,43 @@ impl Supervising {
         let Some(work) = &mut self.work else { return };
         work.executor = None;
         let now = Instant::now();
-        work.failed_at = Some(now);
         tracing::warn!(trial = %work.share.trial, why, "an executor failed");
-        let pause = work.intensity.failed(now);
-        let epoch = work.ledger.as_ref().map_or(0, |ledger| ledger.epoch()) + 1;
-        let (trial, why) = (work.share.trial.clone(), why.to_owned());
-        match pause {
-            Some(pause) => {
-                me.send_after(pause, move || ExecutorSupervisorMsg::Restart { trial, epoch, why });
-            }
-            None => {
-                me.send_after(GIVE_UP_AFTER, move || ExecutorSupervisorMsg::GiveUp { trial, why });
-            }
-        }
+        let pause = work.intensity.failed(now.into_std());
+        work.failure = Some(Failure { at: now, why: why.to_owned(), is_borne: pause.is_some() });
+        let trial = work.share.trial.clone();
+        me.send_after(pause.unwrap_or_default(), move || ExecutorSupervisorMsg::Recover(trial));
     }
 
-    async fn restart(
-        &mut self,
-        me: &ActorRef<ExecutorSupervisorMsg>,
-        trial: &TrialId,
-        epoch: u32,
-        why: String,
-    ) -> Result<(), ActorProcessingErr> {
+    /// Goes on after a failure, as soon as nothing of the old load is left: a second load beside it would be a lie.
+    async fn recover(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, trial: &TrialId) -> Result<(), ActorProcessingErr> {
         let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial) else { return Ok(()) };
-        let Some(ledger) = &work.ledger else { return Ok(()) };
+        let (Some(ledger), Some(failure)) = (&work.ledger, work.failure.take()) else { return Ok(()) };
         if is_held_elsewhere(ledger) {
             // A thread that is blocked cannot be ended from here. This actor fails, and with it the node: the leader
             // sees a lost node, which is the truth.
-            if work.failed_at.is_some_and(|at| at.elapsed() > HELD_AT_MOST) {
-                return Err(
-                    format!("the old load still holds its threads {} s after it failed: {why}", HELD_AT_MOST.as_secs()).into()
-                );
+            if failure.at.elapsed() > HELD_AT_MOST {
+                let seconds = HELD_AT_MOST.as_secs();
+                return Err(format!("the old load still holds its threads {seconds} s after it failed: {}", failure.why).into());
             }
-            // A task of the old life is still on its way out; a second load beside it would be a lie.
+            work.failure = Some(failure);
             let trial = trial.clone();
-            me.send_after(ASK_AGAIN_AFTER, move || ExecutorSupervisorMsg::Restart { trial, epoch, why });
+            me.send_after(ASK_AGAIN_AFTER, move || ExecutorSupervisorMsg::Recover(trial));
             return Ok(());
         }
-        let gap = work.failed_at.take().map_or(Span::ZERO, |at| Span(at.elapsed()));
-        let (executor, is_stopped) = (work.share.executor, work.is_stopped);
-        let lost = self.bury();
+        let (trial, executor, is_stopped) = (trial.clone(), work.share.executor, work.is_stopped);
+        let (lost, gap) = (self.bury(), Span(failure.at.elapsed()));
         if is_stopped {
             self.finished();
-            return Ok(());
+        } else if failure.is_borne {
+            self.spawn(me).await;
+            let epoch = self.work.as_ref().and_then(|work| work.ledger.as_ref()).map_or(0, |ledger| ledger.epoch());
+            self.tell(Fact::ExecutorRestarted { trial, executor, epoch, lost, gap, why: failure.why });
+        } else {
+            self.work = None;
+            self.tell(Fact::ExecutorGaveUp { trial, executor, why: failure.why });
+            self.answer_stopped();
         }
-        self.spawn(me).await;
-        self.tell(Fact::ExecutorRestarted { trial: trial.clone(), executor, epoch, lost, gap, why });
         Ok(())
-    }
-
-    fn give_up(&mut self, trial: &TrialId, why: String) {
-        let Some(executor) = self.work.as_ref().filter(|work| work.share.trial == *trial).map(|work| work.share.executor) else {
-            return;
-        };
-        self.bury();
-        self.work = None;
-        self.tell(Fact::ExecutorGaveUp { trial: trial.clone(), executor, why });
-        self.answer_stopped();
     }
 
     /// Writes off what the dead Executor had in flight, and posts all that it had not.
@@ -261,7 +254,7 @@ impl Supervising {
             if executor.cast(ExecutorMsg::Stop).is_err() {
                 tracing::debug!("the executor is ending already");
             }
-        } else if work.failed_at.is_none() {
+        } else if work.failure.is_none() {
             self.finished();
         }
     }
@@ -308,8 +301,6 @@ impl Supervising {
 
 /// Tasks of a load that failed are waited for this long.
 const HELD_AT_MOST: Duration = Duration::from_secs(5);
-/// The old tasks are given this long before a load that is not borne any more is written off.
-const GIVE_UP_AFTER: Duration = Duration::from_millis(500);
 /// The pause before it is looked again whether the old tasks are gone.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 

@@ -29,7 +29,7 @@ mod seen;
 mod server;
 mod supply;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trust;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};

@@ -10,12 +10,12 @@ use hb_core::{
     facts::NodeFact,
     orders::{Order, Role},
     phases::{Effect, OrderKind, Phase, Run, RunSpec},
-    plan::{NodeNeeds, Seat},
+    plan::{NodeNeeds, Plan, Seat},
     report::{NodeFigures, Report},
     trial::{DrillTarget, Trial},
     units::{NodeName, TrialId},
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call_t};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
 use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,10 +26,17 @@ use crate::{
         key::Key,
         readiness::{self, Question, Ready},
     },
+    wire::WireError,
 };
 
 /// Every executor starts its trial this long after the order, so that the order has reached all of them.
 const START_AHEAD: Duration = Duration::from_millis(300);
+
+/// An order that got no answer is given again after this pause.
+const ORDER_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// A trial's folder and its first files are made within this time, milliseconds.
+const OPEN_WITHIN_MILLIS: u64 = 10_000;
 
 /// The nodes that are waited for.
 #[derive(Debug, Clone)]
@@ -78,6 +85,10 @@ pub enum OrchestratorMsg {
     NodeTold(Box<NodeFact>),
     /// A node answered an order, or did not.
     OrderAnswered(NodeName, OrderKind, Result<(), String>),
+    /// An order that was given in this phase got no answer: the link to the node may be coming back.
+    OrderUnanswered(NodeName, Box<Order>, Option<Phase>),
+    /// The books of a trial are open, or why not.
+    TrialOpened(TrialId, Result<(), String>),
     /// Every executor of a trial was told when to start.
     LoadStarted(TrialId),
     /// It is time for a drill.
@@ -92,8 +103,6 @@ pub enum OrchestratorMsg {
     PhaseExpired(Phase, u64),
     /// A signal or a person ends the run.
     Interrupt(String),
-    /// Asks for the phase.
-    GetPhase(RpcReplyPort<Option<Phase>>),
 }
 
 /// The behaviour; its state is [`Leading`].
@@ -122,6 +131,8 @@ impl Actor for Orchestrator {
     type Arguments = Leadership;
 
     async fn pre_start(&self, me: ActorRef<Self::Msg>, leadership: Leadership) -> Result<Leading, ActorProcessingErr> {
+        // Books that fail would otherwise only be missed when a trial is closed.
+        leadership.books.get_cell().link(me.get_cell());
         let mut cluster = leadership.cluster;
         let told = me.clone();
         tokio::spawn(async move {
@@ -155,6 +166,14 @@ impl Actor for Orchestrator {
             OrchestratorMsg::ClusterChanged(event) => leading.cluster_changed(*event),
             OrchestratorMsg::NodeTold(fact) => leading.node_told(*fact),
             OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
+            OrchestratorMsg::OrderUnanswered(node, order, phase) => {
+                // Until the node is back, declared lost, or out of time.
+                if leading.run.phase() == phase {
+                    leading.order(&me, node, *order);
+                }
+                Vec::new()
+            }
+            OrchestratorMsg::TrialOpened(trial, result) => leading.run.trial_opened(&trial, result),
             OrchestratorMsg::LoadStarted(trial) => leading.run.load_started(&trial),
             OrchestratorMsg::DrillDue(trial, kill) => leading.run.drill_due(&trial, kill),
             OrchestratorMsg::EndpointWaitedFor(what) => {
@@ -166,13 +185,21 @@ impl Actor for Orchestrator {
             OrchestratorMsg::TrialClosed(trial, result) => leading.run.trial_closed(&trial, result),
             OrchestratorMsg::PhaseExpired(phase, ticket) => leading.expired(phase, ticket),
             OrchestratorMsg::Interrupt(by) => leading.interrupt(by),
-            OrchestratorMsg::GetPhase(reply) => {
-                // The caller may have stopped waiting.
-                let _ = reply.send(leading.run.phase());
-                return Ok(());
-            }
         };
         leading.perform(&me, effects);
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        me: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        leading: &mut Leading,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(_, why) = event {
+            let effects = leading.run.broken(format!("the leader's books failed: {why}"));
+            leading.perform(&me, effects);
+        }
         Ok(())
     }
 }
@@ -182,7 +209,8 @@ impl Leading {
         match event {
             ClusterEvent::Joined { peer, hello, agent } => {
                 self.nodes.joined(peer, hello, agent);
-                if self.nodes.len() < self.expected.nodes as usize || self.run.phase() != Some(Phase::Initialization) {
+                let is_waiting = self.run.phase() == Some(Phase::Initialization) && self.run.allocation().seats.is_empty();
+                if !is_waiting || self.nodes.len() < self.expected.nodes as usize {
                     return Vec::new();
                 }
                 match self.nodes.seat(&self.expected.needs, std::process::id(), &self.own_host) {
@@ -308,7 +336,7 @@ impl Leading {
                 Effect::OpenTrial(plan) => {
                     self.trial = Some(plan.trial.id.clone());
                     self.stopped_at = None;
-                    self.write(BooksMsg::Open(plan, self.figures()));
+                    self.open_trial(me, plan);
                 }
                 Effect::StartLoad(trial) => self.start_load(me, trial),
                 Effect::DrillAt { trial, after, kill } => {
@@ -324,16 +352,31 @@ impl Leading {
     }
 
     fn order(&self, me: &ActorRef<OrchestratorMsg>, node: NodeName, order: Order) {
-        let kind = OrderKind::of(&order);
         let Some(member) = self.nodes.named(&node) else {
-            self.cast(me, OrchestratorMsg::OrderAnswered(node, kind, Err("it is no longer there".into())));
+            tracing::debug!(%node, "an order for a node that is gone is left out");
             return;
         };
-        let (agent, me) = (member.agent.clone(), me.clone());
+        let (agent, me, kind, phase) = (member.agent.clone(), me.clone(), OrderKind::of(&order), self.run.phase());
         tokio::spawn(async move {
-            let answer = agent.order(order).await.map_err(|error| error.to_string());
+            let message = match agent.order(order.clone()).await {
+                // What may have been carried out is simply said again: orders are idempotent, but for drills.
+                Err(WireError::Unreachable | WireError::TimedOut) if !matches!(order, Order::Drill { .. }) => {
+                    tokio::time::sleep(ORDER_AGAIN_AFTER).await;
+                    OrchestratorMsg::OrderUnanswered(node, Box::new(order), phase)
+                }
+                answer => OrchestratorMsg::OrderAnswered(node, kind, answer.map_err(|error| error.to_string())),
+            };
             // The run may be over by now.
-            let _ = me.cast(OrchestratorMsg::OrderAnswered(node, kind, answer));
+            let _ = me.cast(message);
+        });
+    }
+
+    fn open_trial(&self, me: &ActorRef<OrchestratorMsg>, plan: Box<Plan>) {
+        let (books, me, trial, figures) = (self.books.clone(), me.clone(), plan.trial.id.clone(), self.figures());
+        tokio::spawn(async move {
+            let opened = call_t!(books, BooksMsg::Open, OPEN_WITHIN_MILLIS, plan, figures);
+            let result = opened.unwrap_or_else(|error| Err(format!("the books did not answer: {error}")));
+            let _ = me.cast(OrchestratorMsg::TrialOpened(trial, result));
         });
     }
 
@@ -370,8 +413,12 @@ impl Leading {
     fn figures(&self) -> Vec<(NodeName, NodeFigures)> {
         let seats = self.run.allocation().seats.iter();
         let figures = |seat: &Seat| {
-            let clock = self.nodes.named(&seat.node).and_then(|member| member.clock);
+            let member = self.nodes.named(&seat.node);
+            let clock = member.and_then(|member| member.clock);
             let figures = NodeFigures {
+                address: seat.address.clone(),
+                memory_bytes: member.map(|member| member.hello.memory_bytes),
+                gpu_names: member.map(|member| member.hello.gpus.clone()).unwrap_or_default(),
                 roles: seat.roles.iter().map(|role| role_name(*role).to_owned()).collect(),
                 host: seat.host.clone(),
                 cores: seat.cores,

@@ -55,7 +55,7 @@ pub struct Ending {
 #[derive(RactorMessage)]
 pub enum BooksMsg {
     /// A trial begins: its plan, and what is known of its nodes.
-    Open(Box<Plan>, Vec<(NodeName, NodeFigures)>),
+    Open(Box<Plan>, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Result<(), String>>),
     /// Its load starts at this Unix time on the leader's clock.
     Started(TrialId, i128),
     /// A window of requests, to be acknowledged once it is durable.
@@ -122,7 +122,11 @@ impl Actor for Books {
 
     async fn handle(&self, _: ActorRef<BooksMsg>, msg: BooksMsg, accounts: &mut Accounts) -> Result<(), ActorProcessingErr> {
         match msg {
-            BooksMsg::Open(plan, nodes) => accounts.open(plan, nodes),
+            BooksMsg::Open(plan, nodes, reply) => {
+                let opened = tokio::task::block_in_place(|| accounts.open(plan, nodes));
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(opened);
+            }
             BooksMsg::Started(trial, start) => accounts.started(&trial, start),
             BooksMsg::Batch(batch, reply) => answer(reply, accounts.batch(&batch)),
             BooksMsg::Reading(reading) => accounts.reading(reading),
@@ -137,7 +141,8 @@ impl Actor for Books {
             }
             BooksMsg::Tick => accounts.tick(),
             BooksMsg::Finish(ending, reply) => {
-                let _ = reply.send(Box::new(accounts.finish(&ending)));
+                let report = tokio::task::block_in_place(|| accounts.finish(&ending));
+                let _ = reply.send(Box::new(report));
             }
         }
         Ok(())
@@ -145,19 +150,18 @@ impl Actor for Books {
 }
 
 impl Accounts {
-    fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) {
+    fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
         // What earlier parts of a resumed run finished is in its report, and not repeated here.
         let earlier: usize = self.summary.parts.iter().map(|part| part.trials.len()).sum();
         let number = (earlier + self.reports.len()) as u32 + 1;
-        if let Err(error) = self.recorder.begin_trial(&plan) {
-            self.warn(format!("the folder of {} cannot be made: {error}", plan.trial.id));
-        }
+        self.recorder.begin_trial(&plan).map_err(|error| error.to_string())?;
         let expected_seconds = plan.load_time().map(|span| span.as_secs_f64());
         let begun = Happened::TrialBegun { number, of: self.summary.trials_planned, expected_seconds };
         self.event(RunEvent { unix_nanos: unix_nanos(), trial: Some(plan.trial.id.clone()), happened: begun });
         let tally = TrialTally::new(&plan);
         let nodes = nodes.into_iter().collect();
         self.open = Some(OpenTrial { plan, tally, nodes, readings: BTreeMap::new(), start_unix_nanos: None, number });
+        Ok(())
     }
 
     fn started(&mut self, trial: &TrialId, start_unix_nanos: i128) {

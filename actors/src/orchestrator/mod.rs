@@ -12,6 +12,8 @@ mod books;
 mod inbox;
 mod nodes;
 mod recorder;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::actor::unix_nanos;
 pub use self::{

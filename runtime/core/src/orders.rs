@@ -19,7 +19,7 @@ pub enum Role {
     Client,
 }
 
-/// An order, imperative. Every one is idempotent: a repeat changes nothing and is answered alike.
+/// An order, imperative. Every one but a drill is idempotent: a repeat changes nothing and is answered alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {

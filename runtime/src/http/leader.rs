@@ -31,7 +31,7 @@ pub struct LeaderView {
     /// Everything that happened so far, in order.
     pub past: watch::Receiver<Arc<Vec<RunEvent>>>,
     /// The latest lines of output, oldest first.
-    pub logs: watch::Receiver<Arc<Vec<LogBatch>>>,
+    pub logs: watch::Receiver<Arc<Vec<Arc<LogBatch>>>>,
     /// What happens from now on; a page that is too slow for it misses some and goes on.
     pub events: broadcast::Sender<RunEvent>,
 }
@@ -57,7 +57,7 @@ async fn live(State(view): State<Shared<LeaderView>>) -> Json<Live> {
 }
 
 async fn logs(State(view): State<Shared<LeaderView>>) -> Json<Vec<LogBatch>> {
-    Json(view.logs.borrow().to_vec())
+    Json(view.logs.borrow().iter().map(|batch| LogBatch::clone(batch)).collect())
 }
 
 async fn events(State(view): State<Shared<LeaderView>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {

@@ -41,7 +41,10 @@ pub struct Refused {
 
 impl From<ResultsError> for Refused {
     fn from(error: ResultsError) -> Self {
-        Self { exit: Exit::Failed, sentence: error.to_string() }
+        // A folder that cannot be there at all is a matter of the words, a full disk is not.
+        let exit = if error.is_of_the_name() { Exit::BadWords } else { Exit::Failed };
+        let advice = if exit == Exit::BadWords { "; name another folder with --results" } else { "" };
+        Self { exit, sentence: format!("{error}{advice}") }
     }
 }
 
@@ -54,6 +57,7 @@ pub fn begin(
     checked: &Checked,
     surroundings: &Surroundings,
     results: &Path,
+    run: &str,
     kept: Option<KeptRun>,
 ) -> Result<Begun, Refused> {
     let now = rfc3339(node::unix_nanos());
@@ -72,18 +76,18 @@ pub fn begin(
         hbnode_version: BUILD.to_owned(),
         trials_planned: checked.trials.len() as u32,
         started_at: now,
+        id: run.to_owned(),
         ..RunSummary::default()
     };
     let Some(kept) = kept else {
-        summary.id = run_id();
-        let run = NewRun {
+        let new = NewRun {
             results_root: results,
             scenario: &checked.recipe.scenario,
-            id: &summary.id,
+            id: run,
             recipe_text: &source.text(),
             resolved_yaml: &hb_core::recipe::resolved_text(&checked.recipe),
         };
-        let folder = RunFolder::create(&run, own, holder)?;
+        let folder = RunFolder::create(&new, own, holder)?;
         return Ok(Begun { folder, summary, trials: checked.trials.clone(), earlier: Earlier::default() });
     };
     let failed = |sentence: String| Refused { sentence: format!("cannot resume: {sentence}"), exit: Exit::Failed };
@@ -93,7 +97,6 @@ pub fn begin(
     let earlier = Earlier::read(&kept).map_err(|error| failed(error.to_string()))?;
     let trials = earlier.left(&checked.trials);
     tell(&kept, &earlier, &trials);
-    summary.id = kept.id();
     summary.started_at = earlier.parts.first().map_or(summary.started_at, |part| part.started_at.clone());
     summary.parts.clone_from(&earlier.parts);
     let folder = RunFolder::resume(&kept, earlier.parts.clone(), own, lock)?;
@@ -114,8 +117,8 @@ fn tell(kept: &KeptRun, earlier: &Earlier, left: &[Trial]) {
     eprintln!("going on with {}, part {}; {finished}; left: {}", kept.path.display(), earlier.parts.len() + 1, left.join(", "));
 }
 
-/// Sortable by time, and unique beside runs that begin in the same second.
-fn run_id() -> String {
+/// The name of a new run: sortable by time, and unique beside runs that begin in the same second.
+pub fn run_id() -> String {
     let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
     let tail = uuid::Uuid::now_v7().simple().to_string();
     format!("{now}-{}", &tail[tail.len() - 4..])

@@ -14,7 +14,7 @@ use hb_core::{
 };
 use serde_json::json;
 
-use super::{own_step, recipe::Checked, recorder::SharedFolder, resume::Earlier};
+use super::{masking::words_without_secrets, own_step, recipe::Checked, recorder::SharedFolder, resume::Earlier};
 use crate::{
     cli::{LeadWords, exit::Exit},
     results::{self, Manifest},
@@ -45,7 +45,11 @@ pub struct Ended<'a> {
 /// Writes what is left to write, tells the person, and chooses the exit code.
 pub fn end(ended: Ended<'_>) -> Exit {
     let Some(report) = ended.outcome.report else {
-        eprintln!("error: the run ended without a report; what it had written is in {}", ended.run_dir.display());
+        if let Some((phase, cause)) = &ended.outcome.failure {
+            eprintln!("error: {phase} could not be finished: {cause}");
+        }
+        let run_dir = ended.run_dir.display();
+        eprintln!("error: the run ended without a report; what it had written is in {run_dir}: try `hbnode report {run_dir}`");
         return say(ended.words, Some(ended.run_dir), None, Exit::Failed);
     };
     let mut report = *report;
@@ -174,13 +178,12 @@ fn manifest(report: &Report, checked: &Checked) -> Manifest {
         run: report.run.id.clone(),
         hbnode_version: env!("CARGO_PKG_VERSION").to_owned(),
         build: report.run.hbnode_version.clone(),
-        command_line: std::env::args().collect(),
+        command_line: words_without_secrets(std::env::args()),
         commit: checked.recipe.metadata.as_ref().and_then(|metadata| metadata.git_commit.as_ref()).map(|commit| commit.0.clone()),
         seed: checked.recipe.metadata.as_ref().and_then(|metadata| metadata.seed).unwrap_or_default(),
         trial_seeds: checked.trials.iter().map(|trial| (trial.id.to_string(), trial.seed)).collect(),
         nodes: nodes.map(|(name, figures)| (name.clone(), json!(figures))).collect(),
         placement: placement.collect(),
-        images: std::collections::BTreeMap::new(),
         environment: telling.collect(),
     }
 }

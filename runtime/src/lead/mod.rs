@@ -5,15 +5,18 @@
 //! ```
 
 mod beginning;
+mod crowd;
 pub mod datasets;
 mod ending;
 mod local_nodes;
+mod masking;
 mod own_step;
 pub mod recipe;
 mod recorder;
 mod resume;
 mod run;
 pub mod surroundings;
+mod until_over;
 mod wall_time;
 mod words;
 

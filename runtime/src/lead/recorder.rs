@@ -41,8 +41,8 @@ pub struct Scribe {
     service: String,
     live: watch::Sender<Live>,
     past: watch::Sender<Arc<Vec<RunEvent>>>,
-    logs: watch::Sender<Arc<Vec<LogBatch>>>,
-    recent_logs: VecDeque<LogBatch>,
+    logs: watch::Sender<Arc<Vec<Arc<LogBatch>>>>,
+    recent_logs: VecDeque<Arc<LogBatch>>,
     events: broadcast::Sender<RunEvent>,
     nodes: watch::Sender<BTreeMap<String, NodeView>>,
 }
@@ -111,7 +111,7 @@ impl Recorder for Scribe {
         if self.recent_logs.len() == REMEMBERED {
             self.recent_logs.pop_front();
         }
-        self.recent_logs.push_back(logs.clone());
+        self.recent_logs.push_back(Arc::new(logs.clone()));
         self.logs.send_replace(Arc::new(self.recent_logs.iter().cloned().collect()));
     }
 

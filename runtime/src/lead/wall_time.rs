@@ -17,6 +17,8 @@ const MARGIN: Duration = Duration::from_secs(60);
 pub const MARGIN_VARIABLE: &str = "HBNODE_END_MARGIN";
 /// A scheduler that does not answer is waited for no longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// What Slurm writes for no value.
+const NO_VALUE: i128 = 0xFFFF_FFFE;
 const SECOND: i128 = 1_000_000_000;
 
 /// The end of the allocation.
@@ -47,8 +49,8 @@ impl WallTime {
 
 fn told(seconds: Option<String>) -> Option<i128> {
     let seconds: i128 = seconds?.trim().parse().ok()?;
-    // Slurm writes 0, and a number near the greatest, where there is no limit.
-    (1..i128::from(u32::MAX)).contains(&seconds).then_some(seconds * SECOND)
+    // Slurm writes 0, or its mark of no value, where there is no limit.
+    (1..NO_VALUE).contains(&seconds).then_some(seconds * SECOND)
 }
 
 fn margin(seconds: Option<String>) -> Span {

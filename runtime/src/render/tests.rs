@@ -106,7 +106,10 @@ fn trial(concurrency: u32) -> TrialReport {
     let node = |role: &str| NodeFigures {
         roles: vec![role.to_owned()],
         host: format!("{role}.cluster"),
+        address: String::new(),
         cores: 64,
+        memory_bytes: None,
+        gpu_names: Vec::new(),
         clock_offset_seconds: Some(-0.000_12),
         clock_bound_seconds: Some(0.000_05),
         cpu_percent_mean: Some(23.4),

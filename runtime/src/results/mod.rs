@@ -63,6 +63,8 @@ use crate::render;
 /// Room that must be left on the file system before a load starts.
 const NEEDED_BYTES: u64 = 32 * 1024 * 1024;
 
+const CREATE_SHELF: &str = "create the results folder";
+
 /// Why there is no folder to write to.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
@@ -98,6 +100,19 @@ pub enum ResultsError {
 }
 
 impl ResultsError {
+    /// Whether the folder that was named for results can hold none, whoever asks and whenever.
+    #[must_use]
+    pub fn is_of_the_name(&self) -> bool {
+        let Self::Refused { doing: CREATE_SHELF, cause, .. } = self else { return false };
+        matches!(
+            cause.kind(),
+            io::ErrorKind::NotADirectory
+                | io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+        )
+    }
+
     fn refused(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Refused { doing, path: path.to_owned(), cause }
     }
@@ -141,7 +156,7 @@ impl RunFolder {
     /// If anything of that cannot be done; nothing of the run has begun then, and nothing of it stays.
     pub fn create(run: &NewRun<'_>, part: RunPart, holder: Holder) -> Result<Self, ResultsError> {
         let shelf = run.results_root.join(folder_name(run.scenario));
-        fs::create_dir_all(&shelf).map_err(ResultsError::refused("create the results folder", &shelf))?;
+        fs::create_dir_all(&shelf).map_err(ResultsError::refused(CREATE_SHELF, &shelf))?;
         check_room(&shelf)?;
         let path = shelf.join(folder_name(run.id));
         fs::create_dir(&path).map_err(|cause| match cause.kind() {

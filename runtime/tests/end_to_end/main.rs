@@ -10,6 +10,7 @@ mod distribution;
 mod endings;
 mod endpoints;
 mod joining;
+mod phases;
 mod resuming;
 mod secrets;
 mod servers;

@@ -38,15 +38,15 @@ const LAST: &str = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":\"leng
 const EVENT: &str = "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\n";
 
 /// A server that reads requests and answers each with `answer`; without one it never answers.
-struct TestServer {
-    url: String,
+pub(crate) struct TestServer {
+    pub(crate) url: String,
     connections: Arc<AtomicU64>,
-    requests: Arc<AtomicU64>,
+    pub(crate) requests: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
 }
 
 #[derive(Clone)]
-enum Answer {
+pub(crate) enum Answer {
     /// These bytes; the connection stays.
     Keep(String),
     /// These bytes, then the end of the connection.
@@ -145,7 +145,7 @@ async fn serve(mut stream: TcpStream, answer: Answer, requests: Arc<AtomicU64>) 
     }
 }
 
-async fn server(answer: Answer) -> TestServer {
+pub(crate) async fn server(answer: Answer) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (connections, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -161,7 +161,7 @@ async fn server(answer: Answer) -> TestServer {
     TestServer { url, connections, requests, _tasks: tasks }
 }
 
-fn closed(clients: u32, stop: Stop, url: &str) -> LoadShare {
+pub(crate) fn closed(clients: u32, stop: Stop, url: &str) -> LoadShare {
     share(LoadModel::Closed { concurrency: NonZeroU32::new(clients).unwrap(), think: Span::ZERO }, stop, url)
 }
 

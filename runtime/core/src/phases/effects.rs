@@ -26,7 +26,7 @@ pub enum Effect {
     Order(NodeName, Order),
     /// Ask servers that already run whether they are ready; answer with `endpoints_ready` or `endpoints_failed`.
     AskEndpoints(Box<crate::trial::Trial>),
-    /// Open the books for this trial, and tell the world that it begins.
+    /// Open the books for this trial, tell the world that it begins, and answer with `trial_opened`.
     OpenTrial(Box<Plan>),
     /// Tell every executor of this trial to start at one instant, and answer with `load_started`.
     StartLoad(TrialId),

@@ -167,6 +167,10 @@ impl Run {
 
     /// A node answered an order, or did not.
     pub fn answered(&mut self, node: &NodeName, order: OrderKind, result: Result<(), String>) -> Vec<Effect> {
+        if !self.allocation.seats.iter().any(|seat| seat.node == *node) {
+            // It was lost meanwhile, and that was borne or not already.
+            return Vec::new();
+        }
         match (order, result, self.phase) {
             (OrderKind::Admit, Ok(()), Some(Phase::Initialization)) => {
                 self.awaited.remove(node);
@@ -290,6 +294,16 @@ impl Run {
         if self.phase == Some(Phase::ServiceDeployment) { self.fail(why) } else { Vec::new() }
     }
 
+    /// The books of a trial are open and its folder is made, or why not: a load whose rows cannot be kept is not sent.
+    pub fn trial_opened(&mut self, trial: &TrialId, result: Result<(), String>) -> Vec<Effect> {
+        let is_now = self.phase == Some(Phase::Execution) && self.trial.as_ref().is_some_and(|under_way| under_way.id() == trial);
+        match result {
+            Ok(()) if is_now => vec![Effect::StartLoad(trial.clone())],
+            Ok(()) => Vec::new(),
+            Err(why) => self.fail(format!("the results of {trial} cannot be written: {why}")),
+        }
+    }
+
     /// Every executor knows the instant at which it starts.
     pub fn load_started(&mut self, trial: &TrialId) -> Vec<Effect> {
         let Some(under_way) = self.trial.as_ref().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
@@ -327,7 +341,14 @@ impl Run {
             Ok(()) => self.finished += u32::from(!under_way.is_stopped_early),
             Err(why) => effects.push(Effect::Warn(format!("the results of {trial} are incomplete: {why}"))),
         }
-        effects.extend(if self.phase == Some(Phase::Teardown) { self.tear_down() } else { self.next_trial() });
+        if self.phase != Some(Phase::Teardown) {
+            effects.extend(self.next_trial());
+            return effects;
+        }
+        effects.extend(self.tear_down());
+        if self.phase == Some(Phase::Teardown) {
+            effects.push(self.deadline(STOP_SERVERS_WITHIN));
+        }
         effects
     }
 
@@ -374,6 +395,11 @@ impl Run {
         let mut effects = vec![Effect::Warn(by.clone())];
         effects.extend(self.interrupt(&by));
         effects
+    }
+
+    /// The leader itself cannot go on with its work: nothing more can be counted or written.
+    pub fn broken(&mut self, why: String) -> Vec<Effect> {
+        self.fail(why)
     }
 
     fn unfinished(&self) -> String {
@@ -515,11 +541,9 @@ impl Run {
         let Some(under_way) = &mut self.trial else { return effects };
         under_way.is_started = true;
         let plan = under_way.plan.clone();
-        let id = under_way.id().clone();
         let within = Span(plan.load_time_at_most().0 + plan.drain().0 + FINISH_WITHIN.0);
         effects.push(self.deadline(within));
         effects.push(Effect::OpenTrial(Box::new(plan)));
-        effects.push(Effect::StartLoad(id));
         effects
     }
 
@@ -569,7 +593,11 @@ impl Run {
             }
             under_way.is_closing = true;
             let trial = under_way.id().clone();
-            return vec![Effect::CloseTrial { trial, is_complete: false }, self.deadline(CLOSE_WITHIN)];
+            // Nobody asks the servers any more: they end while the results are written.
+            let mut effects = vec![Effect::CloseTrial { trial, is_complete: false }];
+            effects.extend(self.servers.stop());
+            effects.push(self.deadline(CLOSE_WITHIN));
+            return effects;
         }
         let mut effects = self.servers.stop();
         if !effects.is_empty() {

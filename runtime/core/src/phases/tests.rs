@@ -104,6 +104,8 @@ struct World {
     now: i128,
     server_seconds: u64,
     load_seconds: i128,
+    has_full_disk: bool,
+    loads: u32,
     /// By the share that each node was given last.
     executors: std::collections::BTreeMap<NodeName, u32>,
 }
@@ -133,6 +135,8 @@ impl World {
             now: 0,
             server_seconds: 0,
             load_seconds: 0,
+            has_full_disk: false,
+            loads: 0,
             executors: std::collections::BTreeMap::new(),
         }
     }
@@ -210,10 +214,13 @@ impl World {
             }
             Effect::AskEndpoints(_) => self.run.endpoints_ready(None),
             Effect::OpenTrial(plan) => {
-                self.opened.push(plan.trial.id.clone());
-                Vec::new()
+                let trial = plan.trial.id.clone();
+                let result = if self.has_full_disk { Err("no space".into()) } else { Ok(()) };
+                self.opened.push(trial.clone());
+                self.run.trial_opened(&trial, result)
             }
             Effect::StartLoad(trial) => {
+                self.loads += 1;
                 let drills = self.run.load_started(&trial);
                 self.queue.extend(drills);
                 self.pass(self.load_seconds);
@@ -333,6 +340,33 @@ fn a_drill_is_carried_out_where_it_was_meant() {
     world.play(2, &[]);
     // The world's loads end at once, so the drill may come too late and is then left out; it is never carried out twice.
     assert!(world.drills.len() <= 1);
+}
+
+#[test]
+fn a_load_whose_rows_cannot_be_kept_is_not_sent() {
+    let mut world = World { has_full_disk: true, ..World::new(two_trials(), None) };
+    world.play(3, &[]);
+    assert_eq!((world.loads, world.finished), (0, 1));
+    let (phase, cause) = world.run.failure().expect("it failed");
+    assert_eq!(*phase, Phase::Execution);
+    assert!(cause.contains("no space"), "{cause}");
+    assert!(world.up.is_empty(), "servers are ended");
+}
+
+#[test]
+fn what_a_node_says_after_it_was_lost_changes_nothing() {
+    let mut world = World::new(two_trials(), None);
+    let begun = world.run.start();
+    world.queue.extend(begun);
+    let seated = world.run.seated(allocation(3));
+    world.queue.extend(seated);
+    while world.run.phase() != Some(Phase::ClientLaunch) {
+        let effect = world.queue.pop_front().expect("it goes on");
+        world.carry_out(effect);
+    }
+    world.trouble(&Trouble::Lose(1));
+    let late = world.run.answered(&NodeName::from("node1"), OrderKind::PrepareLoad, Err("it cannot be reached".into()));
+    assert_eq!((late, world.run.failure()), (Vec::new(), None));
 }
 
 #[test]

@@ -294,8 +294,17 @@ pub struct NodeFigures {
     pub roles: Vec<String>,
     /// The real host name.
     pub host: String,
+    /// The address by which others reach it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub address: String,
     /// Cores it may use.
     pub cores: u32,
+    /// Memory there is, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Names of its GPUs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_names: Vec<String>,
     /// Its clock minus the leader's, seconds, and the bound of that estimate.
     pub clock_offset_seconds: Option<f64>,
     /// Half the smallest round trip.

@@ -1,0 +1,158 @@
+//! The supervisor with real loads on a runtime of their own; its own clock is paused.
+
+use std::{
+    sync::{
+        atomic::Ordering,
+        mpsc::{Sender, channel},
+    },
+    time::Duration,
+};
+
+use hb_core::{
+    facts::Fact,
+    trial::Stop,
+    units::{Span, TrialId},
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::{
+    runtime::Runtime,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinHandle,
+};
+
+use super::{ExecutorSupervisor, SupervisorArguments};
+use crate::{
+    load::tests::{Answer, TestServer, closed, server},
+    messages::{ExecutorSupervisorMsg, UplinkMsg},
+    orchestrator::unix_nanos,
+};
+
+/// An uplink that hands on what it is told.
+struct Ear;
+
+impl Actor for Ear {
+    type Msg = UplinkMsg;
+    type State = UnboundedSender<UplinkMsg>;
+    type Arguments = UnboundedSender<UplinkMsg>;
+
+    async fn pre_start(&self, _: ActorRef<UplinkMsg>, heard: Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
+        Ok(heard)
+    }
+
+    async fn handle(&self, _: ActorRef<UplinkMsg>, msg: UplinkMsg, heard: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        // The test may have heard enough.
+        let _ = heard.send(msg);
+        Ok(())
+    }
+}
+
+/// A supervisor, a server that never answers, and a load runtime of one thread that can be blocked.
+struct Scene {
+    supervisor: ActorRef<ExecutorSupervisorMsg>,
+    ended: JoinHandle<()>,
+    heard: UnboundedReceiver<UplinkMsg>,
+    server: TestServer,
+    load: Runtime,
+}
+
+impl Scene {
+    /// `clients` requests are on their way.
+    async fn with_load(clients: u32) -> Self {
+        let load = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server = load.spawn(server(Answer::Hang(String::new()))).await.unwrap();
+        let (sender, heard) = unbounded_channel();
+        let (uplink, _) = Actor::spawn(None, Ear, sender).await.unwrap();
+        let arguments = SupervisorArguments { uplink, load_runtime: load.handle().clone(), incarnation: 1 };
+        let (supervisor, ended) = Actor::spawn(None, ExecutorSupervisor, arguments).await.unwrap();
+        let mut scene = Self { supervisor, ended, heard, server, load };
+        let mut share = closed(clients, Stop::After(Span::from_secs(600)), &scene.server.url);
+        share.load.timeouts.first_byte = Span::from_secs(600);
+        share.load.timeouts.total = Span::from_secs(600);
+        scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(share))).unwrap();
+        scene.fact(|fact| matches!(fact, Fact::LoadPrepared { .. })).await;
+        let start = ExecutorSupervisorMsg::Start { trial: TrialId::from("t"), start_unix_nanos: unix_nanos() };
+        scene.supervisor.cast(start).unwrap();
+        scene.asked(u64::from(clients)).await;
+        scene
+    }
+
+    /// Until the server has been asked so often.
+    async fn asked(&self, times: u64) {
+        while self.server.requests.load(Ordering::SeqCst) < times {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The next fact of this kind.
+    async fn fact(&mut self, is_meant: impl Fn(&Fact) -> bool) -> Fact {
+        loop {
+            match self.heard.recv().await.expect("the supervisor still runs") {
+                UplinkMsg::Fact(fact) if is_meant(&fact) => return fact,
+                _ => {}
+            }
+        }
+    }
+
+    /// The load's only thread does nothing until the sender is dropped.
+    fn block(&self) -> Sender<()> {
+        let (sender, receiver) = channel::<()>();
+        self.load.spawn(async move { receiver.recv() });
+        sender
+    }
+}
+
+#[tokio::test]
+async fn a_load_that_panicked_starts_again_only_when_its_old_tasks_are_gone() {
+    let mut scene = Scene::with_load(3).await;
+    scene.supervisor.cast(ExecutorSupervisorMsg::PanicOne).unwrap();
+    let restarted = scene.fact(|fact| matches!(fact, Fact::ExecutorRestarted { .. })).await;
+    let Fact::ExecutorRestarted { lost, epoch, .. } = restarted else { unreachable!() };
+    assert_eq!((lost, epoch), (3, 1), "all that was in flight is written off");
+    scene.asked(6).await;
+    scene.supervisor.stop(None);
+    scene.load.shutdown_background();
+}
+
+#[tokio::test]
+async fn a_load_that_fails_too_often_is_given_up_and_leaves_nothing() {
+    let mut scene = Scene::with_load(2).await;
+    for restart in 1..=3 {
+        scene.supervisor.cast(ExecutorSupervisorMsg::PanicOne).unwrap();
+        scene.fact(|fact| matches!(fact, Fact::ExecutorRestarted { .. })).await;
+        scene.asked(2 * (restart + 1)).await;
+    }
+    scene.supervisor.cast(ExecutorSupervisorMsg::PanicOne).unwrap();
+    scene.fact(|fact| matches!(fact, Fact::ExecutorGaveUp { .. })).await;
+    ractor::call_t!(scene.supervisor, ExecutorSupervisorMsg::GetStopped, 10_000).unwrap();
+    assert_eq!(scene.server.requests.load(Ordering::SeqCst), 8, "two requests for each of four lives");
+    scene.supervisor.stop(None);
+    scene.load.shutdown_background();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_whose_thread_is_blocked_takes_the_node_along_and_is_never_doubled() {
+    let mut scene = Scene::with_load(3).await;
+    let blocked = scene.block();
+    // Nothing moves any more, so the clock runs on to the limits of patience.
+    tokio::time::timeout(Duration::from_secs(60), &mut scene.ended).await.expect("the supervisor fails").unwrap();
+    while let Ok(heard) = scene.heard.try_recv() {
+        assert!(!matches!(heard, UplinkMsg::Fact(Fact::ExecutorRestarted { .. })), "no second load beside the blocked one");
+    }
+    assert_eq!(scene.server.requests.load(Ordering::SeqCst), 3);
+    drop(blocked);
+    scene.load.shutdown_background();
+}
+
+#[tokio::test]
+async fn an_order_to_prepare_that_is_repeated_changes_nothing() {
+    let mut scene = Scene::with_load(2).await;
+    let mut share = closed(2, Stop::After(Span::from_secs(600)), &scene.server.url);
+    share.load.timeouts.first_byte = Span::from_secs(600);
+    share.load.timeouts.total = Span::from_secs(600);
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(share))).unwrap();
+    scene.supervisor.cast(ExecutorSupervisorMsg::Stop(TrialId::from("t"))).unwrap();
+    let end = scene.fact(|fact| matches!(fact, Fact::LoadFinished { .. } | Fact::LoadFailed { .. })).await;
+    assert!(matches!(end, Fact::LoadFinished { .. }), "{end:?}");
+    scene.supervisor.stop(None);
+    scene.load.shutdown_background();
+}
