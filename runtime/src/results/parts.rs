@@ -43,6 +43,19 @@ pub fn closed(folder: &Path, past: &Past) -> io::Result<Vec<RunPart>> {
     Ok(parts)
 }
 
+/// Writes down why the last part ended, where it could not do so itself.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub(super) fn close(folder: &Path, past: &Past, because: &str) -> io::Result<()> {
+    let is_open = read(folder)?.last().is_some_and(|last| last.ended_at.is_none());
+    let mut parts = closed(folder, past)?;
+    if let Some(last) = parts.last_mut().filter(|_| is_open) {
+        last.ended_because = Some(because.to_owned());
+    }
+    durable::write_whole(&folder.join(PARTS), &pretty(&parts)?)
+}
+
 /// The parts of a run that goes on; the last one is this process's.
 #[derive(Debug)]
 pub(crate) struct Parts {

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use hb_core::{
-    chronicle::Chronicle,
+    chronicle::{Chronicle, TrialChapter},
     events::{Happened, RunEvent},
     phases::Phase,
+    units::TrialId,
 };
 
 /// The events of a run. Each part begins with its initialization.
@@ -68,6 +69,51 @@ impl Past {
             warnings.into_iter().map(move |warning| format!("part {}: {warning}", index + 1))
         };
         parts.flat_map(of_part).collect()
+    }
+}
+
+/// What the events tell of one trial.
+#[derive(Debug, Default)]
+pub struct TrialPast {
+    /// Its zero, Unix nanoseconds.
+    pub started_at: Option<i128>,
+    /// Whether its books were closed after its planned end.
+    pub is_finished: bool,
+    /// Its phases, events and servers.
+    pub chapter: TrialChapter,
+    /// The nodes of its part: name, host, roles.
+    pub nodes: Vec<(String, String, Vec<String>)>,
+}
+
+impl Past {
+    /// What the last part tells of this trial.
+    #[must_use]
+    pub fn trial(&self, trial: &TrialId) -> TrialPast {
+        let mut past = TrialPast::default();
+        let mut chronicle = Chronicle::default();
+        let mut is_stopped = false;
+        let Some(events) = self.parts.last() else { return past };
+        for event in events {
+            let is_own = event.trial.as_ref() == Some(trial);
+            match &event.happened {
+                Happened::NodeJoined { node, host, roles } => past.nodes.push((node.to_string(), host.clone(), roles.clone())),
+                Happened::LoadStarted { start_unix_nanos } if is_own => past.started_at = Some(i128::from(*start_unix_nanos)),
+                Happened::Interrupted { .. } | Happened::PhaseFailed { .. } => is_stopped = true,
+                Happened::TrialFinished { .. } => {
+                    let chapter = chronicle.close_trial(past.started_at.unwrap_or(event.unix_nanos), event.unix_nanos);
+                    if is_own {
+                        past.is_finished = !is_stopped;
+                        past.chapter = chapter;
+                        return past;
+                    }
+                }
+                _ => {}
+            }
+            chronicle.tell(event.clone());
+        }
+        let until = events.last().map_or(0, |event| event.unix_nanos);
+        past.chapter = chronicle.close_trial(past.started_at.unwrap_or(until), until);
+        past
     }
 }
 
