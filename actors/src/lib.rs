@@ -24,5 +24,6 @@ pub mod node;
 pub mod orchestrator;
 pub mod server_manager;
 pub mod supervision;
+mod trust;
 pub mod uplink;
 pub mod wire;

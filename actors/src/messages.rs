@@ -5,7 +5,7 @@ use hb_core::{
     batch::{Batch, BatchKey},
     facts::{Fact, LogBatch, LogLine, NodeFact, NodeReading},
     orders::{LoadShare, Order, ServerOrder},
-    units::{NodeName, Span, TrialId},
+    units::{Nanos, NodeName, Span, TrialId},
 };
 use ractor::RpcReplyPort;
 use ractor_cluster::{RactorClusterMessage, RactorMessage};
@@ -128,7 +128,7 @@ pub enum UplinkMsg {
     InboxLost,
     /// A post was answered, or was not.
     Posted(PostResult),
-    /// Asks until everything handed in so far is acknowledged.
+    /// Answered when everything handed in so far is acknowledged, or nobody is there to take it.
     GetDrained(RpcReplyPort<()>),
 }
 
@@ -170,6 +170,8 @@ pub enum ExecutorSupervisorMsg {
         /// Nanoseconds.
         start_unix_nanos: i128,
     },
+    /// The measured window of this trial ends so long after its start.
+    EndWindow(TrialId, Nanos),
     /// End the load of this trial.
     Stop(TrialId),
     /// A drill: an executor's task panics.

@@ -3,9 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use hb_core::{
-    orders::LoadShare,
     record::{Kind, Stage},
-    trial::Stop,
+    schedule::presence,
     units::Nanos,
 };
 
@@ -22,23 +21,29 @@ pub(super) fn count_share(total: u64, executor: u32, executors: u32, concurrency
     if executor < active { total / active + u64::from(executor < total % active) } else { 0 }
 }
 
-/// When nothing new is due any more, if that is a matter of time.
-pub(super) fn window_end(share: &LoadShare) -> Option<Nanos> {
-    match share.load.stop {
-        Stop::After(span) => Some(Nanos::from(share.load.warmup.0.saturating_add(span.0))),
-        Stop::Requests(_) => None,
-    }
-}
-
-/// Plays client `client` until the window is over.
-pub(super) async fn client(engine: Arc<Engine>, client: u32, think: Duration, limit: Option<u64>) {
+/// Plays client `client`, whenever there is to be one, until the window is over.
+pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>) {
     let share = &engine.prepared.share;
-    let (warmup, window_end) = (Nanos::from(share.load.warmup.0), window_end(share));
+    let think = share.load.model.think().0;
+    let mut present = presence(&share.load, client).into_iter().peekable();
+    let warmup = Nanos::from(share.load.warmup.0);
     let numbering = (u64::from(share.executor), u64::from(share.executors));
     let started = engine.ending.unless(tokio::time::sleep_until(engine.clock.start.into())).await;
     let mut due = if engine.book.epoch() == 0 { Nanos(0) } else { engine.clock.now() };
     let mut turn = 0;
-    while started.is_ok() && engine.ending.kind().is_none() && window_end.is_none_or(|end| due < end) {
+    while started.is_ok() && engine.ending.kind().is_none() {
+        while present.next_if(|stretch| stretch.end <= due).is_some() {}
+        // There is no such client any more; of the others there may be some.
+        let Some(stretch) = present.peek() else { return };
+        if due < stretch.start {
+            due = stretch.start;
+            if !waited(&engine, tokio::time::sleep_until(engine.clock.instant(due))).await {
+                break;
+            }
+        }
+        if due >= engine.prepared.window.end() {
+            break;
+        }
         let stage = if due < warmup { Stage::Warmup } else { Stage::Measure };
         let Some(open) = engine.book.open_next(stage, due, numbering, limit) else { break };
         let (index, made) = (open.index, engine.prepared.supply.take(open.index));
@@ -46,10 +51,18 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, think: Duration, li
         turn += 1;
         let is_unreachable = matches!(kind, Some(Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ConnectTimeout));
         let pause = if is_unreachable { think.max(UNREACHABLE_PAUSE) } else { think };
-        if !pause.is_zero() && engine.ending.unless(tokio::time::sleep(pause)).await.is_err() {
+        if !pause.is_zero() && !waited(&engine, tokio::time::sleep(pause)).await {
             break;
         }
         due = engine.clock.now();
     }
     engine.window_over.cancel();
+}
+
+/// Waits, unless load or window end before; whether it did.
+async fn waited(engine: &Engine, pause: tokio::time::Sleep) -> bool {
+    tokio::select! {
+        waited = engine.ending.unless(pause) => waited.is_ok(),
+        () = engine.window_passed() => false,
+    }
 }

@@ -1,6 +1,6 @@
 //! The way of a share: warm-up, measured window, drain.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use hb_core::{
     record::Kind,
@@ -42,6 +42,11 @@ impl Engine {
             () = self.stop.cancelled() => self.ending.set(Kind::Stopped),
             () = self.failed.cancelled() => {}
         }
+    }
+
+    /// Comes back when the measured window is over, if that is a matter of time.
+    pub async fn window_passed(&self) {
+        self.prepared.window.passed(self.clock).await;
     }
 
     /// Tells the others when its task panics.
@@ -106,26 +111,26 @@ pub async fn drive(
 async fn run(engine: &Arc<Engine>, tasks: &mut JoinSet<()>) -> Result<(), LoadError> {
     let share = &engine.prepared.share;
     match &share.load.model {
-        LoadModel::Closed { concurrency, think } => {
+        model @ (LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. }) => {
+            let clients = model.clients().map_or(0, NonZeroU32::get);
             let limit = match share.load.stop {
-                Stop::Requests(total) => Some(closed::count_share(total, share.executor, share.executors, concurrency.get())),
+                Stop::Requests(total) => Some(closed::count_share(total, share.executor, share.executors, clients)),
                 Stop::After(_) => None,
             };
             for &client in &share.clients {
-                let (engine, think) = (engine.clone(), think.0);
+                let engine = engine.clone();
                 tasks.spawn(async move {
                     let _alarm = engine.panic_alarm();
-                    closed::client(engine.clone(), client, think, limit).await;
+                    closed::client(engine.clone(), client, limit).await;
                 });
             }
             if share.clients.is_empty() {
                 engine.window_over.cancel();
             }
             // Every client may be waiting for an answer when the window ends.
-            let end = closed::window_end(share).map(|end| engine.clock.instant(end));
             tokio::select! {
                 () = engine.window_over.cancelled() => {}
-                () = tokio::time::sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {}
+                () = engine.window_passed() => {}
                 () = engine.halted() => {}
             }
         }

@@ -30,12 +30,14 @@ mod server;
 mod supply;
 #[cfg(test)]
 pub(crate) mod tests;
-mod trust;
+mod window;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use hb_core::{routing::RoutingError, units::Nanos};
 use tokio_util::sync::CancellationToken;
+
+use crate::trust::TrustError;
 
 pub use self::{
     drive::drive,
@@ -56,7 +58,7 @@ pub enum LoadError {
     },
     /// Nobody says whom to trust behind `https`.
     #[error("cannot use https: {0}")]
-    Tls(String),
+    Tls(#[from] TrustError),
     /// Nobody knows the service.
     #[error("no service is called `{0}`")]
     UnknownService(String),

@@ -1,6 +1,6 @@
 //! The open loop: one pacer walks the schedule and never waits for an answer.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, pin::pin, sync::Arc};
 
 use hb_core::{
     record::{Kind, Outcome},
@@ -11,7 +11,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{LoadError, closed::window_end, drive::Engine, ledger::Due, pacer::Pacer};
+use super::{LoadError, drive::Engine, ledger::Due, pacer::Pacer};
 
 /// A sender that comes to a request so long after the window's end has missed it.
 const SENDER_GRACE_NANOS: u64 = 100_000_000;
@@ -23,16 +23,23 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
     let began = engine.clock.now();
     let is_restart = engine.book.epoch() > 0;
     let permits = share.max_in_flight.map(|limit| Arc::new(Semaphore::new(limit as usize)));
-    let window_end = window_end(share);
+    let window = &engine.prepared.window;
     let mut waiting: VecDeque<Due> = VecDeque::new();
     let mut last = began;
     let mut is_first = true;
     let ahead = schedule.shard(share.executor, engine.prepared.shards).filter(move |due| due.index >= first);
     let mut pacer = Pacer::start(ahead, engine.clock)?;
-    let mut is_halted = false;
+    let (mut is_halted, mut is_over) = (false, false);
+    let mut passed = pin!(engine.window_passed());
     loop {
         let due = tokio::select! {
             biased;
+            () = passed.as_mut(), if !is_over => {
+                // The schedule may go on behind a window that was ended before its time.
+                is_over = true;
+                pacer.stop();
+                continue;
+            }
             () = engine.halted(), if !is_halted => {
                 is_halted = true;
                 pacer.stop();
@@ -51,6 +58,9 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
             // The next life says what becomes of this one and those after it.
             return Ok(());
         }
+        if due.at >= window.end() && !is_halted {
+            continue;
+        }
         last = due.at;
         if is_restart && due.at < began {
             // It was due while nobody was there to send it.
@@ -65,7 +75,7 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
             end_unsent(engine, due, Outcome::Cancelled, Kind::Stopped);
             continue;
         }
-        if window_end.is_some_and(|end| engine.clock.now().0 > end.0.saturating_add(SENDER_GRACE_NANOS)) {
+        if engine.clock.now().0 > window.end().0.saturating_add(SENDER_GRACE_NANOS) {
             end_unsent(engine, due, Outcome::Dropped, Kind::SenderLate);
             continue;
         }
@@ -82,7 +92,8 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
             },
         }
     }
-    let end = engine.clock.instant(window_end.unwrap_or(last));
+    let end = Some(window.end()).filter(|end| end.0 < u64::MAX).unwrap_or(last);
+    let end = engine.clock.instant(end);
     while !waiting.is_empty() {
         tokio::select! {
             biased;

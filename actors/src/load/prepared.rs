@@ -11,16 +11,21 @@ use hb_core::{
     routing::Router,
     schedule::Schedule,
     trial::{Distribution, LoadModel, LoadSpec},
+    units::Nanos,
 };
 use hb_services::{
     datasets::{Dataset, DatasetError},
     prompts::{Fit, PromptMaker},
     protocol::{Prompt, Protocol, Reader},
 };
+use rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
 
-use super::{LoadError, server::Server, supply::Supply, trust};
-use crate::server_manager::key::Key;
+use super::{LoadError, server::Server, supply::Supply, window::Window};
+use crate::{
+    server_manager::key::Key,
+    trust::{self, TrustError},
+};
 
 /// The longest drain.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -33,6 +38,7 @@ pub struct Prepared {
     pub(super) protocol: &'static dyn Protocol,
     pub(super) supply: Arc<Supply>,
     pub(super) schedule: Option<Schedule>,
+    pub(super) window: Window,
     /// What is in flight at the window's end has at most so long.
     pub(super) drain: Duration,
     router: Router,
@@ -64,7 +70,7 @@ impl Prepared {
     pub(super) fn trusting(
         share: LoadShare,
         key: Option<Key>,
-        trust: impl Fn() -> Result<TlsConnector, LoadError>,
+        trust: impl Fn() -> Result<ClientConfig, TrustError>,
     ) -> Result<Self, LoadError> {
         let protocol = protocol(&share)?;
         let servers = servers(&share, protocol, key.as_ref(), trust)?;
@@ -82,17 +88,14 @@ impl Prepared {
         let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
         let shards = shards.ok_or(LoadError::Share { executor: share.executor, executors: share.executors })?;
         let schedule = Schedule::of(&share.load, share.seed);
-        let clients = match &share.load.model {
-            LoadModel::Closed { concurrency, .. } => concurrency.get(),
-            LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => {
-                open_clients(&share.load.distribution)
-            }
-        };
+        let clients = share.load.model.clients();
+        let clients = clients.map_or_else(|| open_clients(&share.load.distribution), NonZeroU32::get);
         let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;
         // Where the server told nothing, a word stands for a token.
         let fit = share.tokens_per_word.map_or_else(Fit::default, |tokens_per_word| Fit { tokens_per_word, overhead: 0.0 });
         let prompts = PromptMaker::new(&share.request, share.seed, fit);
         let numbering = (u64::from(share.executor), u64::from(share.executors));
+        let window = Window::of(&share.load);
         let drain = share.load.timeouts.total.0.min(DRAIN);
         let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, numbering);
         Ok(Self {
@@ -102,10 +105,16 @@ impl Prepared {
             protocol,
             supply: Arc::new(supply),
             schedule,
+            window,
             drain,
             router,
             readers: Mutex::default(),
         })
+    }
+
+    /// The measured window ends so long after the trial's start, if it would last longer; in every life of the executor.
+    pub fn end_window(&self, at: Nanos) {
+        self.window.end_at(at);
     }
 
     /// A reader that stands ready for an answer.
@@ -170,9 +179,15 @@ fn servers(
     share: &LoadShare,
     protocol: &dyn Protocol,
     key: Option<&Key>,
-    trust: impl Fn() -> Result<TlsConnector, LoadError>,
+    trust: impl Fn() -> Result<ClientConfig, TrustError>,
 ) -> Result<Vec<Server>, LoadError> {
     // The path is the same for every prompt.
     let path = protocol.call(&share.service.model, &share.request, &[Prompt::Text(String::new())], 1).path;
-    share.servers.iter().map(|url| Server::new(url, path, key, &trust)).collect()
+    // The authorities are read once, and only where a URL wants TLS.
+    let mut connector: Option<TlsConnector> = None;
+    let mut trusting = || match &connector {
+        Some(connector) => Ok(connector.clone()),
+        None => Ok(connector.insert(Arc::new(trust()?).into()).clone()),
+    };
+    share.servers.iter().map(|url| Server::new(url, path, key, &mut trusting)).collect()
 }

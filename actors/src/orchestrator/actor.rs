@@ -6,6 +6,7 @@ use std::{
 };
 
 use hb_core::{
+    counted::ServerCounts,
     events::{Happened, RunEvent},
     facts::NodeFact,
     orders::{Order, Role},
@@ -13,13 +14,13 @@ use hb_core::{
     plan::{NodeNeeds, Plan, Seat},
     report::{NodeFigures, Report},
     trial::{DrillTarget, Trial},
-    units::{NodeName, TrialId},
+    units::{Nanos, NodeName, TrialId},
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t, rpc::CallResult};
 use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BooksMsg, nodes::Nodes};
+use super::{BooksMsg, counts::Asked, nodes::Nodes};
 use crate::{
     cluster::ClusterEvent,
     server_manager::{
@@ -85,12 +86,16 @@ pub enum OrchestratorMsg {
     NodeTold(Box<NodeFact>),
     /// A node answered an order, or did not.
     OrderAnswered(NodeName, OrderKind, Result<(), String>),
+    /// The servers were asked for their own counts, and a trial's load can start.
+    ServersCounted(TrialId, Vec<ServerCounts>),
     /// An order that was given in this phase got no answer: the link to the node may be coming back.
     OrderUnanswered(NodeName, Box<Order>, Option<Phase>),
     /// The books of a trial are open, or why not.
     TrialOpened(TrialId, Result<(), String>),
     /// Every executor of a trial was told when to start.
     LoadStarted(TrialId),
+    /// The figure that ends a trial's window is sure: when after the trial's start that is to be.
+    SureEnough(TrialId, Nanos),
     /// It is time for a drill.
     DrillDue(TrialId, DrillTarget),
     /// A server that already runs is not ready yet: what is waited for.
@@ -120,6 +125,8 @@ pub struct Leading {
     books: ActorRef<BooksMsg>,
     own_host: String,
     trial: Option<TrialId>,
+    /// The servers of the trial, which are asked again when it is over.
+    asked: Option<Asked>,
     /// When the load of the trial was told to stop before its end.
     stopped_at: Option<i128>,
     done: Option<oneshot::Sender<Outcome>>,
@@ -152,6 +159,7 @@ impl Actor for Orchestrator {
             books: leadership.books,
             own_host: leadership.own_host,
             trial: None,
+            asked: None,
             stopped_at: None,
             done: Some(leadership.done),
         };
@@ -166,6 +174,7 @@ impl Actor for Orchestrator {
             OrchestratorMsg::ClusterChanged(event) => leading.cluster_changed(*event),
             OrchestratorMsg::NodeTold(fact) => leading.node_told(*fact),
             OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
+            OrchestratorMsg::ServersCounted(trial, servers) => leading.servers_counted(&me, trial, servers),
             OrchestratorMsg::OrderUnanswered(node, order, phase) => {
                 // Until the node is back, declared lost, or out of time.
                 if leading.run.phase() == phase {
@@ -175,6 +184,7 @@ impl Actor for Orchestrator {
             }
             OrchestratorMsg::TrialOpened(trial, result) => leading.run.trial_opened(&trial, result),
             OrchestratorMsg::LoadStarted(trial) => leading.run.load_started(&trial),
+            OrchestratorMsg::SureEnough(trial, at) => leading.run.sure_enough(&trial, at),
             OrchestratorMsg::DrillDue(trial, kill) => leading.run.drill_due(&trial, kill),
             OrchestratorMsg::EndpointWaitedFor(what) => {
                 leading.warn(&what);
@@ -338,7 +348,7 @@ impl Leading {
                     self.stopped_at = None;
                     self.open_trial(me, plan);
                 }
-                Effect::StartLoad(trial) => self.start_load(me, trial),
+                Effect::StartLoad(trial) => self.count_servers(me, trial),
                 Effect::DrillAt { trial, after, kill } => {
                     me.send_after(after.0 + START_AHEAD, move || OrchestratorMsg::DrillDue(trial, kill));
                 }
@@ -386,11 +396,32 @@ impl Leading {
         }
     }
 
+    /// What the servers counted until now; the load starts when they told, or had their time.
+    fn count_servers(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
+        self.asked = self.run.asked_servers().map(|(urls, service)| Asked { urls, service });
+        let (asked, me) = (self.asked.clone(), me.clone());
+        tokio::spawn(async move {
+            let servers = match asked {
+                Some(asked) => asked.counts().await,
+                None => Vec::new(),
+            };
+            // The run may be over by now.
+            let _ = me.cast(OrchestratorMsg::ServersCounted(trial, servers));
+        });
+    }
+
+    fn servers_counted(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, servers: Vec<ServerCounts>) -> Vec<Effect> {
+        self.tell(Happened::ServersCounted { is_over: false, servers });
+        self.start_load(me, trial);
+        Vec::new()
+    }
+
     /// One instant on every clock: each node is told it on its own.
     fn start_load(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
         let start = unix_nanos() + START_AHEAD.as_nanos() as i128;
         self.tell(Happened::LoadStarted { start_unix_nanos: i64::try_from(start).unwrap_or(i64::MAX) });
         self.write(BooksMsg::Started(trial.clone(), start));
+        self.await_certainty(me, trial.clone());
         for seat in self.run.allocation().clients() {
             let offset = self.nodes.named(&seat.node).and_then(|member| member.clock).map_or(0, |(offset, _)| i128::from(offset));
             let order = Order::StartLoad { trial: trial.clone(), start_unix_nanos: start + offset };
@@ -399,10 +430,30 @@ impl Leading {
         self.cast(me, OrchestratorMsg::LoadStarted(trial));
     }
 
+    /// The books know all answers, so they say when a figure is sure; they drop the question when the trial is over.
+    fn await_certainty(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
+        let (books, me) = (self.books.clone(), me.clone());
+        tokio::spawn(async move {
+            let asked = books.call(|reply| BooksMsg::GetCertainty(trial.clone(), reply), None).await;
+            if let Ok(CallResult::Success(at)) = asked {
+                // The run may be over by now.
+                let _ = me.cast(OrchestratorMsg::SureEnough(trial, at));
+            }
+        });
+    }
+
     fn close_trial(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, is_complete: bool) {
         let (books, me, figures) = (self.books.clone(), me.clone(), self.figures());
         let ended_early = (!is_complete).then(|| self.stopped_at.unwrap_or_else(unix_nanos));
+        let asked = self.asked.take();
         tokio::spawn(async move {
+            if let Some(asked) = asked {
+                let happened = Happened::ServersCounted { is_over: true, servers: asked.counts().await };
+                let event = RunEvent { unix_nanos: unix_nanos(), trial: Some(trial.clone()), happened };
+                if books.cast(BooksMsg::Event(event)).is_err() {
+                    tracing::error!("the books are closed; what the servers counted is not written down");
+                }
+            }
             let closed = call_t!(books, BooksMsg::Close, 300_000, trial.clone(), ended_early, figures);
             let result = closed.unwrap_or_else(|error| Err(format!("the books did not answer: {error}")));
             let _ = me.cast(OrchestratorMsg::TrialClosed(trial, result));

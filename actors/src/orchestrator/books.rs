@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 
 use hb_core::{
     batch::{Batch, BatchKey},
+    certainty::Watch,
     chronicle::Chronicle,
     events::{Happened, RunEvent},
     facts::{LogBatch, NodeReading},
@@ -14,17 +15,21 @@ use hb_core::{
     plan::Plan,
     report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
     tally::{Live, Taken, TrialTally},
-    trial::ProtocolName,
-    units::{NodeName, TrialId},
+    trial::{LoadSpec, ProtocolName, RequestSpec, Trial},
+    units::{Nanos, NodeName, TrialId},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
+use serde_json::Value;
 
 use super::{
     Recorder,
     actor::{rfc3339, unix_nanos},
 };
 use crate::wire::{ReplyPort, WireError, answer};
+
+/// A window that ends because a figure is sure ends so long after that was seen, so that the order has reached all nodes.
+const END_AHEAD: Duration = Duration::from_millis(300);
 
 /// The live view is made anew this often.
 const LIVE_EVERY: Duration = Duration::from_millis(500);
@@ -58,6 +63,9 @@ pub enum BooksMsg {
     Open(Box<Plan>, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Result<(), String>>),
     /// Its load starts at this Unix time on the leader's clock.
     Started(TrialId, i128),
+    /// Asks for the instant after the trial's start at which its window is to end because a figure is sure. Answered
+    /// once it is, and never where that does not come.
+    GetCertainty(TrialId, RpcReplyPort<Nanos>),
     /// A window of requests, to be acknowledged once it is durable.
     Batch(Box<Batch>, ReplyPort<BatchKey>),
     /// A sample of a node.
@@ -88,6 +96,10 @@ struct OpenTrial {
     readings: BTreeMap<NodeName, ReadingSums>,
     start_unix_nanos: Option<i128>,
     number: u32,
+    /// Where a figure may end the window.
+    watch: Option<Watch>,
+    /// Who is told when it does.
+    certainty_awaited: Option<RpcReplyPort<Nanos>>,
 }
 
 /// Everything that was told of the run.
@@ -100,6 +112,8 @@ pub struct Accounts {
     /// Batches that are counted and not on disk, and how often that was tried.
     unwritten: BTreeMap<BatchKey, u32>,
     live: Live,
+    /// The load whose floor was measured last, and the floor.
+    calibrated: Option<((LoadSpec, RequestSpec), Value)>,
 }
 
 impl Actor for Books {
@@ -117,6 +131,7 @@ impl Actor for Books {
             chronicle: Chronicle::default(),
             unwritten: BTreeMap::new(),
             live: Live::default(),
+            calibrated: None,
         })
     }
 
@@ -128,6 +143,7 @@ impl Actor for Books {
                 let _ = reply.send(opened);
             }
             BooksMsg::Started(trial, start) => accounts.started(&trial, start),
+            BooksMsg::GetCertainty(trial, reply) => accounts.await_certainty(&trial, reply),
             BooksMsg::Batch(batch, reply) => answer(reply, accounts.batch(&batch)),
             BooksMsg::Reading(reading) => accounts.reading(reading),
             BooksMsg::Logs(logs) => accounts.recorder.logs(&logs),
@@ -149,6 +165,13 @@ impl Actor for Books {
     }
 }
 
+/// By how much a clock moved between two estimates, as far as their bounds do not explain it.
+fn clock_moved(before: &NodeFigures, after: &NodeFigures) -> Option<f64> {
+    let moved = (after.clock_offset_seconds? - before.clock_offset_seconds?).abs();
+    let explained = after.clock_bound_seconds? + before.clock_bound_seconds?;
+    (moved > explained).then_some(moved - explained)
+}
+
 impl Accounts {
     fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
         // What earlier parts of a resumed run finished is in its report, and not repeated here.
@@ -158,9 +181,16 @@ impl Accounts {
         let expected_seconds = plan.load_time().map(|span| span.as_secs_f64());
         let begun = Happened::TrialBegun { number, of: self.summary.trials_planned, expected_seconds };
         self.event(RunEvent { unix_nanos: unix_nanos(), trial: Some(plan.trial.id.clone()), happened: begun });
-        let tally = TrialTally::new(&plan);
-        let nodes = nodes.into_iter().collect();
-        self.open = Some(OpenTrial { plan, tally, nodes, readings: BTreeMap::new(), start_unix_nanos: None, number });
+        self.open = Some(OpenTrial {
+            tally: TrialTally::new(&plan),
+            watch: Watch::over(&plan.trial.load),
+            plan,
+            nodes: nodes.into_iter().collect(),
+            readings: BTreeMap::new(),
+            start_unix_nanos: None,
+            number,
+            certainty_awaited: None,
+        });
         Ok(())
     }
 
@@ -168,6 +198,30 @@ impl Accounts {
         if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) {
             open.start_unix_nanos = Some(start_unix_nanos);
         }
+    }
+
+    fn await_certainty(&mut self, trial: &TrialId, reply: RpcReplyPort<Nanos>) {
+        // Dropped, the question is over.
+        if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial && open.watch.is_some()) {
+            open.certainty_awaited = Some(reply);
+        }
+    }
+
+    /// Looks whether the figure that ends the window is sure.
+    fn watch(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let (Some(watch), Some(start)) = (&mut open.watch, open.start_unix_nanos) else { return };
+        let elapsed = (unix_nanos() - start) as f64 / 1e9;
+        if !watch.look(elapsed, END_AHEAD.as_secs_f64(), &open.tally) {
+            return;
+        }
+        let certainty = watch.certainty().clone();
+        if let (Some(reply), Some(at)) = (open.certainty_awaited.take(), certainty.ended_at_seconds) {
+            // The run may be ending.
+            let _ = reply.send(Nanos::from_secs_f64(at));
+        }
+        let trial = Some(open.plan.trial.id.clone());
+        self.event(RunEvent { unix_nanos: unix_nanos(), trial, happened: Happened::SureEnough { certainty } });
     }
 
     /// Counted, then durable, then acknowledged; what cannot be made durable is not acknowledged and comes again.
@@ -237,9 +291,17 @@ impl Accounts {
         let now = unix_nanos();
         let start = open.start_unix_nanos.unwrap_or(now);
         let ended_early_at_seconds = ended_early.map(|at| (at - start).max(0) as f64 / 1e9);
-        let lost = open.tally.close(ended_early_at_seconds);
+        let certainty = open.watch.as_ref().map(|watch| watch.certainty().clone());
+        let sure_at_seconds = certainty.as_ref().and_then(|certainty| certainty.ended_at_seconds);
+        let lost = open.tally.close(ended_early_at_seconds.into_iter().chain(sure_at_seconds).reduce(f64::min));
+        if let Some(certainty) = certainty.as_ref().filter(|certainty| !certainty.is_reached && ended_early.is_none()) {
+            self.warn(format!("{trial}: {certainty}"));
+        }
         // Clock estimates get better while a trial runs; nodes that are gone keep what was known of them.
-        open.nodes.extend(nodes);
+        for (node, mut figures) in nodes {
+            figures.clock_moved_seconds = open.nodes.get(&node).and_then(|before| clock_moved(before, &figures));
+            open.nodes.insert(node, figures);
+        }
         let rows = self.recorder.rows(trial).unwrap_or_else(|error| {
             // The trial is in the report all the same, and its books do not balance.
             self.warn(format!("the rows of {trial} cannot be read back: {error}"));
@@ -247,7 +309,8 @@ impl Accounts {
         });
         let mut unreadable: Option<io::Error> = None;
         let readable = rows.map_while(|row| row.map_err(|error| unreadable = Some(error)).ok());
-        let frame = self.frame(open.plan, open.nodes, &open.readings, (start, now), ended_early_at_seconds);
+        let mut frame = self.frame(open.plan, open.nodes, &open.readings, (start, now), ended_early_at_seconds);
+        frame.certainty = certainty;
         let report = report::trial(&frame, &open.tally, readable, &lost);
         if let Some(error) = unreadable {
             self.warn(format!("the rows of {trial} cannot be read to their end: {error}"));
@@ -264,6 +327,7 @@ impl Accounts {
     }
 
     fn tick(&mut self) {
+        self.watch();
         if let Some(open) = &self.open {
             let elapsed = open.start_unix_nanos.map_or(0.0, |start| (unix_nanos() - start) as f64 / 1e9);
             self.live = open.tally.live(elapsed.max(0.0));
@@ -290,6 +354,16 @@ impl Accounts {
         report::run(summary, std::mem::take(&mut self.reports), self.chronicle.warnings().to_vec())
     }
 
+    /// The client's error floor at this load: as it was just measured, or at an earlier repetition.
+    fn calibration(&mut self, trial: &Trial, measured: Option<Value>) -> Option<Value> {
+        let key = (LoadSpec { calibration: None, ..trial.load.clone() }, trial.request.clone());
+        let Some(measured) = measured else {
+            return self.calibrated.as_ref().filter(|(known, _)| *known == key).map(|(_, floor)| floor.clone());
+        };
+        self.calibrated = Some((key, measured.clone()));
+        Some(measured)
+    }
+
     /// What is known of a trial besides its requests.
     fn frame(
         &mut self,
@@ -310,12 +384,14 @@ impl Accounts {
         TrialFrame {
             started_at: rfc3339(start),
             ended_early_at_seconds,
+            certainty: None,
             phase_seconds: chapter.phase_seconds,
             nodes: nodes.into_iter().map(|(node, figures)| (node.0, figures)).collect(),
             energy_joules: (!energies.is_empty()).then(|| energies.iter().sum()),
             gpus_throttled: readings.values().map(ReadingSums::throttled).sum(),
             server: chapter.server,
-            calibration: None,
+            counted: chapter.counted,
+            calibration: self.calibration(&plan.trial, chapter.calibration),
             events: chapter.events,
             // Ollama knows no word that keeps a model from stopping by itself.
             can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),

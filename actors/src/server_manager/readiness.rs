@@ -18,13 +18,15 @@ use hb_core::{
 use hb_services::{
     prompts::{PROBE_WORDS, probe},
     protocol::Prompt,
-    service::{Service, Step, request_for},
+    service::{Gathering, Service, Step, request_for},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
+use rustls::RootCertStore;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::pulling::Pulling;
 use super::key::Key;
+use crate::trust::{self, TrustError};
 
 /// The time a question about health or models has.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
@@ -90,6 +92,9 @@ pub enum NotReady {
     /// Our own side cannot ask.
     #[error("cannot ask over HTTP: {0}")]
     NoClient(String),
+    /// Nobody says whom to trust behind `https`.
+    #[error("cannot use https: {0}")]
+    NoTrust(#[from] TrustError),
 }
 
 /// Why one question was not answered well.
@@ -107,14 +112,29 @@ enum Trouble {
 /// # Errors
 /// The step that failed, and the last that was heard.
 pub async fn ask(question: &Question<'_>, progress: &(dyn Fn(String) + Send + Sync)) -> Result<Ready, NotReady> {
+    ask_all(question, &question.service.readiness(question.spec), progress).await
+}
+
+/// Asks these questions, until all are answered well or the limit is over.
+///
+/// # Errors
+/// The step that failed, and the last that was heard.
+pub async fn ask_all(
+    question: &Question<'_>,
+    steps: &[Step],
+    progress: &(dyn Fn(String) + Send + Sync),
+) -> Result<Ready, NotReady> {
     let begun = Instant::now();
     // A proxy of the environment would be measured along, or refuse; the load goes past it as well.
-    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+    // The load trusts the same. Where no TLS is spoken, nobody needs to know an authority.
+    let trusted = if question.url.starts_with("https://") { trust::system()? } else { trust::only(RootCertStore::empty()) };
+    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let client = client.tls_backend_preconfigured(trusted).build();
     let client = client.map_err(|error| NotReady::NoClient(chain(&error)))?;
     let asking = Asking { question, client, progress, tokens_per_word: Mutex::new(None) };
-    for step in question.service.readiness(question.spec) {
+    for step in steps {
         if question.spec.health.enabled || !matches!(step, Step::Healthy { .. }) {
-            asking.until(&step, begun).await?;
+            asking.until(step, begun).await?;
         }
     }
     Ok(Ready {
@@ -150,7 +170,7 @@ impl Asking<'_> {
                 return Err(NotReady::TimedOut { limit, step: Named(step).to_string(), url: url.to_owned(), last });
             };
             let patience = match step {
-                Step::Healthy { .. } | Step::ModelListed { .. } => left.min(QUESTION_LIMIT),
+                Step::Healthy { .. } | Step::ModelListed { .. } | Step::Gathered { .. } => left.min(QUESTION_LIMIT),
                 Step::Completes => left.min(COMPLETION_LIMIT),
                 // A model of a hundred gigabytes takes its time, and tells of it.
                 Step::ModelPulled { .. } => left,
@@ -192,6 +212,16 @@ impl Asking<'_> {
                 false => self.pull(path, body).await,
             },
             Step::Completes => self.complete().await,
+            Step::Gathered { path, nodes } => self.gathered(path, *nodes).await,
+        }
+    }
+
+    async fn gathered(&self, path: &str, nodes: u32) -> Result<(), Trouble> {
+        let body = self.get(path).await?;
+        match self.question.service.gathered(&body, nodes, self.question.spec) {
+            Gathering::Whole => Ok(()),
+            Gathering::Incomplete(why) => Err(Trouble::Again(why)),
+            Gathering::Refused(why) => Err(Trouble::Final(why)),
         }
     }
 
@@ -201,7 +231,9 @@ impl Asking<'_> {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        // Endpoints are often written with the `/v1` that the path has, too.
         let base = self.question.url.trim_end_matches('/');
+        let base = if path.starts_with("/v1/") { base.strip_suffix("/v1").unwrap_or(base) } else { base };
         let slash = if path.starts_with('/') { "" } else { "/" };
         let request = self.client.request(method, format!("{base}{slash}{path}"));
         match self.question.key {
@@ -322,8 +354,12 @@ fn is_final_for_a_request(status: StatusCode) -> bool {
 async fn send(request: RequestBuilder) -> Result<Response, Trouble> {
     request.send().await.map_err(|error| {
         let is_ours = error.is_builder();
-        let why = chain(&error.without_url());
-        if is_ours { Trouble::Final(why) } else { Trouble::Again(why) }
+        let error = error.without_url();
+        match trust::refused(&error) {
+            Some(why) => Trouble::Final(why),
+            None if is_ours => Trouble::Final(chain(&error)),
+            None => Trouble::Again(chain(&error)),
+        }
     })
 }
 
@@ -359,6 +395,7 @@ impl fmt::Display for Named<'_> {
             Step::ModelListed { path } => write!(f, "looking for the model in {path}"),
             Step::ModelPulled { path, .. } => write!(f, "pulling the model with {path}"),
             Step::Completes => f.write_str("the first completion"),
+            Step::Gathered { path, nodes } => write!(f, "waiting for {nodes} nodes of its cluster in {path}"),
         }
     }
 }

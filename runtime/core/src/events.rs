@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    certainty::Certainty,
+    counted::ServerCounts,
     facts::Fact,
     phases::Phase,
     units::{NodeName, TrialId},
@@ -50,6 +52,18 @@ pub enum Happened {
         /// Unix time in nanoseconds on the leader's clock. An `i64`: serde buffers a tagged enum, and its buffer
         /// knows no wider number.
         start_unix_nanos: i64,
+    },
+    /// The servers of a trial were asked for their own counts.
+    ServersCounted {
+        /// Whether its load is over, rather than yet to come.
+        is_over: bool,
+        /// Those that told.
+        servers: Vec<ServerCounts>,
+    },
+    /// The figure that ends a trial's window is known well enough.
+    SureEnough {
+        /// How well.
+        certainty: Certainty,
     },
     /// A trial is over and on disk.
     TrialFinished {

@@ -39,6 +39,7 @@ pub(crate) fn open_plan(rate: f64, executors: u32) -> Plan {
 fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
     let clients = match model {
         LoadModel::Closed { concurrency, .. } => concurrency.get(),
+        LoadModel::ClosedStaged { .. } => 0,
         LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => 0,
     };
     let limit = Span::from_secs(30);
@@ -62,16 +63,20 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             extra_args: Vec::new(),
             gpus: 0,
             custom: None,
+            layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         load: LoadSpec {
             model,
             warmup,
             stop: Stop::After(Span::from_secs(10)),
+            stop_when: None,
             max_in_flight: None,
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,
             dataset: None,
             drills: Vec::new(),
+            calibration: None,
         },
         request: RequestSpec {
             api: Api::Completions,

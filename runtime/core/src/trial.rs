@@ -58,10 +58,49 @@ pub struct ServiceSpec {
     pub binds: Vec<String>,
     /// Further words for the server's command line.
     pub extra_args: Vec<String>,
+    /// Further words for the command line of the runtime that wraps it.
+    #[serde(default)]
+    pub runtime_args: Vec<String>,
     /// GPUs per server node.
     pub gpus: u32,
     /// The declarative block, where the service is a custom one.
     pub custom: Option<CustomService>,
+    /// How one server is spread over nodes, as the service itself says.
+    #[serde(default)]
+    pub layout: Layout,
+}
+
+/// How one server is spread over nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// One process on one node.
+    #[default]
+    OneNode,
+    /// A process on each of so many nodes: the first one's answers, the others' follow it.
+    Ranks(NonZeroU32),
+    /// A cluster of the service's own over so many nodes, and then the server on the first of them.
+    Cluster(NonZeroU32),
+}
+
+impl Layout {
+    /// The nodes that one server takes.
+    #[must_use]
+    pub fn nodes(self) -> NonZeroU32 {
+        match self {
+            Self::OneNode => NonZeroU32::MIN,
+            Self::Ranks(nodes) | Self::Cluster(nodes) => nodes,
+        }
+    }
+
+    /// How many times something must be up before the next thing is started.
+    #[must_use]
+    pub fn stages(self) -> u32 {
+        match self {
+            Self::OneNode | Self::Ranks(_) => 1,
+            Self::Cluster(_) => 3,
+        }
+    }
 }
 
 impl ServiceSpec {
@@ -149,6 +188,9 @@ pub struct LoadSpec {
     pub warmup: Span,
     /// What ends the measured window.
     pub stop: Stop,
+    /// What ends it before that.
+    #[serde(default)]
+    pub stop_when: Option<StopWhen>,
     /// Open loop: the most requests in flight over all nodes.
     pub max_in_flight: Option<NonZeroU32>,
     /// Deadlines of a request.
@@ -159,6 +201,9 @@ pub struct LoadSpec {
     pub dataset: Option<DatasetSpec>,
     /// Faults that the run provokes in itself.
     pub drills: Vec<Drill>,
+    /// How long the client's own error floor is measured before the load, if it is.
+    #[serde(default)]
+    pub calibration: Option<Span>,
 }
 
 /// A file of prompts, read on every node that sends.
@@ -197,6 +242,13 @@ pub enum LoadModel {
         /// A client's pause after each answer.
         think: Span,
     },
+    /// A closed loop whose number of clients changes with time.
+    ClosedStaged {
+        /// One after another, from the window's start to its end; each counts clients over all nodes.
+        stages: Vec<RateStage>,
+        /// A client's pause after each answer.
+        think: Span,
+    },
     /// Requests are due by a schedule, whatever the answers do.
     Open {
         /// Requests per second over all nodes; finite and above zero.
@@ -226,20 +278,43 @@ impl LoadModel {
     /// Whether requests are due by a schedule.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !matches!(self, Self::Closed { .. })
+        self.clients().is_none()
+    }
+
+    /// Closed loop: the most clients that there are at one time, over all nodes.
+    #[must_use]
+    pub fn clients(&self) -> Option<NonZeroU32> {
+        match self {
+            Self::Closed { concurrency, .. } => Some(*concurrency),
+            Self::ClosedStaged { stages, .. } => {
+                let most = stages.iter().map(|stage| stage.from.max(stage.to)).fold(1.0, f64::max);
+                Some(NonZeroU32::new(most as u32).unwrap_or(NonZeroU32::MIN))
+            }
+            Self::Open { .. } | Self::Staged { .. } | Self::Replay { .. } => None,
+        }
+    }
+
+    /// Closed loop: a client's pause after each answer.
+    #[must_use]
+    pub fn think(&self) -> Span {
+        match self {
+            Self::Closed { think, .. } | Self::ClosedStaged { think, .. } => *think,
+            Self::Open { .. } | Self::Staged { .. } | Self::Replay { .. } => Span::ZERO,
+        }
     }
 }
 
-/// A stretch of an open loop.
+/// A stretch of a load that changes: of an open loop, whose rate goes from here to there, or of a closed one, whose
+/// number of clients does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RateStage {
     /// How long it lasts; above zero.
     pub duration: Span,
-    /// Requests per second over all nodes where it begins; finite, not negative.
+    /// Requests per second, or clients, over all nodes where it begins; finite, not negative.
     pub from: f64,
     /// Where it ends.
     pub to: f64,
-    /// How the rate goes from the one to the other.
+    /// How it goes from the one to the other.
     pub slope: Slope,
 }
 
@@ -276,6 +351,19 @@ pub enum Stop {
     After(Span),
     /// So many due requests over all nodes.
     Requests(u64),
+}
+
+/// A figure that ends the measured window once it is known well enough ([`crate::certainty`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StopWhen {
+    /// A latency of which each request has one, such as `ttft`.
+    pub metric: String,
+    /// The percentile, such as 99.
+    pub percentile: f64,
+    /// The half width of the figure's 95 % confidence interval, as a share of the figure.
+    pub half_width: f64,
+    /// The window is never shorter.
+    pub min: Span,
 }
 
 /// The deadlines of a request.

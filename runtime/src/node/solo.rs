@@ -139,6 +139,9 @@ fn trial_of(workload: &Value) -> Result<Trial, String> {
     let mut trials = recipe::trials(&recipe);
     datasets::read(&mut trials).map_err(|problem| told(&[problem]))?;
     match <[Trial; 1]>::try_from(trials) {
+        Ok([trial]) if trial.load.stop_when.is_some() => {
+            Err("`stop_when` is for a leader, who knows all answers; write `duration`".to_owned())
+        }
         Ok([trial]) => Ok(Trial { id: TrialId(format!("solo-{}", unix_nanos())), ..trial }),
         Err(trials) => Err(format!("the block expands to {} trials; a node runs one at a time", trials.len())),
     }
@@ -180,5 +183,7 @@ mod tests {
         assert!(refused(json!({"model": "m"})).contains("server_url"));
         assert!(refused(json!({"server_url": "http://a", "model": "m", "modle": "n"})).contains("modle"));
         assert!(refused(json!({"server_url": "http://a", "model": "m", "concurrency": [1, 2]})).contains("2 trials"));
+        let sure = json!({"server_url": "http://a", "model": "m", "stop_when": {"metric": "ttft_p50", "ci": "5%"}});
+        assert!(refused(sure).contains("for a leader"));
     }
 }

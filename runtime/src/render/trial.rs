@@ -1,6 +1,6 @@
 //! One trial: its verdict, its sum, its latencies, its course.
 
-use hb_core::report::TrialReport;
+use hb_core::report::{StageFigures, TrialReport};
 
 use super::{
     accounting, badge, figures, latency,
@@ -31,6 +31,13 @@ fn rates(trial: &TrialReport) -> String {
     let (load, rates, tokens) = (&trial.load, &trial.throughput, &trial.tokens);
     let per_second = |value: f64| format!("{} /s", figures::three_digits(value));
     let mut rows = vec![vec!["Measured window".to_owned(), figures::seconds(trial.window.seconds)]];
+    if let Some(steady) = &trial.steady {
+        let tokens = per_second(steady.output_tokens_per_second);
+        rows.push(vec!["Steady part of it".to_owned(), format!("{}, {tokens} output tokens", figures::seconds(steady.seconds))]);
+    }
+    if let Some(certainty) = &trial.certainty {
+        rows.push(vec!["Ends when sure".to_owned(), escape(&certainty.to_string())]);
+    }
     if let Some(rate) = load.requested_rate {
         rows.push(vec!["Requests asked for".to_owned(), per_second(rate)]);
     }
@@ -71,5 +78,32 @@ fn rates(trial: &TrialReport) -> String {
     if let Some(source) = &tokens.source {
         rows.push(vec!["Tokens counted by".to_owned(), escape(source)]);
     }
-    format!("<h3>Load and throughput</h3>{}", table("facts", &["Figure", "Value"], rows))
+    format!("<h3>Load and throughput</h3>{}{}", table("facts", &["Figure", "Value"], rows), stages(&load.stages))
+}
+
+/// What was asked for and what was there in each stage of a load that changes.
+fn stages(stages: &[StageFigures]) -> String {
+    if stages.is_empty() {
+        return String::new();
+    }
+    let asked = |stage: &StageFigures| {
+        let (from, to, unit) = match (stage.rate_from.zip(stage.rate_to), stage.concurrency_from.zip(stage.concurrency_to)) {
+            (Some((from, to)), _) => (from, to, " /s"),
+            (None, Some((from, to))) => (from, to, " in flight"),
+            (None, None) => return String::new(),
+        };
+        let [from, to] = [from, to].map(figures::three_digits);
+        if from == to { format!("{to}{unit}") } else { format!("{from} to {to}{unit}") }
+    };
+    let row = |stage: &StageFigures| {
+        vec![
+            format!("{} to {}", figures::seconds(stage.start), figures::seconds(stage.end)),
+            asked(stage),
+            figures::count(stage.sent),
+            figures::count(stage.completed),
+            format!("{} mean, {} at most", figures::three_digits(stage.concurrency_mean), stage.concurrency_peak),
+        ]
+    };
+    let heads = ["Stage", "Asked for", "Requests sent", "Completed", "In flight"];
+    table("facts", &heads, stages.iter().map(row))
 }

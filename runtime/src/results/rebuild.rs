@@ -112,6 +112,8 @@ fn retallied(found: &RecoveredTrial, folder: &Path, past: &TrialPast) -> Result<
     let frame = TrialFrame {
         started_at: past.started_at.map(instant).unwrap_or_default(),
         ended_early_at_seconds,
+        certainty: None,
+        counted: hb_core::counted::Counted::default(),
         phase_seconds: past.chapter.phase_seconds.clone(),
         nodes: past.nodes.iter().map(node).collect(),
         energy_joules: None,

@@ -16,6 +16,9 @@ pub fn summary(report: &Report) -> String {
         let accounting = &trial.accounting;
         let sign = if accounting.due == sum(accounting).1 { '=' } else { '≠' };
         text.push_str(&format!("{}: {} due {sign} {}\n", trial.id, figures::count(accounting.due), sum(accounting).0));
+        if let Some(certainty) = &trial.certainty {
+            text.push_str(&format!("  {certainty}\n"));
+        }
     }
     if !report.run.complete {
         let why = report.run.incomplete_reason.as_deref().unwrap_or("no reason is known");

@@ -3,13 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod calibration;
 mod cli;
 mod cluster;
 mod contract;
 mod distribution;
 mod endings;
 mod endpoints;
+mod https;
 mod joining;
+mod lies;
+mod loads;
 mod phases;
 mod resuming;
 mod secrets;

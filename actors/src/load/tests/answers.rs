@@ -6,7 +6,7 @@ use rustls::{RootCertStore, ServerConfig, crypto::aws_lc_rs, pki_types::PrivateK
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::load::trust;
+use crate::trust;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_in_one_piece_has_the_servers_counts() {

@@ -111,3 +111,35 @@ async fn a_restarted_open_loop_goes_on_where_the_schedule_is() {
     let all: Vec<_> = first.iter().chain(&second).map(|row| row.index).collect();
     assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (40, 40), "each ends once");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_is_ended_before_its_time_ends_as_a_planned_one_does() {
+    let server = server(Answer::Keep(whole())).await;
+    let hour = Stop::After(Span::from_secs(3600));
+    let think = Span::from_secs(1800);
+    let thinking = LoadModel::Closed { concurrency: NonZeroU32::MIN, think };
+    let loads = [open(200.0, 3_600_000, &server.url), closed(2, hour, &server.url), share(thinking, hour, &server.url)];
+    for (place, share) in loads.into_iter().enumerate() {
+        let before = server.requests.load(Ordering::SeqCst);
+        let (prepared, ledger) = (Arc::new(Prepared::new(share, None).unwrap()), Ledger::new(source()));
+        let clock = Clock { start: Instant::now() };
+        let stop = CancellationToken::new();
+        let load = tokio::spawn(drive(prepared.clone(), ledger.clone(), clock, stop, PanicSwitch::default()));
+        while server.requests.load(Ordering::SeqCst) == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let at = Nanos(clock.now().0 + 50_000_000);
+        prepared.end_window(at);
+        prepared.end_window(Nanos(at.0 + 1_000_000_000));
+        load.await.unwrap().unwrap();
+        let batches = ledger.cut(clock.now(), true);
+        let rows = rows(&batches);
+        assert!(rows.iter().all(|row| row.outcome == Outcome::Completed && row.due < at), "{rows:?}");
+        if place == 0 {
+            let due = at.0.div_ceil(5_000_000);
+            assert_eq!(rows.len() as u64, due, "all that the schedule has until then, and nothing else");
+        } else {
+            assert!(!rows.is_empty());
+        }
+    }
+}

@@ -88,7 +88,7 @@ impl OrderKind {
             Order::PrepareLoad(_) => Self::PrepareLoad,
             Order::StartLoad { .. } => Self::StartLoad,
             Order::StartServer(_) => Self::StartServer,
-            Order::StopServer { .. } | Order::StopLoad { .. } | Order::Drill { .. } => Self::Other,
+            Order::StopServer { .. } | Order::EndWindow { .. } | Order::StopLoad { .. } | Order::Drill { .. } => Self::Other,
         }
     }
 }

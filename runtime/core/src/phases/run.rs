@@ -9,8 +9,8 @@ use crate::{
     facts::Fact,
     orders::{Admission, Order},
     plan::{Allocation, Plan},
-    trial::{DrillTarget, Trial},
-    units::{NodeName, Span, TrialId},
+    trial::{DrillTarget, ServiceSpec, Trial},
+    units::{Nanos, NodeName, Span, TrialId},
 };
 
 /// What to do when a node is lost.
@@ -202,25 +202,29 @@ impl Run {
             Fact::ServerReady { server, url, took, tokens_per_word } => {
                 self.time.slowest_start = self.time.slowest_start.max(*took);
                 self.servers.ready(*server, url.clone(), *tokens_per_word);
-                if self.phase == Some(Phase::ServiceDeployment) && self.servers.urls().is_some() {
-                    self.monitor()
-                } else {
-                    Vec::new()
-                }
+                self.deployed()
+            }
+            Fact::PartReady { server, .. } => {
+                self.servers.ready(*server, String::new(), None);
+                self.deployed()
+            }
+            Fact::ServerStarted { server, ports, .. } => {
+                self.servers.started(*server, ports);
+                self.deployed()
             }
             Fact::ServerFailed { server, why } => {
                 self.servers.gone(*server);
-                self.server_trouble(format!("server {server} on {node} did not become ready: {why}"))
+                self.server_trouble(format!("{} on {node} did not become ready: {why}", self.servers.name(*server)))
             }
             Fact::ServerExited { server, why } => {
                 self.servers.gone(*server);
-                self.server_trouble(format!("server {server} on {node} ended by itself: {why}"))
+                self.server_trouble(format!("{} on {node} ended by itself: {why}", self.servers.name(*server)))
             }
             Fact::ServerStopped { server } => {
                 self.servers.gone(*server);
                 match self.phase {
                     Some(Phase::Teardown) => self.tear_down(),
-                    Some(Phase::ServiceDeployment) if self.servers.are_gone() => self.deploy(),
+                    Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
                     _ => Vec::new(),
                 }
             }
@@ -245,9 +249,10 @@ impl Run {
                 under_way.over(*executor);
                 self.load_over(None)
             }
-            Fact::ServerStarted { .. }
+            Fact::ImageRead { .. }
             | Fact::ServerProgressed { .. }
             | Fact::ExecutorRestarted { .. }
+            | Fact::Calibrated { .. }
             | Fact::ChildRestarted { .. }
             | Fact::Warned { .. } => Vec::new(),
         }
@@ -282,6 +287,12 @@ impl Run {
         effects
     }
 
+    /// Where the trial that is under way asks, by the servers' ordinals, and what answers there.
+    #[must_use]
+    pub fn asked_servers(&self) -> Option<(Vec<String>, ServiceSpec)> {
+        Some((self.servers.urls()?, self.trial.as_ref()?.plan.trial.service.clone()))
+    }
+
     /// Servers that already run answered as they should, and counted so many tokens in a word.
     pub fn endpoints_ready(&mut self, tokens_per_word: Option<f64>) -> Vec<Effect> {
         let Some(plan) = self.plan.as_ref().filter(|_| self.phase == Some(Phase::ServiceDeployment)) else { return Vec::new() };
@@ -314,6 +325,15 @@ impl Run {
             kill: drill.kill,
         };
         load.drills.iter().map(drill).collect()
+    }
+
+    /// The figure that ends this trial's window is sure: the window ends everywhere `at` after the trial's start.
+    pub fn sure_enough(&mut self, trial: &TrialId, at: Nanos) -> Vec<Effect> {
+        let under_way = self.trial.as_ref().filter(|under_way| under_way.id() == trial && !under_way.is_closing);
+        match under_way.filter(|_| self.phase == Some(Phase::Execution)) {
+            Some(under_way) => under_way.end_window(at),
+            None => Vec::new(),
+        }
     }
 
     /// It is time for a drill.
@@ -370,7 +390,7 @@ impl Run {
                 effects.extend(self.launch());
                 effects
             }
-            Phase::ClientLaunch => self.fail(format!("{} built no share within {PREPARE_WITHIN}", self.unfinished())),
+            Phase::ClientLaunch => self.fail(format!("{} built no share in time", self.unfinished())),
             Phase::Execution => self.fail(format!("{} did not finish in time", self.unfinished())),
             Phase::Teardown => self.tear_down_regardless(),
             Phase::Report => Vec::new(),
@@ -434,6 +454,8 @@ impl Run {
         match self.phase {
             Some(Phase::Teardown) => self.tear_down(),
             None | Some(Phase::Report) => Vec::new(),
+            // The one that it worked for was told to end, and it has seen that before its own order came.
+            Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
             Some(_) if self.spec.on_node_loss == Some(OnNodeLoss::Continue) && self.servers.urls().is_some() => {
                 vec![Effect::Warn(cause)]
             }
@@ -457,12 +479,7 @@ impl Run {
             Ok(plan) => {
                 self.plan = Some(plan);
                 let mut effects = self.enter(Phase::ServiceDeployment);
-                effects.extend(self.servers.stop());
-                if self.servers.are_gone() {
-                    effects.extend(self.deploy());
-                } else {
-                    effects.push(self.deadline(STOP_SERVERS_WITHIN));
-                }
+                effects.extend(self.replace_servers());
                 effects
             }
             Err(error) => {
@@ -473,9 +490,30 @@ impl Run {
         }
     }
 
+    /// Ends the servers of the trial before, step by step, and then starts those of the next one.
+    fn replace_servers(&mut self) -> Vec<Effect> {
+        let mut effects = self.servers.stop();
+        if self.servers.are_gone() {
+            effects.extend(self.deploy());
+        } else if !effects.is_empty() {
+            effects.push(self.deadline(STOP_SERVERS_WITHIN));
+        }
+        effects
+    }
+
+    /// Something of the servers is up: what waited for it is started, or all of them are ready.
+    fn deployed(&mut self) -> Vec<Effect> {
+        if self.phase != Some(Phase::ServiceDeployment) {
+            return Vec::new();
+        }
+        let effects = self.servers.due();
+        if effects.is_empty() && self.servers.urls().is_some() { self.monitor() } else { effects }
+    }
+
     fn deploy(&mut self) -> Vec<Effect> {
         let Some(plan) = &self.plan else { return Vec::new() };
-        let within = Span(plan.trial.service.ready_limit().0 + READY_MARGIN.0);
+        let service = &plan.trial.service;
+        let within = Span(service.ready_limit().0.saturating_mul(service.layout.stages()) + READY_MARGIN.0);
         let mut effects = if plan.trial.service.endpoints.is_empty() {
             self.servers.start(plan)
         } else {
@@ -517,10 +555,11 @@ impl Run {
         }
         let mut effects = self.enter(Phase::ClientLaunch);
         let shares = plan.shares_at(&urls, self.servers.tokens_per_word());
+        let prepare_within = Span(PREPARE_WITHIN.0 + plan.calibration().0);
         let (under_way, orders) = UnderWay::launch(plan, shares);
         self.trial = Some(under_way);
         effects.extend(orders);
-        effects.push(self.deadline(PREPARE_WITHIN));
+        effects.push(self.deadline(prepare_within));
         effects
     }
 

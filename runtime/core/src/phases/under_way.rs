@@ -6,7 +6,7 @@ use super::Effect;
 use crate::{
     orders::{LoadShare, Order},
     plan::Plan,
-    units::{NodeName, TrialId},
+    units::{Nanos, NodeName, TrialId},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,12 @@ impl UnderWay {
     pub fn stop(&self) -> Vec<Effect> {
         let trial = self.id();
         self.unfinished().map(|node| Effect::Order(node.clone(), Order::StopLoad { trial: trial.clone() })).collect()
+    }
+
+    /// Orders that end its measured window at this instant.
+    pub fn end_window(&self, at: Nanos) -> Vec<Effect> {
+        let trial = self.id();
+        self.unfinished().map(|node| Effect::Order(node.clone(), Order::EndWindow { trial: trial.clone(), at })).collect()
     }
 
     /// The nodes that are not through.

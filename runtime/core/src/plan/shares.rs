@@ -1,5 +1,7 @@
 //! Each executor's exact share of the load: nothing lost, nothing twice, differing by one at most.
 
+use std::num::NonZeroU32;
+
 use super::Allocation;
 use crate::{
     orders::LoadShare,
@@ -10,11 +12,8 @@ use crate::{
 pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
     let seats: Vec<_> = allocation.clients().collect();
     // A node that would get no client, or no request in flight, would only send an empty window.
-    let most = match (&trial.load.model, trial.load.max_in_flight) {
-        (LoadModel::Closed { concurrency, .. }, _) => concurrency.get(),
-        (_, Some(in_flight)) => in_flight.get(),
-        (_, None) => u32::MAX,
-    };
+    let clients = trial.load.model.clients();
+    let most = clients.or(trial.load.max_in_flight).map_or(u32::MAX, NonZeroU32::get);
     let executors = (seats.len() as u32).min(most);
     let share = |(executor, seat): (u32, &&super::Seat)| LoadShare {
         trial: trial.id.clone(),
@@ -23,6 +22,10 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
         executors,
         clients: match &trial.load.model {
             LoadModel::Closed { concurrency, .. } => block(concurrency.get(), executor, executors),
+            // The first ones begin first: dealt out in turn, every node has its part of any number of them.
+            model @ LoadModel::ClosedStaged { .. } => {
+                (executor..model.clients().map_or(0, NonZeroU32::get)).step_by(executors as usize).collect()
+            }
             LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => Vec::new(),
         },
         max_in_flight: trial.load.max_in_flight.map(|most| block(most.get(), executor, executors).len() as u32),
@@ -38,10 +41,7 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
 
 /// How many clients the router must know: in an open loop each executor is one.
 pub(super) fn routed_clients(trial: &Trial, shares: &[LoadShare]) -> u32 {
-    match &trial.load.model {
-        LoadModel::Closed { concurrency, .. } => concurrency.get(),
-        LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => shares.len() as u32,
-    }
+    trial.load.model.clients().map_or(shares.len() as u32, NonZeroU32::get)
 }
 
 /// The `part`-th of `parts` neighbouring blocks of `0..whole`; their sizes differ by one at most.

@@ -7,15 +7,15 @@ use serde_json::{Map, Value};
 use super::{
     OneOrMany, Recipe, RequestDistribution, Workload, dataset,
     expand::Point,
-    stages,
+    stages, stop_when,
     trial_names::{hash, plain},
     words::Variables,
 };
 use crate::{
     schedule::Instants,
     trial::{
-        Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec,
-        SharedPrefix, Slo, SloLimit, Stop, Timeouts, Trial,
+        Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
+        ServiceSpec, SharedPrefix, Slo, SloLimit, Stop, Timeouts, Trial,
     },
     units::{Span, TrialId},
 };
@@ -72,6 +72,7 @@ fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>)
         path: recipe.service_path(),
         binds: recipe.binds.clone(),
         extra_args,
+        runtime_args: recipe.artifacts.as_ref().map(|artifacts| artifacts.extra_args.clone()).unwrap_or_default(),
         gpus: resources.and_then(|resources| resources.gpus).unwrap_or(0),
         custom: custom.map(|custom| CustomService {
             command: custom.command.0.clone(),
@@ -83,6 +84,7 @@ fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>)
             stop_signal: custom.stop_signal.clone(),
             stop_grace: custom.stop_grace,
         }),
+        layout: Layout::OneNode,
     }
 }
 
@@ -92,6 +94,7 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
         model: load_model(recipe, workload),
         warmup: first(&workload.warmup).unwrap_or(Span::ZERO),
         stop: stop(workload),
+        stop_when: stop_when::of(workload),
         max_in_flight: first(&workload.max_in_flight),
         timeouts: Timeouts {
             connect: written.connect.unwrap_or(Span::from_secs(10)),
@@ -102,10 +105,15 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
         distribution: recipe.distribution(),
         dataset: dataset::spec(workload.dataset.as_ref()),
         drills: workload.drills.iter().map(|drill| Drill { at: drill.at, kill: drill.kill }).collect(),
+        // Whether it is measured depends on the whole run.
+        calibration: None,
     }
 }
 
 fn stop(workload: &Workload) -> Stop {
+    if let Some(longest) = stop_when::window(workload) {
+        return Stop::After(longest);
+    }
     match (first(&workload.requests), first(&workload.duration)) {
         (Some(requests), _) => Stop::Requests(requests.get()),
         _ if !workload.stages.is_empty() => Stop::After(stages::duration(&workload.stages)),
@@ -128,6 +136,11 @@ fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
         };
     }
     let arrivals = arrivals(workload);
+    if stages::is_closed(&workload.stages) {
+        let base = first(&workload.concurrency).map(|clients| f64::from(clients.get()));
+        let think = first(&workload.sleep_seconds).unwrap_or(Span::ZERO);
+        return LoadModel::ClosedStaged { stages: stages::of(&workload.stages, base), think };
+    }
     if !workload.stages.is_empty() {
         return LoadModel::Staged { stages: stages::of(&workload.stages, first(&workload.target_rps)), arrivals };
     }

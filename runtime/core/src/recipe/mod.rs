@@ -27,6 +27,7 @@ mod servers;
 mod shape;
 mod show;
 mod stages;
+mod stop_when;
 mod suite;
 mod tree;
 mod trial_names;

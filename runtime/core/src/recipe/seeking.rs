@@ -29,10 +29,12 @@ pub struct LoadStage {
     /// Its rate, or the one that its ramp leads to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_rps: Option<f64>,
-    /// Its concurrency.
+    /// Its concurrency over all nodes, or the one that its ramp leads to: a closed loop whose clients come and go. Where
+    /// the number falls, a client that goes still waits for its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<NonZeroU32>,
-    /// How the load gets there from the stage before; the first one comes from `workload.target_rps`, or from nothing.
+    /// How the load gets there from the stage before; the first one comes from `workload.target_rps` or
+    /// `workload.concurrency`, or from nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
 }
@@ -85,14 +87,16 @@ pub enum SearchTarget {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StopWhen {
-    /// The figure, such as `ttft_p99`.
+    /// The figure: a percentile of ttft, ttft_scheduled, tpot, e2el or e2el_scheduled, such as `ttft_p99`.
     pub metric: String,
-    /// Its confidence interval's half width, such as `5%`.
+    /// The half width of its 95 % confidence interval over the figure, such as `5%`. It is looked at once a second, and
+    /// must hold twice in a row, the second time with more answers: stopping at the first narrow interval would stop at
+    /// a lucky one.
     pub ci: PlainText,
-    /// Not before.
+    /// The shortest window; default 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Span>,
-    /// Not after.
+    /// The longest window; default `workload.duration`, or 10m. Where the figure is not sure by then, a warning says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Span>,
 }

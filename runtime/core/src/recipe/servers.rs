@@ -22,7 +22,9 @@ pub struct Servers {
     /// The service's own settings; a list in it is a sweep, `extra_args` excepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_config: Option<Map<String, Value>>,
-    /// Base URLs of servers that already run; nothing is started or stopped then.
+    /// Base URLs of servers that already run, `http://` or `https://`; nothing is started or stopped then. Behind
+    /// https the system's certificate authorities are trusted, or in their place those in the file that the variable
+    /// SSL_CERT_FILE of each node names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
     /// The variable that holds the endpoints' key.

@@ -1,7 +1,7 @@
 //! What `workload.stages` means, and which of them make no schedule.
 //!
-//! A stage holds its rate (`ramp: none`), or goes to it from the rate before, over all of its duration. Before the
-//! first stage the rate is `workload.target_rps`, or nothing.
+//! A stage holds its rate or concurrency (`ramp: none`), or goes to it from the one before, over all of its duration.
+//! Before the first stage that is `workload.target_rps` or `workload.concurrency`, or nothing.
 
 use super::{LoadStage, Problem, Ramp, Workload};
 use crate::{
@@ -15,11 +15,16 @@ pub(super) fn duration(stages: &[LoadStage]) -> Span {
     Span(sum.unwrap_or(std::time::Duration::MAX))
 }
 
-/// The stages with both ends of their rates.
+/// Whether such stages are those of a closed loop.
+pub(super) fn is_closed(stages: &[LoadStage]) -> bool {
+    stages.iter().any(|stage| stage.concurrency.is_some())
+}
+
+/// The stages with both ends of their rates or concurrencies.
 pub(super) fn of(stages: &[LoadStage], base: Option<f64>) -> Vec<RateStage> {
     let mut before = base.unwrap_or(0.0);
     let stage = |stage: &LoadStage| {
-        let to = stage.target_rps.unwrap_or(0.0);
+        let to = stage.target_rps.or(stage.concurrency.map(|clients| f64::from(clients.get()))).unwrap_or(0.0);
         let (from, slope) = match stage.ramp.unwrap_or(Ramp::None) {
             Ramp::None => (to, Slope::Linear),
             Ramp::Linear => (before, Slope::Linear),
@@ -42,14 +47,54 @@ pub(super) fn check(workload: &Workload, problems: &mut Vec<Problem>) {
             problems.push(problem.advise("the window is as long as its stages together; leave this out"));
         }
     }
-    if first.ramp == Some(Ramp::Exponential) && workload.target_rps.is_none() {
+    let is_closed = is_closed(&workload.stages);
+    if is_closed && workload.stages.iter().any(|stage| stage.target_rps.is_some()) {
+        let of_rate = workload.stages.iter().position(|stage| stage.target_rps.is_some()).unwrap_or(0);
+        let path = format!("workload.stages[{of_rate}].target_rps");
+        let problem = Problem::error(path, "a rate in one stage and a concurrency in another", "one of both in all stages");
+        problems.push(problem.advise("an open loop and a closed one are two measurements; make them entries of benchmark_suite"));
+    }
+    beside(workload, is_closed, problems);
+    let (base, name) = match is_closed {
+        true => (workload.concurrency.is_some(), "workload.concurrency"),
+        false => (workload.target_rps.is_some(), "workload.target_rps"),
+    };
+    if first.ramp == Some(Ramp::Exponential) && !base {
         let problem = Problem::error("workload.stages[0].ramp", "a ramp by equal factors from nothing", "`none` or `linear`");
-        problems.push(problem.advise("or write the rate that it begins with as `workload.target_rps`"));
+        problems.push(problem.advise(format!("or write what it begins with as `{name}`")));
+    }
+}
+
+/// Words beside the stages that would have no effect.
+fn beside(workload: &Workload, is_closed: bool, problems: &mut Vec<Problem>) {
+    let (kind, strangers) = match is_closed {
+        true => (
+            "a concurrency",
+            [
+                ("workload.target_rps", workload.target_rps.is_some()),
+                ("workload.max_in_flight", workload.max_in_flight.is_some()),
+                ("workload.clients_per_node", workload.clients_per_node.is_some()),
+            ],
+        ),
+        false => (
+            "a rate",
+            [
+                ("workload.concurrency", workload.concurrency.is_some()),
+                ("workload.sleep_seconds", workload.sleep_seconds.is_some()),
+                ("workload.clients_per_node", workload.clients_per_node.is_some()),
+            ],
+        ),
+    };
+    for (path, _) in strangers.into_iter().filter(|(_, is_written)| *is_written) {
+        let problem = Problem::error(path, format!("it, beside stages that each have {kind}"), "one of both");
+        problems.push(problem.advise("it would have no effect; leave it out"));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::{super::OneOrMany, *};
 
     fn stage(rate: f64, ramp: Ramp) -> LoadStage {
@@ -63,6 +108,36 @@ mod tests {
         assert_eq!(ends(None), [(0.0, 10.0), (20.0, 20.0), (20.0, 40.0)]);
         assert_eq!(ends(Some(5.0))[0], (5.0, 10.0));
         assert_eq!(duration(&stages), Span::from_secs(30));
+    }
+
+    #[test]
+    fn a_concurrency_is_led_to_as_a_rate_is() {
+        let clients =
+            |clients: u32, ramp| LoadStage { target_rps: None, concurrency: NonZeroU32::new(clients), ..stage(0.0, ramp) };
+        let stages = [clients(4, Ramp::Linear), clients(8, Ramp::None), clients(2, Ramp::Exponential)];
+        assert!(is_closed(&stages));
+        let ends = |base| of(&stages, base).iter().map(|stage| (stage.from, stage.to)).collect::<Vec<_>>();
+        assert_eq!(ends(None), [(0.0, 4.0), (8.0, 8.0), (8.0, 2.0)]);
+        assert_eq!(ends(Some(1.0))[0], (1.0, 4.0));
+    }
+
+    #[test]
+    fn words_of_the_other_loop_beside_stages_are_errors() {
+        let paths = |workload: Workload| {
+            let mut problems = Vec::new();
+            check(&workload, &mut problems);
+            problems.into_iter().map(|problem| problem.path).collect::<Vec<_>>()
+        };
+        let closed = LoadStage { target_rps: None, concurrency: NonZeroU32::new(4), ..stage(0.0, Ramp::None) };
+        let four = NonZeroU32::new(4).map(OneOrMany::One);
+        let of = |stages: Vec<LoadStage>| Workload { stages, ..Workload::default() };
+        assert_eq!(paths(of(vec![closed.clone(), stage(1.0, Ramp::None)])), ["workload.stages[1].target_rps"]);
+        let rate = Workload { target_rps: Some(OneOrMany::One(1.0)), ..of(vec![closed.clone()]) };
+        assert_eq!(paths(rate), ["workload.target_rps"]);
+        let clients = Workload { concurrency: four.clone(), ..of(vec![stage(1.0, Ramp::None)]) };
+        assert_eq!(paths(clients), ["workload.concurrency"]);
+        let base = Workload { concurrency: four, ..of(vec![LoadStage { ramp: Some(Ramp::Exponential), ..closed }]) };
+        assert_eq!(paths(base), Vec::<String>::new());
     }
 
     #[test]

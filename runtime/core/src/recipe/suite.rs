@@ -69,6 +69,10 @@ pub(super) fn overlaid(base: &Workload, entry: &SuiteEntry) -> Workload {
     if workload.target_rps.is_none() && workload.stages.is_empty() && !dataset::replays(&workload) {
         (workload.request_distribution, workload.burstiness, workload.max_in_flight) = (None, None, None);
     }
+    // An end of its own is the entry's end, whatever ends the others.
+    if entry.duration.is_some() || entry.requests.is_some() {
+        workload.stop_when = None;
+    }
     if entry.duration.is_some() {
         (workload.duration, workload.requests) = (entry.duration.clone(), None);
     }

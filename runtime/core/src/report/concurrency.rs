@@ -3,12 +3,10 @@
 
 use crate::units::Nanos;
 
-/// Mean over the window, weighted by time, and the most at one instant.
-pub(super) fn in_flight(mut starts: Vec<u64>, mut ends: Vec<u64>, window: (Nanos, Nanos)) -> (f64, u32) {
-    starts.sort_unstable();
-    ends.sort_unstable();
+/// Mean over the window, weighted by time, and the most at one instant; starts and ends are each in order.
+pub(super) fn in_flight(starts: &[u64], ends: &[u64], window: (Nanos, Nanos)) -> (f64, u32) {
     let (mut now, mut peak, mut area, mut since) = (0u32, 0, 0u128, window.0.0);
-    let (mut started, mut ended) = (starts.into_iter().peekable(), ends.into_iter().peekable());
+    let (mut started, mut ended) = (starts.iter().copied().peekable(), ends.iter().copied().peekable());
     loop {
         // What ends at an instant ends before what starts there: a client that goes on at once is one client.
         let (at, is_end) = match (started.peek(), ended.peek()) {
@@ -40,8 +38,10 @@ mod tests {
     use super::*;
 
     fn check(requests: &[(u64, u64)], window: (u64, u64), expected: (f64, u32)) {
-        let (starts, ends) = requests.iter().copied().unzip();
-        assert_eq!(in_flight(starts, ends, (Nanos(window.0), Nanos(window.1))), expected);
+        let (mut starts, mut ends): (Vec<u64>, Vec<u64>) = requests.iter().copied().unzip();
+        starts.sort_unstable();
+        ends.sort_unstable();
+        assert_eq!(in_flight(&starts, &ends, (Nanos(window.0), Nanos(window.1))), expected);
     }
 
     #[test]

@@ -4,11 +4,14 @@
 
 mod accounting;
 mod concurrency;
+mod endpoints;
 mod gather;
+mod likeness;
 mod part;
 mod resources;
 mod run;
 mod stages;
+mod steady;
 mod summary;
 mod trial;
 
@@ -22,7 +25,7 @@ use serde_json::Value;
 pub use summary::summary_markdown;
 pub use trial::{TrialFrame, trial};
 
-use crate::{units::TrialId, verdict::Verdict};
+use crate::{certainty::Certainty, units::TrialId, verdict::Verdict};
 
 /// The version of this contract: `major.minor`; additions raise the minor part.
 pub const SCHEMA_VERSION: &str = "1.0";
@@ -91,8 +94,14 @@ pub struct TrialReport {
     pub other_accounting: BTreeMap<String, Accounting>,
     /// The measured window.
     pub window: Window,
+    /// Its steady part; `None` where the window is too short to say, or its load was to be uneven.
+    #[serde(default)]
+    pub steady: Option<SteadyWindow>,
     /// What was asked for and what was sent.
     pub load: LoadFigures,
+    /// With `workload.stop_when`: how sure its figure was when the window ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<Certainty>,
     /// Latencies, seconds.
     pub latency: Latencies,
     /// Tokens of completed measured requests.
@@ -147,16 +156,33 @@ pub struct Window {
     pub seconds: f64,
 }
 
+/// The steady part of a window: the longest run of whole seconds that lie near the window's level.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SteadyWindow {
+    /// Where it begins, seconds since the trial's start; `None` where there is none.
+    pub start: Option<f64>,
+    /// Where it ends.
+    pub end: Option<f64>,
+    /// Its length.
+    pub seconds: f64,
+    /// Requests completed in it, per second.
+    pub requests_per_second: f64,
+    /// Answer tokens that came in it, per second.
+    pub output_tokens_per_second: f64,
+    /// The parts of the window that are not steady, each from and to.
+    pub unsteady: Vec<[f64; 2]>,
+}
+
 /// What was asked for and what was sent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LoadFigures {
-    /// `closed`, `open`, `staged` or `replay`.
+    /// `closed`, `closed_staged`, `open`, `staged` or `replay`.
     pub model: String,
     /// Open loop: requests per second asked for.
     pub requested_rate: Option<f64>,
     /// Requests per second *sent* in the window.
     pub achieved_rate: f64,
-    /// Closed loop: the concurrency asked for.
+    /// Closed loop: the concurrency asked for; of stages, the most.
     pub requested_concurrency: Option<u32>,
     /// Requests in flight, time-weighted over the window.
     pub concurrency_mean: f64,
@@ -174,12 +200,30 @@ pub struct StageFigures {
     pub start: f64,
     /// Where it ends.
     pub end: f64,
-    /// The rate where it begins.
-    pub rate_from: f64,
-    /// The rate where it ends.
-    pub rate_to: f64,
-    /// Requests that its rate comes to.
-    pub requested: f64,
+    /// Open loop: the rate where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_from: Option<f64>,
+    /// Open loop: the rate where it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_to: Option<f64>,
+    /// Open loop: requests that its rate comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<f64>,
+    /// Closed loop: the clients where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_from: Option<f64>,
+    /// Closed loop: the clients where it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_to: Option<f64>,
+    /// Closed loop: the clients asked for, time-weighted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_requested: Option<f64>,
+    /// Requests in flight, time-weighted over the stage.
+    #[serde(default)]
+    pub concurrency_mean: f64,
+    /// The most in flight at one instant of it.
+    #[serde(default)]
+    pub concurrency_peak: u32,
     /// Requests that were due in it.
     pub due: u64,
     /// Of those, the ones that were sent.
@@ -309,6 +353,9 @@ pub struct NodeFigures {
     pub clock_offset_seconds: Option<f64>,
     /// Half the smallest round trip.
     pub clock_bound_seconds: Option<f64>,
+    /// By how much its clock moved against the leader's while load ran, beyond the bounds of both estimates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_moved_seconds: Option<f64>,
     /// Mean busy share of all its cores, percent.
     pub cpu_percent_mean: Option<f64>,
     /// The most memory in use, bytes.

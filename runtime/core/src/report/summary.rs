@@ -35,6 +35,9 @@ pub fn summary_markdown(report: &Report) -> String {
         text.push_str("\nTimes in milliseconds, from sending; percentiles of completed requests.\n\n");
         for trial in &report.trials {
             let _ = writeln!(text, "- `{}`: {}", trial.id, accounting_line(&trial.accounting));
+            if let Some(certainty) = &trial.certainty {
+                let _ = writeln!(text, "  - {certainty}");
+            }
         }
     }
     if !report.warnings.is_empty() {

@@ -5,6 +5,7 @@
 //! 128 others at 10,000 requests a second spends well under one per cent of a core on it.
 
 mod instants;
+mod presence;
 mod rate;
 
 use std::{num::NonZeroU32, sync::Arc};
@@ -12,7 +13,10 @@ use std::{num::NonZeroU32, sync::Arc};
 use rand_distr::{Distribution as _, Exp1, Gamma};
 use rand_pcg::{Pcg64, rand_core::SeedableRng};
 
-pub use self::instants::{Instants, replayed};
+pub use self::{
+    instants::{Instants, replayed},
+    presence::presence,
+};
 use crate::{
     record::Stage,
     trial::{Arrivals, LoadModel, LoadSpec, RateStage, Slope, Stop},
@@ -40,6 +44,13 @@ pub struct Schedule {
     seed: u64,
 }
 
+/// The stages after a warm-up at what the first one begins with, or, where that is nothing, goes to.
+fn with_warmup(warmup: Span, stages: &[RateStage]) -> impl Iterator<Item = RateStage> {
+    let level = stages.first().map_or(0.0, |stage| if stage.from > 0.0 { stage.from } else { stage.to });
+    let warming = RateStage { duration: warmup, from: level, to: level, slope: Slope::Linear };
+    std::iter::once(warming).chain(stages.iter().copied())
+}
+
 /// How the rate goes.
 #[derive(Debug, Clone, PartialEq)]
 enum Course {
@@ -57,13 +68,9 @@ impl Schedule {
     pub fn of(load: &LoadSpec, seed: u64) -> Option<Self> {
         let warmup = Nanos::from(load.warmup.0);
         let (course, arrivals) = match &load.model {
-            LoadModel::Closed { .. } => return None,
+            LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. } => return None,
             LoadModel::Open { rate, arrivals } => return Some(Self::open(*rate, *arrivals, load.warmup, load.stop, seed)),
-            LoadModel::Staged { stages, arrivals } => {
-                let rate = stages.first().map_or(0.0, |stage| if stage.from > 0.0 { stage.from } else { stage.to });
-                let warming = RateStage { duration: load.warmup, from: rate, to: rate, slope: Slope::Linear };
-                (Course::Staged(std::iter::once(warming).chain(stages.iter().copied()).collect()), *arrivals)
-            }
+            LoadModel::Staged { stages, arrivals } => (Course::Staged(with_warmup(load.warmup, stages).collect()), *arrivals),
             LoadModel::Replay { instants, .. } => (Course::Listed(instants.shared()), Arrivals::Constant),
         };
         Some(Self { course, arrivals, warmup, stop: load.stop, seed })

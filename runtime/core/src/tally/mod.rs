@@ -28,7 +28,7 @@ use crate::{
     plan::Plan,
     record::{Record, Stage},
     report::{Accounting, Second},
-    trial::{LoadModel, LoadSpec, Stop},
+    trial::{LoadSpec, Stop},
     units::{Nanos, NodeName, TrialId},
 };
 
@@ -82,9 +82,9 @@ impl TrialTally {
     pub fn new(plan: &Plan) -> Self {
         let share = |share: &crate::orders::LoadShare| Share {
             node: share.node.clone(),
-            threads: match share.load.model {
-                LoadModel::Closed { .. } => share.clients.len() as u32,
-                LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => share.max_in_flight.unwrap_or(0),
+            threads: match share.load.model.is_open() {
+                false => share.clients.len() as u32,
+                true => share.max_in_flight.unwrap_or(0),
             },
         };
         Self {

@@ -5,6 +5,7 @@ mod dummy;
 mod http;
 mod processes;
 mod run;
+mod secured;
 
 use std::{
     fs::{self, File},
@@ -22,6 +23,7 @@ pub use self::{
     http::{get, post, send},
     processes::holds_port,
     run::{Run, assert_balanced},
+    secured::Secured,
 };
 
 /// Nothing that a test waits for may take longer.

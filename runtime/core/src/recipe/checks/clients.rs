@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::super::{Recipe, Workload, expand::workloads};
+use super::super::{Recipe, Workload, dataset, expand::workloads};
 
 /// The clients of one load, and the field that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,15 +30,21 @@ impl Clients {
 
 fn of_workload(recipe: &Recipe, workload: &Workload) -> Vec<Clients> {
     let nodes = recipe.needs().clients.unwrap_or(1).max(1);
-    let is_open = workload.target_rps.is_some();
+    let has_rates = workload.stages.iter().any(|stage| stage.target_rps.is_some());
+    let is_open = workload.target_rps.is_some() || has_rates || dataset::replays(workload);
     let clients = |count, path| Clients { count, path, is_open };
     let path = if recipe.workload.benchmark_suite.is_empty() { None } else { Some("workload.benchmark_suite") };
     if is_open {
+        let of_rate = match () {
+            () if has_rates => "workload.stages",
+            () if workload.target_rps.is_some() => "workload.target_rps",
+            () => "workload",
+        };
         let has_nodes = recipe.client_nodes().is_some_and(|clients| clients.nodes.is_some());
-        return vec![clients(
-            nodes,
-            if has_nodes { "orchestration.node_allocation.clients.nodes" } else { "workload.target_rps" },
-        )];
+        return vec![clients(nodes, if has_nodes { "orchestration.node_allocation.clients.nodes" } else { of_rate })];
+    }
+    if let Some(most) = workload.stages.iter().filter_map(|stage| stage.concurrency).max() {
+        return vec![clients(most.get(), path.unwrap_or("workload.stages"))];
     }
     if let Some(written) = &workload.concurrency {
         return written.values().iter().map(|value| clients(value.get(), path.unwrap_or("workload.concurrency"))).collect();

@@ -1,7 +1,9 @@
 //! Whether the words about the load speak of one load.
 
 use super::{
-    super::{LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, dataset, defaults::slo_name, stages as of_stages},
+    super::{
+        LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, dataset, defaults::slo_name, stages as of_stages, stop_when,
+    },
     values,
 };
 use crate::trial::Length;
@@ -20,6 +22,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     }
     stages(&workload.stages, problems);
     of_stages::check(workload, problems);
+    stop_when::check(workload, problems);
     dataset::check(workload, problems);
     let gateway = recipe.monitoring.as_ref().and_then(|monitoring| monitoring.pushgateway.as_ref());
     let Some(gateway) = gateway else { return };
@@ -38,8 +41,11 @@ fn ending(workload: &Workload, problems: &mut Vec<Problem>) {
         let problem = Problem::warning(path, "a duration beside `requests`", "one of both");
         problems.push(problem.advise("`requests` ends the window; leave duration out"));
     }
-    let has_end =
-        workload.duration.is_some() || workload.requests.is_some() || !workload.stages.is_empty() || dataset::replays(workload);
+    let has_end = workload.stop_when.is_some()
+        || workload.duration.is_some()
+        || workload.requests.is_some()
+        || !workload.stages.is_empty()
+        || dataset::replays(workload);
     if !has_end && workload.benchmark_suite.is_empty() {
         problems.push(Problem::warning(path, "nothing", "a length of time").advise("60s is taken"));
     }
@@ -61,7 +67,7 @@ fn two_loops(workload: &Workload, problems: &mut Vec<Problem>) {
         problems.push(problem.advise("an open loop sends by its schedule; leave this out"));
     }
     let is_open_anywhere = is_open
-        || !workload.stages.is_empty()
+        || workload.stages.iter().any(|stage| stage.target_rps.is_some())
         || dataset::replays(workload)
         || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some());
     let open_only = [

@@ -28,6 +28,7 @@ fn zeros(recipe: &Recipe, problems: &mut Vec<Problem>) {
         ("workload.timeouts.first_byte".into(), timeouts.first_byte),
         ("workload.timeouts.between_chunks".into(), timeouts.between_chunks),
         ("workload.timeouts.total".into(), timeouts.total),
+        ("workload.stop_when.max".into(), recipe.workload.stop_when.as_ref().and_then(|when| when.max)),
         ("servers.health_check.timeout".into(), health.timeout),
         ("servers.health_check.interval".into(), health.interval),
         ("orchestration.job_config.time_limit".into(), job.and_then(|job| job.time_limit)),

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     batch::{Batch, BatchKey, ClientHealth},
-    record::{Kind, Outcome, TokensSource},
+    record::{Outcome, TokensSource},
     report::{Report, RunSummary, run, summary_markdown},
     tally::Taken,
     testing::{answered, closed_plan, open_plan},
@@ -19,11 +19,13 @@ fn frame(plan: Plan) -> TrialFrame {
         plan,
         started_at: "2026-01-01T00:00:00Z".into(),
         ended_early_at_seconds: None,
+        certainty: None,
         phase_seconds: BTreeMap::from([("execution".to_owned(), 36.0)]),
         nodes: BTreeMap::from([("node-0".to_owned(), NodeFigures::default())]),
         energy_joules: Some(50.0),
         gpus_throttled: 0,
         server: BTreeMap::new(),
+        counted: Counted::default(),
         calibration: None,
         events: Vec::new(),
         can_force_length: true,
@@ -258,4 +260,64 @@ fn a_load_of_stages_is_reported_stage_by_stage() {
     assert_eq!((report.load.model.as_str(), report.load.requested_rate), ("staged", Some(25.0)));
     let figures: Vec<_> = report.load.stages.iter().map(|stage| (stage.start, stage.end, stage.due, stage.completed)).collect();
     assert_eq!(figures, [(1.0, 6.0, 50, 50), (6.0, 11.0, 200, 200)]);
+}
+
+#[test]
+fn a_clock_that_is_not_known_or_moved_is_told_where_there_are_others() {
+    let codes = |known: [Option<f64>; 2], moved: Option<f64>| -> Vec<String> {
+        let mut frame = frame(closed_plan(1, 1));
+        let node = |bound: Option<f64>| NodeFigures {
+            roles: vec!["client".into()],
+            clock_bound_seconds: bound,
+            clock_moved_seconds: moved,
+            ..NodeFigures::default()
+        };
+        frame.nodes = known.into_iter().enumerate().map(|(at, bound)| (format!("node-{at}"), node(bound))).collect();
+        reported(&frame, even(100)).verdict.reasons.into_iter().map(|reason| reason.code).collect()
+    };
+    assert_eq!(codes([Some(0.001), Some(0.001)], Some(0.002)), Vec::<String>::new());
+    assert_eq!(codes([Some(0.001), None], None), ["clock_unknown"]);
+    assert_eq!(codes([Some(0.001), Some(0.2)], None), ["clock_doubt"]);
+    assert_eq!(codes([Some(0.001), Some(0.001)], Some(0.5)), ["clock_step"]);
+    let alone = frame(closed_plan(1, 1));
+    assert_eq!(reported(&alone, even(100)).verdict.reasons, []);
+}
+
+#[test]
+fn what_the_servers_counted_reaches_the_verdict() {
+    let counted = |before, after| {
+        let counts = |prompts| vec![crate::counted::ServerCounts { server: 0, started: Some(1.0), prompts: Some(prompts) }];
+        let mut frame = frame(closed_plan(1, 1));
+        frame.counted = Counted { before: counts(before), after: counts(after) };
+        reported(&frame, even(100)).verdict.reasons.into_iter().map(|reason| reason.code).collect::<Vec<_>>()
+    };
+    assert_eq!(counted(7, 107), Vec::<String>::new());
+    assert_eq!(counted(7, 157), ["foreign_load"]);
+    assert_eq!(counted(157, 57), ["server_restarted"]);
+}
+
+#[test]
+fn stages_of_a_closed_loop_are_reported_with_asked_and_real_concurrency() {
+    let mut frame = frame(closed_plan(4, 1));
+    let stage = |from: f64, to: f64| crate::trial::RateStage {
+        duration: crate::units::Span::from_secs(5),
+        from,
+        to,
+        slope: crate::trial::Slope::Linear,
+    };
+    let load = &mut frame.plan.trial.load;
+    load.model = LoadModel::ClosedStaged { stages: vec![stage(1.0, 1.0), stage(1.0, 3.0)], think: crate::units::Span::ZERO };
+    load.stop = Stop::After(crate::units::Span::from_secs(10));
+    // One client all the time, a second one from the sixth second on, none besides: each asks for a second.
+    let second = 1000 * MILLISECOND;
+    let asked = (0..10).chain(6..10).enumerate();
+    let records = asked.map(|(index, at)| answered(index as u64, at * second, second, 11));
+    let report = reported(&frame, records.collect());
+    assert_eq!((report.load.model.as_str(), report.load.requested_concurrency), ("closed_staged", Some(3)));
+    assert_eq!(report.load.requested_rate, None);
+    let [first, last] = report.load.stages.as_slice() else { panic!("two stages") };
+    assert_eq!((first.concurrency_requested, first.concurrency_mean, first.concurrency_peak), (Some(1.0), 1.0, 1));
+    assert_eq!((last.concurrency_from, last.concurrency_to), (Some(1.0), Some(3.0)));
+    assert_eq!((last.concurrency_requested, last.concurrency_mean, last.concurrency_peak), (Some(2.0), 1.8, 2));
+    assert_eq!((first.due, last.due, first.rate_from), (5, 9, None));
 }

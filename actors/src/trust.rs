@@ -1,0 +1,105 @@
+//! Whom this node trusts behind `https`: the system's certificate authorities, or those of `SSL_CERT_FILE` and
+//! `SSL_CERT_DIR` in their place. The load and the questions before it ask here, so that both trust the same.
+
+use std::{env, error::Error, sync::Arc};
+
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, crypto::aws_lc_rs};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+
+/// The variable that names a file of authorities.
+const FILE: &str = "SSL_CERT_FILE";
+
+/// Nobody is trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// The file that was named holds no authority, or there is none.
+    #[error("no certificate authority can be read from `{path}`, which the variable {FILE} names: {why}")]
+    Named {
+        /// The file.
+        path: String,
+        /// What was wrong.
+        why: String,
+    },
+    /// The system has none.
+    #[error("this node knows no certificate authority ({0}); name a file of them in the variable {FILE}")]
+    Unknown(String),
+}
+
+/// A configuration that trusts what the system trusts.
+///
+/// # Errors
+/// There is no authority, or the file that was named cannot be used.
+pub(crate) fn system() -> Result<ClientConfig, TrustError> {
+    let verified = versions().with_platform_verifier().map_err(|error| without_authority(&error))?;
+    Ok(speaking_http1(verified.with_no_client_auth()))
+}
+
+/// A configuration that trusts these authorities alone.
+pub(crate) fn only(roots: RootCertStore) -> ClientConfig {
+    speaking_http1(versions().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// What is wrong with a server's certificate or its TLS, if that is why asking it failed: it will be so again.
+pub(crate) fn refused(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+            return in_words(error);
+        }
+        // An `io::Error` hides what it was made of from `source`.
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| cause.source());
+    }
+    None
+}
+
+fn in_words(error: &rustls::Error) -> Option<String> {
+    use CertificateError as Bad;
+    let of_name = "its certificate is made out to another name";
+    let sentence = match error {
+        // Another authority of the same name signed it otherwise.
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
+            format!(
+                "its certificate is of an authority that is not trusted here; name that authority's file in the variable {FILE}"
+            )
+        }
+        rustls::Error::InvalidCertificate(Bad::NotValidForName) => of_name.to_owned(),
+        rustls::Error::InvalidCertificate(Bad::NotValidForNameContext { expected, presented }) => {
+            let name = expected.to_str();
+            format!("{of_name} than {name}: {}", presented.join(", "))
+        }
+        rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => "its certificate has expired".to_owned(),
+        rustls::Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet, by this node's clock".to_owned()
+        }
+        rustls::Error::InvalidCertificate(other) => format!("its certificate cannot be trusted: {other}"),
+        rustls::Error::InvalidMessage(_) => "it does not speak TLS there; should the URL begin with http://?".to_owned(),
+        _ => return None,
+    };
+    Some(sentence)
+}
+
+fn versions() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    // The provider is named: a process may hold two, and rustls then refuses to choose.
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    config.with_safe_default_protocol_versions().expect("the provider has cipher suites for TLS 1.2 and 1.3")
+}
+
+fn speaking_http1(mut config: ClientConfig) -> ClientConfig {
+    // The load speaks HTTP/1.1; a server that may choose would choose HTTP/2.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
+}
+
+fn without_authority(error: &rustls::Error) -> TrustError {
+    match env::var(FILE) {
+        Ok(path) => {
+            let why = match std::fs::metadata(&path) {
+                Ok(_) => "it holds no certificate in PEM".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            TrustError::Named { path, why }
+        }
+        Err(_) => TrustError::Unknown(error.to_string()),
+    }
+}

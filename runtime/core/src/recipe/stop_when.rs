@@ -1,0 +1,125 @@
+//! What `workload.stop_when` means, and what it cannot stand beside.
+
+use super::{Problem, Workload, dataset, words::PlainText};
+use crate::{trial::StopWhen, units::Span};
+
+/// The least part of the window where none is written.
+const MIN: Span = Span::from_secs(30);
+/// The longest window where none is written.
+const MAX: Span = Span::from_secs(600);
+/// Narrower intervals than this are below what three digits of a live histogram can tell.
+const NARROWEST: f64 = 0.002;
+/// Wider ones say nothing.
+const WIDEST: f64 = 0.5;
+/// The latencies of which each request has one; gaps between tokens are not independent of each other.
+const METRICS: [&str; 5] = ["ttft", "ttft_scheduled", "tpot", "e2el", "e2el_scheduled"];
+
+/// The longest window of a load that ends when a figure is sure; `None` of any other.
+pub(super) fn window(workload: &Workload) -> Option<Span> {
+    let when = workload.stop_when.as_ref()?;
+    let written = when.max.or_else(|| workload.duration.as_ref()?.first().copied());
+    Some(written.unwrap_or(MAX))
+}
+
+/// The rule.
+pub(super) fn of(workload: &Workload) -> Option<StopWhen> {
+    let when = workload.stop_when.as_ref()?;
+    let (metric, percentile) = named(&when.metric)?;
+    let half_width = half_width(&when.ci)?;
+    let min = when.min.unwrap_or(MIN).min(window(workload)?);
+    Some(StopWhen { metric: metric.to_owned(), percentile, half_width, min })
+}
+
+/// What is wrong with it.
+pub(super) fn check(workload: &Workload, problems: &mut Vec<Problem>) {
+    let Some(when) = &workload.stop_when else { return };
+    let mut error = |path: &str, found: String, accepted: &str, advice: &str| {
+        problems.push(Problem::error(format!("workload.{path}"), found, accepted).advise(advice));
+    };
+    if named(&when.metric).is_none() {
+        let accepted = format!("{} with a percentile, such as `ttft_p99`", METRICS.join(", "));
+        error("stop_when.metric", format!("`{}`", when.metric), &accepted, "a figure of which each request has one");
+    }
+    if half_width(&when.ci).is_none() {
+        let advice = "the half width of the 95 % interval, as a share of the figure";
+        error("stop_when.ci", format!("`{}`", when.ci.0), "a share from 0.2% to 50%, such as `5%`", advice);
+    }
+    if let (Some(min), Some(max)) = (when.min, window(workload).filter(|max| when.min > Some(*max))) {
+        error("stop_when.min", format!("{min}, longer than the window may be ({max})"), "at most max", "raise max");
+    }
+    if when.max.is_some() && workload.duration.is_some() {
+        error("duration", "a length beside `stop_when.max`".into(), "one of both", "max is the longest window; leave this out");
+    }
+    let apart = "a figure is sure of one load that ends by time; leave one of both out";
+    if workload.requests.is_some() {
+        error("requests", "a number of requests beside `stop_when`".into(), "one of both", apart);
+    }
+    if !workload.stages.is_empty() {
+        error("stages", "stages beside `stop_when`".into(), "one of both", apart);
+    }
+    if dataset::replays(workload) {
+        error("request_distribution", "a replayed trace beside `stop_when`".into(), "one of both", apart);
+    }
+}
+
+/// Metric and percentile of a name such as `ttft_p99`.
+fn named(name: &str) -> Option<(&str, f64)> {
+    let (metric, percentile) = name.rsplit_once("_p")?;
+    let percentile: f64 = percentile.parse().ok()?;
+    (METRICS.contains(&metric) && percentile > 0.0 && percentile < 100.0).then_some((metric, percentile))
+}
+
+/// `5%`, or 0.05.
+fn half_width(text: &PlainText) -> Option<f64> {
+    let text = text.0.trim();
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().ok()? / 100.0,
+        None => text.parse().ok()?,
+    };
+    (NARROWEST..=WIDEST).contains(&share).then_some(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{OneOrMany, StopWhen as Written},
+        *,
+    };
+
+    fn workload(metric: &str, ci: &str, min: Option<u64>, max: Option<u64>) -> Workload {
+        let span = |seconds: Option<u64>| seconds.map(Span::from_secs);
+        let when = Written { metric: metric.into(), ci: PlainText(ci.into()), min: span(min), max: span(max) };
+        Workload { stop_when: Some(when), ..Workload::default() }
+    }
+
+    fn paths(workload: &Workload) -> Vec<String> {
+        let mut problems = Vec::new();
+        check(workload, &mut problems);
+        problems.into_iter().map(|problem| problem.path).collect()
+    }
+
+    #[test]
+    fn the_rule_has_sensible_defaults() {
+        let written = workload("ttft_p99", "5%", None, None);
+        let rule = of(&written).unwrap();
+        assert_eq!((rule.metric.as_str(), rule.percentile, rule.half_width, rule.min), ("ttft", 99.0, 0.05, MIN));
+        assert_eq!((window(&written), paths(&written)), (Some(MAX), vec![]));
+        let short = Workload { duration: Some(OneOrMany::One(Span::from_secs(10))), ..workload("e2el_p50", "0.1", None, None) };
+        let rule = of(&short).unwrap();
+        assert_eq!((rule.min, window(&short), rule.half_width), (Span::from_secs(10), Some(Span::from_secs(10)), 0.1));
+        assert_eq!(of(&workload("ttft_scheduled_p99.9", "5 %", None, None)).unwrap().percentile, 99.9);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_said_with_its_path() {
+        for metric in ["ttft", "itl_p99", "ttft_p0", "ttft_p100", "ttft_px", "p99", ""] {
+            assert_eq!(paths(&workload(metric, "5%", None, None)), ["workload.stop_when.metric"], "{metric}");
+        }
+        for ci in ["", "0%", "0", "5", "60%", "-5%", "many", "0.1%", "NaN"] {
+            assert_eq!(paths(&workload("ttft_p99", ci, None, None)), ["workload.stop_when.ci"], "{ci}");
+        }
+        assert_eq!(paths(&workload("ttft_p99", "5%", Some(20), Some(10))), ["workload.stop_when.min"]);
+        let both = Workload { duration: Some(OneOrMany::One(Span::from_secs(1))), ..workload("ttft_p99", "5%", None, Some(10)) };
+        assert_eq!(paths(&both), ["workload.duration"]);
+    }
+}
