@@ -169,6 +169,7 @@ impl Actor for Orchestrator {
     }
 
     async fn handle(&self, me: ActorRef<Self::Msg>, msg: Self::Msg, leading: &mut Leading) -> Result<(), ActorProcessingErr> {
+        leading.run.clock(unix_nanos());
         let effects = match msg {
             OrchestratorMsg::ClusterChanged(event) => leading.cluster_changed(*event),
             OrchestratorMsg::NodeTold(fact) => leading.node_told(*fact),
@@ -463,8 +464,12 @@ impl Leading {
     fn figures(&self) -> Vec<(NodeName, NodeFigures)> {
         let seats = self.run.allocation().seats.iter();
         let figures = |seat: &Seat| {
-            let clock = self.nodes.named(&seat.node).and_then(|member| member.clock);
+            let member = self.nodes.named(&seat.node);
+            let clock = member.and_then(|member| member.clock);
             let figures = NodeFigures {
+                address: seat.address.clone(),
+                memory_bytes: member.map(|member| member.hello.memory_bytes),
+                gpu_names: member.map(|member| member.hello.gpus.clone()).unwrap_or_default(),
                 roles: seat.roles.iter().map(|role| role_name(*role).to_owned()).collect(),
                 host: seat.host.clone(),
                 cores: seat.cores,

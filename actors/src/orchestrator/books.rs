@@ -174,7 +174,9 @@ fn clock_moved(before: &NodeFigures, after: &NodeFigures) -> Option<f64> {
 
 impl Accounts {
     fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
-        let number = self.reports.len() as u32 + 1;
+        // What earlier parts of a resumed run finished is in its report, and not repeated here.
+        let earlier: usize = self.summary.parts.iter().map(|part| part.trials.len()).sum();
+        let number = (earlier + self.reports.len()) as u32 + 1;
         self.recorder.begin_trial(&plan).map_err(|error| error.to_string())?;
         let expected_seconds = plan.load_time().map(|span| span.as_secs_f64());
         let begun = Happened::TrialBegun { number, of: self.summary.trials_planned, expected_seconds };

@@ -59,6 +59,7 @@ async fn books_that_fail_end_the_run_at_once_with_their_name() {
         on_node_loss: None,
         monitor_interval: None,
         join_within: Span::from_secs(3600),
+        ends_at: None,
     };
     let needs = NodeNeeds { monitors: 0, servers: 0, clients: Some(1), share_servers: false };
     let (_cluster, receiver) = mpsc::unbounded_channel();

@@ -163,7 +163,7 @@ impl Asking<'_> {
     /// Asks one step until it is answered well.
     async fn until(&self, step: &Step, begun: Instant) -> Result<(), NotReady> {
         let Question { url, limit, spec, .. } = *self.question;
-        let mut last = String::from("was never asked");
+        let mut last = String::new();
         let mut pause = FIRST_PAUSE;
         loop {
             let Some(left) = limit.0.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
@@ -182,6 +182,8 @@ impl Asking<'_> {
                 }
                 Ok(Err(Trouble::Again(why))) => why,
                 Ok(Err(Trouble::TooLong)) => "its context is too short for the shortest prompt".to_owned(),
+                // The deadline cut it short: what was answered before says more.
+                Err(_) if patience == left && !last.is_empty() => last.clone(),
                 Err(_) => format!("no answer within {}", Span(Duration::from_millis(patience.as_millis() as u64))),
             };
             if why != last {

@@ -35,6 +35,14 @@ impl Exit {
             Self::Terminated => 143,
         }
     }
+
+    /// The end with this number.
+    #[must_use]
+    pub fn of_code(code: u64) -> Option<Self> {
+        const ALL: [Exit; 7] =
+            [Exit::Ok, Exit::Failed, Exit::BadWords, Exit::Invalid, Exit::NoCluster, Exit::Interrupted, Exit::Terminated];
+        ALL.into_iter().find(|exit| u64::from(exit.code()) == code)
+    }
 }
 
 impl From<Exit> for ExitCode {

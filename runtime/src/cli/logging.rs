@@ -12,7 +12,11 @@ pub fn start(verbose: u8, is_quiet: bool) {
     };
     // The frameworks print every message's payload at debug level; theirs stays at warnings, whatever is asked of ours.
     let default = format!("off,hbnode={ours},hb_actors={ours},hb_services={ours},hb_core={ours}");
-    let filter = std::env::var("HBNODE_LOG").ok().and_then(|filter| EnvFilter::try_new(filter).ok());
+    let asked = std::env::var("HBNODE_LOG").ok().map(|text| EnvFilter::try_new(&text).map_err(|error| (text, error)));
+    let filter = asked.and_then(|asked| {
+        let told = |(text, error)| eprintln!("warning: HBNODE_LOG is `{text}`, which is no filter ({error}); it is left out");
+        asked.map_err(told).ok()
+    });
     let filter = filter.unwrap_or_else(|| EnvFilter::new(default));
     let is_coloured = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     let is_started =

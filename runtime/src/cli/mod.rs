@@ -3,6 +3,7 @@
 mod bench;
 mod cancel;
 mod completions;
+mod continued;
 mod dummy;
 pub mod exit;
 mod fetch;

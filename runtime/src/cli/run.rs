@@ -13,6 +13,7 @@ use hb_core::{
 use serde_json::json;
 
 use super::{
+    continued,
     exit::Exit,
     fetch,
     submitted::{failed, list},
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     lead::recipe::{Checked, Source, check, runnable},
-    submit::{Job, Sending, Target, Where, probe, send},
+    submit::{Continued, Job, Sending, Target, Where, probe, send},
 };
 
 /// MeluXina's login nodes, for which the variables are named.
@@ -32,8 +33,18 @@ pub fn run(words: &RunWords) -> Exit {
 }
 
 fn submitted(words: &RunWords) -> Result<Exit, Exit> {
-    let path = recipe_path(words)?;
-    let source = Source::read(&path).map_err(|sentence| refused(&sentence))?;
+    let begun = match &words.resume {
+        Some(named) => match continued::find(named)? {
+            Some(found) => Begun { name: found.name, source: found.source, place: found.place, continued: Some(found.continued) },
+            None => return Ok(Exit::Ok),
+        },
+        None => {
+            let path = recipe_path(words)?;
+            let source = Source::read(&path).map_err(|sentence| refused(&sentence))?;
+            Begun { name: path.display().to_string(), source, place: place(&words.place)?, continued: None }
+        }
+    };
+    let Begun { name, source, place, continued } = begun;
     let sets = with_account(&source, &words.sets);
     let checked = runnable(&source, &sets, false)?;
     if checked.recipe.orchestration.mode != Mode::Slurm {
@@ -42,14 +53,13 @@ fn submitted(words: &RunWords) -> Result<Exit, Exit> {
         ));
     }
     tell_of_variables(&checked);
-    let place = place(&words.place)?;
     let binary = words.binary.clone().map_or_else(std::env::current_exe, Ok);
     let binary = binary.map_err(|error| refused(&format!("cannot tell where this binary is: {error}; name it with --binary")))?;
-    let sending = Sending::new(&binary, &written_dir(&words.remote_dir, &place)).map_err(failed)?;
+    let sending = Sending::new(&binary, &written_dir(&words.remote_dir, &place)).map_err(failed)?.continuing(continued);
     // A recipe that makes no script is refused before anybody is asked for anything.
     let script = script(&checked, &sending, &sets)?;
     if words.dry_run {
-        show(&path, &sending, &place, &script);
+        show(&name, &sending, &place, &script);
         return Ok(Exit::Ok);
     }
     let (target, job) = submit(words, &checked, &source, sending, &sets, place)?;
@@ -65,6 +75,14 @@ fn submitted(words: &RunWords) -> Result<Exit, Exit> {
         "next: `hbnode status {number}`, `hbnode logs -f {number}`, `hbnode fetch {number}` when it is over, `hbnode cancel {number}`"
     );
     Ok(Exit::Ok)
+}
+
+/// What a submission begins with.
+struct Begun {
+    name: String,
+    source: Source,
+    place: Where,
+    continued: Option<Continued>,
 }
 
 /// Looks at the target, then copies and submits.
@@ -109,11 +127,14 @@ fn script(checked: &Checked, sending: &Sending, sets: &[(String, String)]) -> Re
 }
 
 /// What would be done.
-fn show(path: &Path, sending: &Sending, place: &Where, script: &str) {
+fn show(name: &str, sending: &Sending, place: &Where, script: &str) {
     let facts = sending.facts(&[]);
     println!("# Would be done on {place}; nothing was, and it was not asked for anything.");
     println!("# copy  {} ({} bytes) to {}", sending.source().display(), sending.size(), facts.binary);
-    println!("# copy  {} to {}/recipe.yaml", path.display(), facts.job_dir);
+    match &facts.resume {
+        Some(run) => println!("# go on with {}/{run}", facts.job_dir),
+        None => println!("# copy  {name} to {}/recipe.yaml", facts.job_dir),
+    }
     println!("# write {}/job.sh, and run there: sbatch --parsable job.sh", facts.job_dir);
     println!("# job.sh:");
     print!("{script}");

@@ -15,12 +15,13 @@ Exit codes:
   3    the run went through and its result is INVALID
   4    the cluster could not form
   130  ended by SIGINT, with a valid partial report
-  143  ended by SIGTERM, with a valid partial report
+  143  ended by SIGTERM or by the job's wall time, with a valid partial report
 
 Environment:
   HBNODE_LEADER     HOST:PORT of the leader, for a node
   HBNODE_JOIN_FILE  the file with the way in, for a node
   HBNODE_STATE      the folder in which leader and nodes find each other
+  HBNODE_END_MARGIN the seconds before a job's end by which the last trial must be over (60)
   HBNODE_LOG        filter of the log on standard error
   MLUX_USER         the user on the cluster, for ssh
   MLUX_KEY          the file of the private key, for ssh
@@ -55,7 +56,7 @@ pub struct Words {
 impl Words {
     /// Whether these words ask to lead.
     pub fn leads(&self) -> bool {
-        self.lead.leader.is_some() || self.lead.workload_config_file.is_some()
+        self.lead.leader.is_some() || self.lead.workload_config_file.is_some() || self.lead.resume.is_some()
     }
 
     /// Whether something says where the leader is.
@@ -76,13 +77,16 @@ impl Words {
 
 /// Words for leading a run.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Leading a run")]
+#[command(next_help_heading = "Leading a run", group(clap::ArgGroup::new("led").multiple(true)))]
 pub struct LeadWords {
     /// Leads the run that this recipe describes
-    #[arg(long, value_name = "RECIPE")]
+    #[arg(long, value_name = "RECIPE", group = "led")]
     pub leader: Option<PathBuf>,
+    /// Goes on with the run in this folder: what it had finished is not repeated. Without a recipe it takes the run's own
+    #[arg(long, value_name = "RUN_DIR", group = "led")]
+    pub resume: Option<PathBuf>,
     /// Starts N node processes on this machine instead of being a node itself
-    #[arg(long, value_name = "N", requires = "leader", value_parser = local_nodes)]
+    #[arg(long, value_name = "N", requires = "led", value_parser = local_nodes)]
     pub local_nodes: Option<std::num::NonZeroU32>,
     /// The folder that takes results [default: $WORK/results, else ./results]
     #[arg(long, value_name = "DIR")]
@@ -97,7 +101,7 @@ pub struct LeadWords {
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub join_timeout: u64,
     /// A workload block or a recipe (the old orchestrator's name for --leader)
-    #[arg(long, value_name = "PATH", conflicts_with = "leader")]
+    #[arg(long, value_name = "PATH", conflicts_with = "leader", group = "led")]
     pub workload_config_file: Option<PathBuf>,
     /// The port servers listen on [default: the service's own]
     #[arg(long, value_name = "PORT")]
@@ -244,6 +248,10 @@ pub struct RunWords {
     /// The same by name
     #[arg(long = "recipe", value_name = "RECIPE", conflicts_with = "recipe", id = "recipe_by_name")]
     pub recipe_by_name: Option<PathBuf>,
+    /// Submits the continuation of a run that a job left unfinished: the job's number, or the folder of its fetched run.
+    /// Finished trials are not repeated
+    #[arg(long, value_name = "JOB_OR_DIR", conflicts_with_all = ["recipe", "recipe_by_name", "host", "ssh_config"])]
+    pub resume: Option<String>,
     /// Overrides a field of the recipe, such as `workload.duration=30s`; may be repeated. It is seen in the process
     /// list of the job's nodes, so it is no place for secrets
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]

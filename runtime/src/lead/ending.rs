@@ -1,22 +1,23 @@
 //! The end of a run: results closed, the person told, the exit code chosen.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError},
 };
 
 use hb_actors::orchestrator::Outcome;
 use hb_core::{
-    phases::Phase,
+    launch::shell,
+    phases::{Phase, WALL_TIME},
     report::{Report, TrialReport},
     verdict::Status,
 };
 use serde_json::{Value, json};
 
-use super::{recipe::Checked, recorder::SharedFolder};
+use super::{masking::words_without_secrets, own_step, recipe::Checked, recorder::SharedFolder, resume::Earlier};
 use crate::{
     cli::{LeadWords, exit::Exit},
-    results::Manifest,
+    results::{self, Manifest},
     signals::Asked,
     terminal,
 };
@@ -37,11 +38,13 @@ pub struct Ended<'a> {
     pub checked: &'a Checked,
     /// What came up after the books were closed.
     pub further_warnings: Vec<String>,
+    /// What earlier parts of the run left.
+    pub earlier: Earlier,
 }
 
 /// Writes what is left to write, tells the person, and chooses the exit code.
 pub fn end(ended: Ended<'_>) -> Exit {
-    let Some(mut report) = ended.outcome.report else {
+    let Some(report) = ended.outcome.report else {
         if let Some((phase, cause)) = &ended.outcome.failure {
             eprintln!("error: {phase} could not be finished: {cause}");
         }
@@ -49,7 +52,12 @@ pub fn end(ended: Ended<'_>) -> Exit {
         eprintln!("error: the run ended without a report; what it had written is in {run_dir}: try `hbnode report {run_dir}`");
         return say(ended.words, Some(ended.run_dir), None, Exit::Failed);
     };
+    let mut report = *report;
     report.warnings.extend(ended.further_warnings);
+    let because = report.run.incomplete_reason.clone().unwrap_or_else(|| "every trial was finished".to_owned());
+    report.run.parts = ended.folder.lock().unwrap_or_else(PoisonError::into_inner).end_part(&report.run.ended_at, &because);
+    let mut report = ended.earlier.joined(report, &ended.checked.trials);
+    report.warnings.extend(left(&report, ended.checked, ended.run_dir));
     let manifest = manifest(&report, ended.checked);
     let folder = ended.folder;
     let troubles = match Arc::try_unwrap(folder) {
@@ -64,7 +72,7 @@ pub fn end(ended: Ended<'_>) -> Exit {
     {
         eprintln!("error: metrics.csv could not be copied to {}: {error}", copy.display());
     }
-    let exit = exit_of(&report, ended.outcome.failure.as_ref(), ended.signal, troubles.is_empty());
+    let exit = exit_of(&report, &ended.outcome.failure, ended.outcome.interrupted.as_deref(), ended.signal, troubles.is_empty());
     if !ended.words.json {
         print!("{}", terminal::summary(&report));
     }
@@ -73,6 +81,35 @@ pub fn end(ended: Ended<'_>) -> Exit {
     }
     eprintln!("results: {}", ended.run_dir.display());
     say(ended.words, Some(ended.run_dir), Some(report.verdict.status), exit)
+}
+
+/// What of the run is left, and the command that goes on with it.
+fn left(report: &Report, checked: &Checked, run_dir: &Path) -> Option<String> {
+    let is_finished = |id: &hb_core::units::TrialId| report.trials.iter().any(|trial| trial.id == *id && trial.complete);
+    let left: Vec<&str> =
+        checked.trials.iter().map(|trial| &trial.id).filter(|id| !is_finished(id)).map(|id| id.as_str()).collect();
+    if left.is_empty() {
+        return None;
+    }
+    let run_dir = std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.to_owned());
+    let job = report.run.parts.last().and_then(|part| part.job.as_ref());
+    let job = job.map_or_else(String::new, |job| {
+        format!(", and `hbnode run --resume {job}` submits that where `hbnode run` had submitted it")
+    });
+    Some(format!("left: {}; `hbnode --resume {}` goes on with them{job}", left.join(", "), shell(&run_dir.display().to_string())))
+}
+
+/// What stays of a run whose cluster could not even be tried: nothing of one that had not begun, and of one that goes
+/// on its folder, with the report of what it has.
+pub fn without_cluster(run_dir: PathBuf, is_resumed: bool, why: &str) -> Option<PathBuf> {
+    if !is_resumed {
+        results::abandon(&run_dir);
+        return None;
+    }
+    if let Err(sentence) = results::rebuild(&run_dir, Some(why)) {
+        eprintln!("error: its report could not be written again: {sentence}");
+    }
+    Some(run_dir)
 }
 
 /// The contract's last line. Its reader may stand in another folder than this process.
@@ -91,19 +128,30 @@ pub const fn code_of(signal: Asked) -> Exit {
 
 /// Prints the last line where it was asked for.
 pub fn say(words: &LeadWords, run_dir: Option<&Path>, verdict: Option<Status>, exit: Exit) -> Exit {
+    let line = line(run_dir, verdict, exit);
+    own_step::write_end(&line);
     if words.json {
-        println!("{}", line(run_dir, verdict, exit));
+        println!("{line}");
     }
     exit
 }
 
-/// A signal beats a failure, and a failure beats an INVALID result.
-fn exit_of(report: &Report, failure: Option<&(Phase, String)>, signal: Option<Asked>, is_written: bool) -> Exit {
+/// A signal beats a failure, and a failure beats an INVALID result. A run that its wall time ended is one that a signal
+/// would have ended a little later.
+fn exit_of(
+    report: &Report,
+    failure: &Option<(Phase, String)>,
+    interrupted: Option<&str>,
+    signal: Option<Asked>,
+    is_written: bool,
+) -> Exit {
+    let is_out_of_time = interrupted.is_some_and(|by| by.starts_with(WALL_TIME));
     match (signal, failure) {
         (Some(signal), _) if !report.run.complete => code_of(signal),
         (_, Some((Phase::Initialization, _))) => Exit::NoCluster,
         (_, Some(_)) => Exit::Failed,
         (_, None) if !is_written => Exit::Failed,
+        (_, None) if !report.run.complete && is_out_of_time => Exit::Terminated,
         (_, None) if !report.run.complete => Exit::Failed,
         (_, None) if report.verdict.status == Status::Invalid => Exit::Invalid,
         (_, None) => Exit::Ok,
@@ -136,7 +184,7 @@ fn manifest(report: &Report, checked: &Checked) -> Manifest {
         run: report.run.id.clone(),
         hbnode_version: env!("CARGO_PKG_VERSION").to_owned(),
         build: report.run.hbnode_version.clone(),
-        command_line: std::env::args().collect(),
+        command_line: words_without_secrets(std::env::args()),
         commit: checked.recipe.metadata.as_ref().and_then(|metadata| metadata.git_commit.as_ref()).map(|commit| commit.0.clone()),
         seed: checked.recipe.metadata.as_ref().and_then(|metadata| metadata.seed).unwrap_or_default(),
         trial_seeds: checked.trials.iter().map(|trial| (trial.id.to_string(), trial.seed)).collect(),

@@ -4,27 +4,43 @@
 //! recipe ─► surroundings ─► run folder ─► books, orchestrator, inbox, own node ─► cluster ─► outcome ─► report
 //! ```
 
+mod beginning;
 mod crowd;
 pub mod datasets;
 mod ending;
 mod local_nodes;
+mod masking;
+mod own_step;
 pub mod recipe;
 mod recorder;
+mod resume;
 mod run;
 pub mod surroundings;
 mod until_over;
+mod wall_time;
 mod words;
 
 use std::path::Path;
+
+use hb_core::recipe::Mode;
 
 use self::surroundings::Surroundings;
 use crate::{
     cli::{LeadWords, NodeWords, exit::Exit},
     node,
+    results::KeptRun,
 };
 
 /// Leads, or joins where the same command line makes this task a node.
 pub fn run(words: &LeadWords, node_words: &NodeWords) -> Exit {
+    if let Some(run_dir) = &words.resume {
+        let is_silent = Surroundings::read().is_silent();
+        return match resume::named(run_dir, words, is_silent) {
+            Ok((kept, source)) => lead_source(source, words, node_words, Some(kept)),
+            Err(exit) if is_silent => exit,
+            Err(exit) => ending::say(words, None, None, exit),
+        };
+    }
     let path = words.leader.as_deref().or(words.workload_config_file.as_deref()).unwrap_or(Path::new(""));
     match recipe::Source::read(path) {
         Ok(source) => run_source(source, words, node_words),
@@ -37,16 +53,29 @@ pub fn run(words: &LeadWords, node_words: &NodeWords) -> Exit {
 
 /// The same with the recipe's text at hand.
 pub fn run_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWords) -> Exit {
+    lead_source(source, words, node_words, None)
+}
+
+fn lead_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWords, kept: Option<KeptRun>) -> Exit {
     let surroundings = Surroundings::read();
-    // Every task of a step reads the same recipe; one voice is enough.
-    let is_silent = surroundings.step.as_ref().is_some_and(|step| step.rank > 0);
+    let is_silent = surroundings.is_silent();
     let checked = match words::runnable(&source, words, is_silent) {
         Ok(checked) => checked,
         Err(exit) if is_silent => return exit,
         Err(exit) => return ending::say(words, None, None, exit),
     };
-    if let Some(step) = surroundings.step.as_ref().filter(|step| step.rank > 0) {
-        return node::run_as_task(words, node_words, &surroundings, step, &checked.recipe);
+    let results = beginning::results_of(words.results.as_deref(), kept.as_ref());
+    let requeued = || resume::of_requeued_job(&results, &checked.recipe.scenario, surroundings.step.as_ref()?);
+    let kept = match kept.or_else(requeued).map(|kept| resume::decide(kept, &checked, words, is_silent)).transpose() {
+        Ok(kept) => kept,
+        Err(exit) => return exit,
+    };
+    if surroundings.lacks_step && checked.recipe.orchestration.mode == Mode::Slurm && words.local_nodes.is_none() {
+        return own_step::run(words, &results);
     }
-    run::lead(words, node_words, source, checked, &surroundings)
+    if let Some(step) = surroundings.step.as_ref().filter(|step| step.rank > 0) {
+        return node::run_as_task(&results, node_words, &surroundings, step, &checked.recipe);
+    }
+    own_step::announce(surroundings.step.as_ref());
+    run::lead(words, node_words, checked, &surroundings, run::Place { source, results, kept })
 }

@@ -15,7 +15,7 @@ use hb_actors::{
         Books, BooksArguments, BooksMsg, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339,
     },
 };
-use hb_core::{phases::RunSpec, recipe::Pushgateway, report::RunSummary, units::Span};
+use hb_core::{phases::RunSpec, recipe::Pushgateway, report::RunSummary, trial::Trial, units::Span};
 use ractor::{Actor, ActorRef};
 use tokio::{
     net::TcpListener,
@@ -24,20 +24,22 @@ use tokio::{
 };
 
 use super::{
+    beginning,
     crowd::Crowd,
     ending,
     local_nodes::LocalNodes,
     recipe::{Checked, Source},
     recorder::{Scribe, SharedFolder},
-    surroundings::{Surroundings, own_address, results_root},
+    surroundings::{Surroundings, own_address},
     until_over::{Leave, heard_while_closing, until_over},
+    wall_time::WallTime,
 };
 use crate::{
     cli::{BUILD, LeadWords, NodeWords, exit::Exit},
     http::{self, LeaderView, NodeView, Token},
     node::{self, Door, NodeStart},
     push::{Pusher, Pushing},
-    results::RunFolder,
+    results::{KeptRun, RunFolder},
     runtimes::Runtimes,
     signals::Signals,
     terminal::Progress,
@@ -46,25 +48,36 @@ use crate::{
 /// The Pushgateway has so long to forget this run's groups at the end.
 const DELETE_GROUPS_WITHIN: Duration = Duration::from_secs(5);
 
+/// Where a run is written down.
+pub struct Place {
+    /// The recipe as it was read.
+    pub source: Source,
+    /// The folder of all results.
+    pub results: PathBuf,
+    /// The run that goes on, if it is none that begins.
+    pub kept: Option<KeptRun>,
+}
+
 /// Leads a run.
-pub fn lead(words: &LeadWords, node_words: &NodeWords, source: Source, checked: Checked, surroundings: &Surroundings) -> Exit {
+pub fn lead(words: &LeadWords, node_words: &NodeWords, checked: Checked, surroundings: &Surroundings, place: Place) -> Exit {
     let runtimes = match Runtimes::start() {
         Ok(runtimes) => runtimes,
         Err(error) => {
             eprintln!("error: cannot start: {error}");
-            return Exit::Failed;
+            return ending::say(words, None, None, Exit::Failed);
         }
     };
-    let exit = runtimes.cluster.block_on(led(words, node_words, source, checked, surroundings, &runtimes));
+    let is_resumed = place.kept.is_some();
+    let mut run_dir = None;
+    let led = led(words, node_words, checked, surroundings, &runtimes, place, &mut run_dir);
+    let exit = runtimes.cluster.block_on(led);
     runtimes.end();
     match exit {
         Ok(exit) => exit,
         Err(refusal) => {
             eprintln!("error: {}", refusal.sentence);
-            if words.json {
-                println!("{}", ending::line(None, None, refusal.exit));
-            }
-            refusal.exit
+            let run_dir = run_dir.and_then(|run_dir| ending::without_cluster(run_dir, is_resumed, &refusal.sentence));
+            ending::say(words, run_dir.as_deref(), None, refusal.exit)
         }
     }
 }
@@ -86,6 +99,8 @@ struct Lead<'a> {
     checked: Checked,
     surroundings: &'a Surroundings,
     crowd: Crowd,
+    /// The folder of all results.
+    results: PathBuf,
     /// The run's name.
     run: String,
 }
@@ -111,19 +126,27 @@ struct Deciding {
 async fn led(
     words: &LeadWords,
     node_words: &NodeWords,
-    source: Source,
     checked: Checked,
     surroundings: &Surroundings,
     runtimes: &Runtimes,
+    place: Place,
+    begun_in: &mut Option<PathBuf>,
 ) -> Result<Exit, Refusal> {
     let mut signals = Signals::listen().map_err(|error| refuse(Exit::Failed)(format!("cannot listen to signals: {error}")))?;
     let crowd = Crowd::of(words, surroundings);
     crowd.check(&checked.recipe.needs(), checked.recipe.orchestration.mode).map_err(refuse(Exit::NoCluster))?;
-    let lead = Lead { words, node_words, checked, surroundings, crowd, run: run_id() };
+    let Place { source, results, kept } = place;
+    let run = kept.as_ref().map_or_else(beginning::run_id, KeptRun::id);
+    let lead = Lead { words, node_words, checked, surroundings, crowd, results, run };
     // First, because a port that was asked for may be taken, and then nothing of the run has begun.
     let mut own = lead.own_node(runtimes).await?;
-    let records = lead.records(&source).await?;
-    let deciding = lead.deciding(&records.books).await?;
+    let begun =
+        tokio::task::block_in_place(|| beginning::begin(&source, &lead.checked, surroundings, &lead.results, &lead.run, kept));
+    let beginning::Begun { folder, summary, trials, earlier } =
+        begun.map_err(|refused| refuse(refused.exit)(refused.sentence))?;
+    *begun_in = Some(folder.path().to_owned());
+    let records = lead.records(folder, summary).await?;
+    let deciding = lead.deciding(&records.books, trials).await?;
     let Deciding { orchestrator, inbox, events, mut done } = deciding;
 
     let token = random_secret().map_err(|error| refuse(Exit::Failed)(error.to_string()))?;
@@ -174,6 +197,7 @@ async fn led(
         signal: asked.signal,
         checked: &lead.checked,
         further_warnings,
+        earlier,
     });
     closing.abort();
     Ok(exit)
@@ -205,12 +229,8 @@ impl Lead<'_> {
         node::start(start).await.map(Some).map_err(refuse(Exit::BadWords))
     }
 
-    async fn records(&self, source: &Source) -> Result<Records, Refusal> {
+    async fn records(&self, folder: RunFolder, summary: RunSummary) -> Result<Records, Refusal> {
         let recipe = &self.checked.recipe;
-        let results = results_root(self.words.results.as_deref());
-        let resolved = hb_core::recipe::resolved_text(recipe);
-        let folder = RunFolder::create(&results, &recipe.scenario, &self.run, &source.text(), &resolved);
-        let folder = folder.map_err(|error| refuse(Exit::Failed)(error.to_string()))?;
         let run_dir = folder.path().to_owned();
         let folder = Arc::new(Mutex::new(folder));
         let is_quiet = self.words.json && !std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -220,29 +240,27 @@ impl Lead<'_> {
             Some(gateway) => Some(start_pushing(&gateway, &self.run, shown.nodes.clone())?),
             None => None,
         };
-        let summary = RunSummary {
-            id: self.run.clone(),
-            scenario: recipe.scenario.clone(),
-            hbnode_version: BUILD.to_owned(),
-            trials_planned: self.checked.trials.len() as u32,
-            started_at: rfc3339(node::unix_nanos()),
-            ..RunSummary::default()
-        };
         let arguments = BooksArguments { recorder: Box::new(scribe), summary };
         let (books, books_task) = Actor::spawn(None, Books, arguments).await.map_err(not_spawned)?;
         Ok(Records { run_dir, folder, books, books_task, pusher, page: shown.page })
     }
 
-    async fn deciding(&self, books: &ActorRef<BooksMsg>) -> Result<Deciding, Refusal> {
+    async fn deciding(&self, books: &ActorRef<BooksMsg>, left: Vec<Trial>) -> Result<Deciding, Refusal> {
         let Checked { recipe, trials, .. } = &self.checked;
         let service = trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok());
+        let wall_time = tokio::task::block_in_place(|| WallTime::look(node::unix_nanos()));
+        if let Some(wall_time) = wall_time {
+            let (end, margin) = (rfc3339(wall_time.ends_at), wall_time.margin);
+            eprintln!("the job ends at {end}: no trial is begun that would not be over {margin} before");
+        }
         let spec = RunSpec {
             run: self.run.clone(),
-            trials: trials.clone(),
+            trials: left,
             default_port: service.map_or(0, |service| service.default_port()),
             on_node_loss: recipe.on_node_loss(),
             monitor_interval: recipe.monitor_interval().map(|own| self.words.monitor_interval.map_or(own, Span::from_secs)),
             join_within: Span::from_secs(self.words.join_timeout),
+            ends_at: wall_time.map(WallTime::last_moment),
         };
         let (events, cluster) = mpsc::unbounded_channel::<ClusterEvent>();
         let (done_sender, done) = oneshot::channel::<Outcome>();
@@ -266,7 +284,7 @@ impl Lead<'_> {
             bind: address,
             advertise: address.to_string(),
             port: None,
-            state_dir: self.surroundings.state_dir(&results_root(self.words.results.as_deref()), &self.run),
+            state_dir: self.surroundings.state_dir(&self.results, &self.run),
             run: self.run.clone(),
             build: BUILD.to_owned(),
             http_token: token.to_owned(),
@@ -302,11 +320,4 @@ async fn open_page(address: IpAddr, view: Arc<LeaderView>, token: &str) -> Resul
     let bound = listener.local_addr().map_err(failed)?;
     eprintln!("live page: http://{bound}/?token={token}");
     Ok(Door::open(listener, http::leader_routes(view, Token::new(token.to_owned()))))
-}
-
-/// Sortable by time, and unique beside runs that begin in the same second.
-fn run_id() -> String {
-    let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    let tail = uuid::Uuid::now_v7().simple().to_string();
-    format!("{now}-{}", &tail[tail.len() - 4..])
 }

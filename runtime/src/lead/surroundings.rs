@@ -15,6 +15,8 @@ pub struct Surroundings {
     pub host: String,
     /// The Slurm step, if this is a task of one.
     pub step: Option<SlurmStep>,
+    /// Whether this is a Slurm allocation outside of any step.
+    pub lacks_step: bool,
 }
 
 /// A task of a Slurm step.
@@ -36,7 +38,15 @@ impl Surroundings {
     /// Reads the environment.
     #[must_use]
     pub fn read() -> Self {
-        Self { host: host_name(), step: SlurmStep::from(|name| env::var(name).ok()) }
+        let step = SlurmStep::from(|name| env::var(name).ok());
+        let lacks_step = step.is_none() && env::var_os("SLURM_JOB_ID").is_some();
+        Self { host: host_name(), step, lacks_step }
+    }
+
+    /// Every task of a step reads the same words; one voice is enough.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.step.as_ref().is_some_and(|step| step.rank > 0)
     }
 
     /// The folder in which the leader and its nodes find each other: one per job, step and restart, so
@@ -60,12 +70,17 @@ impl SlurmStep {
         Some(Self {
             job: variable("SLURM_JOB_ID")?,
             // `sbatch` and `salloc` set the job's variables too, but only a step has these.
-            step: variable("SLURM_STEP_ID")?,
+            step: variable("SLURM_STEP_ID").filter(|step| is_of_tasks(step))?,
             restart: number("SLURM_RESTART_COUNT").unwrap_or(0),
             rank: number("SLURM_PROCID")?,
             tasks: number("SLURM_STEP_NUM_TASKS").or_else(|| number("SLURM_NTASKS"))?,
         })
     }
+}
+
+/// Slurm runs batch scripts and the shells of `salloc` in steps of their own, with the greatest of numbers.
+fn is_of_tasks(step: &str) -> bool {
+    step.parse::<u32>().is_ok_and(|number| number < 0xFFFF_FFF0)
 }
 
 /// The folder that takes results: as named, else `$WORK/results`, else `./results`.
@@ -125,5 +140,7 @@ mod tests {
     fn the_batch_script_of_a_job_is_no_task_of_a_step() {
         assert_eq!(step(&[("SLURM_JOB_ID", "7"), ("SLURM_NTASKS", "3")]), None);
         assert_eq!(step(&[]), None);
+        let interactive = [("SLURM_JOB_ID", "7"), ("SLURM_STEP_ID", "4294967290"), ("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1")];
+        assert_eq!(step(&interactive), None, "the shell of `salloc`");
     }
 }

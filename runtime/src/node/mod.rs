@@ -5,11 +5,15 @@ mod ports;
 mod solo;
 mod start;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hb_actors::{
     cluster::{self, JoinFile, JoinOptions, JoinSource, NodeLinkEvent},
     node::NodeEnd,
+    orchestrator::rfc3339,
 };
 use hb_core::recipe::Recipe;
 use tokio::{
@@ -23,7 +27,7 @@ pub use self::{
     start::{NodeStart, Started, start, unix_nanos},
 };
 use crate::{
-    cli::{BUILD, LeadWords, NodeWords, exit::Exit},
+    cli::{BUILD, NodeWords, exit::Exit},
     lead::surroundings::{SlurmStep, Surroundings, own_address, results_root},
     runtimes::Runtimes,
     signals::{Asked, Signals},
@@ -61,8 +65,8 @@ pub fn run(words: &NodeWords) -> Exit {
 }
 
 /// A task of the step whose rank 0 leads: the same command line, another rank.
-pub fn run_as_task(lead: &LeadWords, words: &NodeWords, surroundings: &Surroundings, step: &SlurmStep, recipe: &Recipe) -> Exit {
-    let state_dir = surroundings.state_dir(&results_root(lead.results.as_deref()), "");
+pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surroundings, step: &SlurmStep, recipe: &Recipe) -> Exit {
+    let state_dir = surroundings.state_dir(results, "");
     match source_of(words, Some(state_dir)) {
         Ok(source) => join(words, source, surroundings, Some(step.rank), &recipe.workload.service),
         Err(sentence) => {
@@ -109,6 +113,11 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
             return Exit::BadWords;
         }
     };
+    // Nodes that somebody else starts by the dozen leave the talking to him.
+    if is_by_hand(words) {
+        eprintln!("this node's endpoints: http://{}", started.endpoints);
+        eprintln!("{}", waiting(&source, words, unix_nanos()));
+    }
     let way_in = if let JoinSource::File(path) = &source { Some(path.clone()) } else { None };
     let (events, mut link) = mpsc::unbounded_channel();
     let options = JoinOptions {
@@ -146,6 +155,22 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
     door.close().await;
     joined.end().await;
     why.exit()
+}
+
+/// Whether a person started this node alone, and not a leader or a step.
+fn is_by_hand(words: &NodeWords) -> bool {
+    words.client_port_from.is_none() && std::env::var_os("SLURM_STEP_ID").is_none()
+}
+
+/// Whom a node waits for, and until when.
+fn waiting(source: &JoinSource, words: &NodeWords, now: i128) -> String {
+    let leader = match (&words.join, source) {
+        (Some(address), _) => format!("the leader at {address}"),
+        (None, JoinSource::File(path)) => format!("a leader to write {}", path.display()),
+        (None, JoinSource::Value(file)) => format!("the leader at {}", file.address),
+    };
+    let until = rfc3339(now + i128::from(words.wait) * 1_000_000_000);
+    format!("waiting for {leader}, until {until} ({} s; --wait asks for another time)", words.wait)
 }
 
 /// Why a node that had joined leaves.

@@ -37,6 +37,8 @@ pub struct Started {
     pub node: Node,
     /// The life of this process.
     pub incarnation: u64,
+    /// Where its endpoints are.
+    pub endpoints: std::net::SocketAddr,
     host: String,
     service: String,
     listener: Option<TcpListener>,
@@ -50,7 +52,7 @@ pub async fn start(options: NodeStart) -> Result<Started, String> {
     let incarnation = u64::try_from(unix_nanos()).unwrap_or_default();
     let machine = tokio::task::spawn_blocking(Machine::look).await.map_err(|error| error.to_string())?;
     let listener = options.port.take(options.address).await?;
-    let http_port = listener.local_addr().map_err(|error| error.to_string())?.port();
+    let endpoints = listener.local_addr().map_err(|error| error.to_string())?;
     let hello = HelloBack {
         build: BUILD.to_owned(),
         host: options.host.clone(),
@@ -61,11 +63,11 @@ pub async fn start(options: NodeStart) -> Result<Started, String> {
         cores: machine.cores,
         memory_bytes: machine.memory_bytes,
         gpus: machine.gpus,
-        http_port: Some(http_port),
+        http_port: Some(endpoints.port()),
     };
     let node = Node::start(NodeOptions { hello, load_runtime: options.load_runtime }).await;
     let node = node.map_err(|error| format!("cannot start: {error}"))?;
-    Ok(Started { node, incarnation, host: options.host, service: options.service, listener: Some(listener) })
+    Ok(Started { node, incarnation, endpoints, host: options.host, service: options.service, listener: Some(listener) })
 }
 
 impl Started {

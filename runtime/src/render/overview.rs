@@ -1,6 +1,6 @@
 //! What a reader sees before any one trial: the run, its key figures, all trials side by side.
 
-use hb_core::report::{Distribution, Report, RunSummary, TrialReport};
+use hb_core::report::{Distribution, Report, RunPart, RunSummary, TrialReport};
 
 use super::{
     badge, figures,
@@ -177,6 +177,10 @@ pub(crate) fn run_facts(run: &RunSummary) -> String {
     rows.extend(
         run.phase_seconds.iter().map(|(phase, seconds)| vec![escape(&phase.replace('_', " ")), figures::seconds(*seconds)]),
     );
+    if run.parts.len() > 1 {
+        let part = |(index, part): (usize, &RunPart)| vec![format!("Part {}", index + 1), escape(&part.sentence())];
+        rows.extend(run.parts.iter().enumerate().map(part));
+    }
     format!("<section><h2>Run</h2>{}</section>\n", table("facts", &["Fact", "Value"], rows))
 }
 

@@ -106,7 +106,10 @@ fn trial(concurrency: u32) -> TrialReport {
     let node = |role: &str| NodeFigures {
         roles: vec![role.to_owned()],
         host: format!("{role}.cluster"),
+        address: String::new(),
         cores: 64,
+        memory_bytes: None,
+        gpu_names: Vec::new(),
         clock_offset_seconds: Some(-0.000_12),
         clock_bound_seconds: Some(0.000_05),
         clock_moved_seconds: None,
@@ -149,6 +152,7 @@ fn sample(scenario: &str, concurrencies: &[u32]) -> Report {
             incomplete_reason: None,
             phase_seconds: [("service_deployment".to_owned(), 61.3), ("execution".to_owned(), 640.0)].into(),
             trials_planned: concurrencies.len() as u32,
+            parts: Vec::new(),
         },
         verdict,
         trials,

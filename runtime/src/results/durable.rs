@@ -84,6 +84,22 @@ impl Growing {
         Ok(Self { path: path.to_owned(), file: create(path)?, is_partial: false, length: 0 })
     }
 
+    /// Takes up a file that an earlier process began, cut after its last whole line; begins it where there is none.
+    pub(crate) fn resume(path: &Path) -> io::Result<Self> {
+        let partial = partial_of(path);
+        if !partial.exists() && path.exists() {
+            fs::rename(path, &partial)?;
+        }
+        let (file, length) = taken_up(&partial)?;
+        Ok(Self { path: path.to_owned(), file, is_partial: true, length })
+    }
+
+    /// The same for a file that is followed while it grows.
+    pub(crate) fn resume_followed(path: &Path) -> io::Result<Self> {
+        let (file, length) = taken_up(path)?;
+        Ok(Self { path: path.to_owned(), file, is_partial: false, length })
+    }
+
     /// Appends. What a failed write left behind is cut off again, so that the next one starts clean.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.file.write_all(bytes) {
@@ -110,6 +126,22 @@ impl Growing {
         self.file.sync_all()?;
         if self.is_partial { publish(&partial_of(&self.path), &self.path) } else { Ok(()) }
     }
+}
+
+/// Opens a file of lines at its end, without a last line that was cut off.
+fn taken_up(path: &Path) -> io::Result<(File, u64)> {
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut file, &mut bytes)?;
+    let whole = whole_lines(&bytes) as u64;
+    file.set_len(whole)?;
+    io::Seek::seek(&mut file, io::SeekFrom::Start(whole))?;
+    Ok((file, whole))
+}
+
+/// How many bytes are whole lines.
+pub(crate) fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
 #[cfg(test)]
@@ -146,5 +178,21 @@ mod tests {
         assert_eq!(fs::read(partial_of(&path)).unwrap(), b"one\n");
         growing.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one\n");
+    }
+
+    #[test]
+    fn a_file_that_is_taken_up_goes_on_after_its_last_whole_line() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, ends) in [("killed.csv.partial", "killed.csv"), ("ended.csv", "ended.csv"), ("none.csv.none", "none.csv")] {
+            fs::write(folder.path().join(name), "one\ntw").unwrap();
+            let path = folder.path().join(ends);
+            let mut growing = Growing::resume(&path).unwrap();
+            assert_eq!(growing.length() > 0, name != "none.csv.none");
+            growing.append(b"three\n").unwrap();
+            growing.finish().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            assert_eq!(text, if name == "none.csv.none" { "three\n" } else { "one\nthree\n" });
+            assert!(!partial_of(&path).exists());
+        }
     }
 }

@@ -31,8 +31,17 @@ struct Aggregated<'a> {
 impl Logs {
     /// Begins the files in this folder, each at most `limit` bytes.
     pub(crate) fn begin(folder: &Path, limit: u64) -> io::Result<Self> {
-        let begin = |name| Ok::<_, io::Error>(Capped { file: Growing::begin(&folder.join(name))?, limit, left_out: 0 });
-        Ok(Self { stdout: begin("stdout.log")?, stderr: begin("stderr.log")?, aggregated: begin("aggregated.jsonl")? })
+        Self::open(folder, limit, Growing::begin)
+    }
+
+    /// Takes up the files that an earlier process began.
+    pub(crate) fn resume(folder: &Path, limit: u64) -> io::Result<Self> {
+        Self::open(folder, limit, Growing::resume)
+    }
+
+    fn open(folder: &Path, limit: u64, file: impl Fn(&Path) -> io::Result<Growing>) -> io::Result<Self> {
+        let open = |name| Ok::<_, io::Error>(Capped { file: file(&folder.join(name))?, limit, left_out: 0 });
+        Ok(Self { stdout: open("stdout.log")?, stderr: open("stderr.log")?, aggregated: open("aggregated.jsonl")? })
     }
 
     /// Appends the lines, each to its stream's file and to the aggregate.

@@ -22,7 +22,7 @@ pub struct Manifest {
     pub seed: u64,
     /// Seeds by trial.
     pub trial_seeds: BTreeMap<String, u64>,
-    /// Nodes: host, address, roles, cores, memory, GPUs.
+    /// Nodes: host, address, roles, cores, memory, GPUs, and what they used.
     pub nodes: BTreeMap<String, Value>,
     /// Where servers and executors ran, by trial.
     pub placement: BTreeMap<String, Value>,

@@ -5,20 +5,27 @@
 //! <results>/<scenario>/<run>/
 //!   recipe.yaml  recipe.resolved.yaml      at the start
 //!   events.jsonl                           line by line, to be followed while the run goes on
+//!   parts.json                             who leads it, from the start
 //!   metrics.csv  logs/                     line by line, `.partial` until the end
 //!   <trial>/batches                        as batches come, `.partial` until the trial is over
 //!   <trial>/{requests.jsonl,timeseries.csv,trial.json}      when the trial is over
 //!   manifest.json  summary.md  report.html  report.json     at the end, in this order
+//!   parts/<n>/                             what a resumed run set aside of the parts before
 //! ```
 //!
 //! Before the load a folder that cannot be written is an error; afterwards a failed write is kept as a
 //! warning and the rest goes on: what could be saved is saved, and the report says what is missing.
 
 mod durable;
+mod lock;
 mod logs;
 mod manifest;
+mod parts;
+mod past;
 mod readings;
+mod rebuild;
 mod recover;
+mod resume;
 mod rows;
 mod spool;
 
@@ -34,22 +41,29 @@ use hb_core::{
     facts::{LogBatch, NodeReading},
     plan::Plan,
     record::Record,
-    report::{Report, TrialReport},
+    report::{Report, RunPart, TrialReport},
     tally::LostRow,
     units::TrialId,
 };
 
-use self::{durable::Growing, logs::Logs, spool::Spool};
+use self::{durable::Growing, logs::Logs, parts::Parts, spool::Spool};
 pub use self::{
+    lock::{Holder, LockError, RunLock},
     logs::MAX_LOG_BYTES,
     manifest::Manifest,
+    parts::{closed as closed_parts, read as read_parts},
+    past::{Past, add_seconds},
+    rebuild::rebuild,
     recover::{Recovered, RecoveredTrial, recover},
+    resume::{KeptRun, ResumeError},
     spool::Batches,
 };
 use crate::render;
 
 /// Room that must be left on the file system before a load starts.
 const NEEDED_BYTES: u64 = 32 * 1024 * 1024;
+
+const CREATE_SHELF: &str = "create the results folder";
 
 /// Why there is no folder to write to.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +88,9 @@ pub enum ResultsError {
         /// What a run needs at least.
         needed_bytes: u64,
     },
+    /// Somebody leads there.
+    #[error("{0}")]
+    Locked(#[from] LockError),
     /// Another run has this folder.
     #[error("the results folder `{}` is there already", path.display())]
     Taken {
@@ -83,6 +100,19 @@ pub enum ResultsError {
 }
 
 impl ResultsError {
+    /// Whether the folder that was named for results can hold none, whoever asks and whenever.
+    #[must_use]
+    pub fn is_of_the_name(&self) -> bool {
+        let Self::Refused { doing: CREATE_SHELF, cause, .. } = self else { return false };
+        matches!(
+            cause.kind(),
+            io::ErrorKind::NotADirectory
+                | io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+        )
+    }
+
     fn refused(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Refused { doing, path: path.to_owned(), cause }
     }
@@ -99,52 +129,80 @@ pub struct RunFolder {
     metrics: Growing,
     logs: Option<Logs>,
     spools: BTreeMap<TrialId, Spool>,
+    parts: Parts,
     troubles: Troubles,
+    _lock: RunLock,
+}
+
+/// Which run is begun.
+#[derive(Debug)]
+pub struct NewRun<'a> {
+    /// The folder of all results.
+    pub results_root: &'a Path,
+    /// The recipe's name.
+    pub scenario: &'a str,
+    /// The run's name.
+    pub id: &'a str,
+    /// The recipe as read.
+    pub recipe_text: &'a str,
+    /// The recipe as understood.
+    pub resolved_yaml: &'a str,
 }
 
 impl RunFolder {
     /// Makes the folder, writes the recipe into it and lets `latest` point to it.
     ///
     /// # Errors
-    /// If anything of that cannot be done; nothing of the run has begun then.
-    pub fn create(
-        results_root: &Path,
-        scenario: &str,
-        run_id: &str,
-        recipe_text: &str,
-        resolved_yaml: &str,
-    ) -> Result<Self, ResultsError> {
-        let shelf = results_root.join(folder_name(scenario));
-        fs::create_dir_all(&shelf).map_err(ResultsError::refused("create the results folder", &shelf))?;
+    /// If anything of that cannot be done; nothing of the run has begun then, and nothing of it stays.
+    pub fn create(run: &NewRun<'_>, part: RunPart, holder: Holder) -> Result<Self, ResultsError> {
+        let shelf = run.results_root.join(folder_name(run.scenario));
+        fs::create_dir_all(&shelf).map_err(ResultsError::refused(CREATE_SHELF, &shelf))?;
         check_room(&shelf)?;
-        let path = shelf.join(folder_name(run_id));
+        let path = shelf.join(folder_name(run.id));
         fs::create_dir(&path).map_err(|cause| match cause.kind() {
             io::ErrorKind::AlreadyExists => ResultsError::Taken { path: path.clone() },
             _ => ResultsError::Refused { doing: "create the run's folder", path: path.clone(), cause },
         })?;
+        let filled = Self::fill(run, part, holder, &shelf, &path);
+        if filled.is_err() {
+            abandon(&path);
+        }
+        filled
+    }
+
+    fn fill(run: &NewRun<'_>, part: RunPart, holder: Holder, shelf: &Path, path: &Path) -> Result<Self, ResultsError> {
+        let lock = RunLock::take(path, holder)?;
         let write = |name: &str, text: &str| {
             let file = path.join(name);
             durable::write_whole(&file, text.as_bytes()).map_err(ResultsError::refused("write", &file))
         };
-        write("recipe.yaml", recipe_text)?;
-        write("recipe.resolved.yaml", resolved_yaml)?;
+        write("recipe.yaml", run.recipe_text)?;
+        write("recipe.resolved.yaml", run.resolved_yaml)?;
+        let parts = Parts::begin(path, Vec::new(), part);
+        let parts = parts.map_err(ResultsError::refused("write", &path.join(parts::PARTS)))?;
         let logs = path.join("logs");
         fs::create_dir(&logs).map_err(ResultsError::refused("create", &logs))?;
-        let events = path.join("events.jsonl");
-        let begin = |name: &str| Growing::begin(&path.join(name)).map_err(ResultsError::refused("begin", &path.join(name)));
+        let (events, metrics) = (path.join("events.jsonl"), path.join("metrics.csv"));
         let folder = Self {
             events: Growing::begin_followed(&events).map_err(ResultsError::refused("begin", &events))?,
-            metrics: begin("metrics.csv")?,
+            metrics: Growing::begin(&metrics).map_err(ResultsError::refused("begin", &metrics))?,
             logs: Some(Logs::begin(&logs, MAX_LOG_BYTES).map_err(ResultsError::refused("begin the logs in", &logs))?),
             spools: BTreeMap::new(),
+            parts,
             troubles: Troubles::default(),
-            path,
+            path: path.to_owned(),
+            _lock: lock,
         };
-        durable::sync_folder(&shelf).map_err(ResultsError::refused("sync", &shelf))?;
-        let link = shelf.join("latest");
-        let run = folder.path.file_name().map(PathBuf::from).unwrap_or_default();
-        durable::point(&link, &run).map_err(ResultsError::refused("renew the link", &link))?;
+        durable::sync_folder(shelf).map_err(ResultsError::refused("sync", shelf))?;
+        folder.point_latest()?;
         Ok(folder)
+    }
+
+    /// Lets `latest` point to this run, which is the one that was begun or resumed last.
+    fn point_latest(&self) -> Result<(), ResultsError> {
+        let link = self.path.with_file_name("latest");
+        let run = self.path.file_name().map(PathBuf::from).unwrap_or_default();
+        durable::point(&link, &run).map_err(ResultsError::refused("renew the link", &link))
     }
 
     /// Where it is.
@@ -169,6 +227,8 @@ impl RunFolder {
     pub fn event(&mut self, event: &RunEvent) {
         let appended = json_line(event).and_then(|line| self.events.append(&line));
         self.troubles.note("events.jsonl", appended);
+        let told = self.parts.event(event);
+        self.troubles.note(parts::PARTS, told);
     }
 
     /// Appends a sample to `metrics.csv`.
@@ -245,6 +305,19 @@ impl RunFolder {
         if let Some(spool) = self.spools.remove(&report.id) {
             self.troubles.note(&format!("{name}/{}", spool::SPOOL), spool.finish());
         }
+        let told = self.parts.trial(report);
+        self.troubles.note(parts::PARTS, told);
+    }
+
+    /// This process's part of the run is over: all parts, for the report.
+    pub fn end_part(&mut self, ended_at: &str, because: &str) -> Vec<RunPart> {
+        match self.parts.end(ended_at, because) {
+            Ok(parts) => parts,
+            Err(error) => {
+                self.troubles.note::<()>(parts::PARTS, Err(error));
+                Vec::new()
+            }
+        }
     }
 
     /// Writes all that a run ends with. The report gets the warnings of what could not be written;
@@ -268,6 +341,29 @@ impl RunFolder {
         troubles.note("manifest.json", manifest);
         write_reports(&path, report, &mut troubles);
         troubles.sentences()
+    }
+}
+
+/// Takes away the folder of a run that did not begin, and lets `latest` point to the newest that did.
+pub fn abandon(path: &Path) {
+    let Some(shelf) = path.parent() else { return };
+    let taken_away = fs::remove_dir_all(path).and_then(|()| point_to_newest(shelf));
+    if let Err(error) = taken_away {
+        tracing::warn!(path = %path.display(), %error, "the folder of a run that did not begin stays behind");
+    }
+}
+
+/// `latest` points to the last run by name; it goes where there is none.
+fn point_to_newest(shelf: &Path) -> io::Result<()> {
+    let entries = fs::read_dir(shelf)?.collect::<io::Result<Vec<_>>>()?;
+    let runs = entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let link = shelf.join("latest");
+    match runs.map(fs::DirEntry::file_name).max() {
+        Some(newest) => durable::point(&link, Path::new(&newest)),
+        None => match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::remove_dir(shelf),
+        },
     }
 }
 
@@ -337,7 +433,7 @@ impl Troubles {
 }
 
 /// A text as a name of a folder: nothing in it leads elsewhere, hides it or needs quoting.
-fn folder_name(text: &str) -> String {
+pub fn folder_name(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-' | '=' | '+');
     let name: String = text.chars().map(|letter| if is_plain(letter) { letter } else { '-' }).take(200).collect();
     if name.is_empty() || name.starts_with(['.', '-']) || name == "latest" { format!("run-{name}") } else { name }

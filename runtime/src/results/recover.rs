@@ -122,7 +122,7 @@ fn close_lines(file: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     let bytes = fs::read(grown)?;
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let whole = durable::whole_lines(&bytes);
     if grown == file && whole == bytes.len() {
         return Ok(false);
     }

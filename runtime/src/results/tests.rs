@@ -13,7 +13,22 @@ use serde_json::Value;
 use super::*;
 
 fn begun(root: &Path) -> RunFolder {
-    RunFolder::create(root, "my scenario", "20260101-000000", "recipe: text", "resolved: yaml").unwrap()
+    create(root).unwrap()
+}
+
+fn create(root: &Path) -> Result<RunFolder, ResultsError> {
+    let run = NewRun {
+        results_root: root,
+        scenario: "my scenario",
+        id: "20260101-000000",
+        recipe_text: "recipe: text",
+        resolved_yaml: "resolved: yaml",
+    };
+    RunFolder::create(&run, part(), Holder::this("here", None))
+}
+
+fn part() -> RunPart {
+    RunPart { started_at: "2026-01-01T00:00:00Z".into(), ..RunPart::default() }
 }
 
 fn entered(phase: Phase) -> RunEvent {
@@ -56,6 +71,7 @@ fn a_whole_run_leaves_the_whole_layout() {
             "logs",
             "manifest.json",
             "metrics.csv",
+            "parts.json",
             "recipe.resolved.yaml",
             "recipe.yaml",
             "report.html",
@@ -139,10 +155,10 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("results");
     fs::write(&file, "a file").unwrap();
-    let error = RunFolder::create(&file, "s", "r", "", "").unwrap_err().to_string();
-    assert!(error.contains("results/s") && error.contains("Not a directory"), "{error}");
+    let error = create(&file).unwrap_err().to_string();
+    assert!(error.contains("results/my-scenario") && error.contains("Not a directory"), "{error}");
     begun(root.path());
-    let error = RunFolder::create(root.path(), "my scenario", "20260101-000000", "", "").unwrap_err().to_string();
+    let error = create(root.path()).unwrap_err().to_string();
     assert!(error.ends_with("my-scenario/20260101-000000` is there already"), "{error}");
 }
 

@@ -47,10 +47,9 @@ pub fn fetch(target: &Target, job: &Job, results: &Path) -> Result<Fetched, Targ
 fn unpack(target: &Target, job: &Job, beside: &Path) -> Result<(), TargetError> {
     // The state folder holds the way into a run that is over.
     let script = format!(
-        "cd -- {} && set -- && for name in results slurm-{}.out job.sh recipe.yaml; do [ ! -e \"$name\" ] || set -- \"$@\" \"$name\"; \
+        "cd -- {} && set -- && for name in results slurm-*.out job.sh recipe.yaml; do [ ! -e \"$name\" ] || set -- \"$@\" \"$name\"; \
          done && tar -cf - --exclude=results/.hbnode -- \"$@\"",
-        shell(&job.dir),
-        job.job
+        shell(&job.dir)
     );
     let failed = |cause| TargetError::Program { program: "tar", cause };
     let mut there = target.start(&script, Stdio::null(), Stdio::piped())?;
@@ -90,9 +89,11 @@ fn put_in_place(job: &Job, beside: &Path, results: &Path) -> io::Result<Fetched>
         None => results.join(&job.scenario).join(format!("job-{}", job.job)),
     };
     fs::create_dir_all(&job_files)?;
-    for name in [format!("slurm-{}.out", job.job), "job.sh".to_owned(), "recipe.yaml".to_owned()] {
-        if beside.join(&name).is_file() {
-            fs::rename(beside.join(&name), job_files.join(&name))?;
+    // The outputs of all jobs that led the run.
+    for entry in fs::read_dir(beside)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::rename(entry.path(), job_files.join(entry.file_name()))?;
         }
     }
     Ok(Fetched { runs, job_files })
@@ -133,6 +134,7 @@ mod tests {
             commands: "/usr/bin".into(),
             place: Where::default(),
             submitted_at: String::new(),
+            continues: None,
         }
     }
 

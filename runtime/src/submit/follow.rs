@@ -35,7 +35,10 @@ pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(
     let mut last = ask(target, std::slice::from_ref(job))?;
     let mut now = last.pop().expect("one job was asked for");
     let mut asked_at = Instant::now();
-    let (mut told, mut is_lost) = (String::new(), false);
+    let (mut told, mut is_lost, mut had_report) = (String::new(), false, false);
+    // What happened in the part of the job before is told already.
+    let since = job.continues.and_then(|_| job.submitted_at.parse::<jiff::Timestamp>().ok());
+    let since = since.map_or(i128::MIN, jiff::Timestamp::as_nanosecond);
     loop {
         if watched == Watched::Events && !now.is_over() && now.sentence_without_time() != told {
             told = now.sentence_without_time();
@@ -44,7 +47,7 @@ pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(
         let looked = file.next(target);
         let has_report = looked.as_ref().is_ok_and(|look| look.has_report);
         match &looked {
-            Ok(look) => look.lines.iter().for_each(|line| watched.tell(line, say)),
+            Ok(look) => look.lines.iter().for_each(|line| watched.tell(line, since, say)),
             Err(error) if !is_lost => say(&format!("cannot look at the run: {error}; trying again")),
             Err(_) => {}
         }
@@ -53,7 +56,8 @@ pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(
             return Ok(now);
         }
         std::thread::sleep(LOOK_EVERY);
-        if asked_at.elapsed() >= ASK_EVERY || has_report {
+        if asked_at.elapsed() >= ASK_EVERY || has_report && !had_report {
+            had_report = has_report;
             asked_at = Instant::now();
             match ask(target, std::slice::from_ref(job)) {
                 Ok(mut answers) => now = answers.pop().expect("one job was asked for"),
@@ -68,12 +72,13 @@ pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(
 }
 
 impl Watched {
-    fn tell(self, line: &str, say: &mut dyn FnMut(&str)) {
+    fn tell(self, line: &str, since: i128, say: &mut dyn FnMut(&str)) {
         match self {
             Self::Output => say(line),
             // A line of a later version that is not understood is no reason to stop watching.
             Self::Events => {
-                if let Some(sentence) = serde_json::from_str::<RunEvent>(line).ok().as_ref().and_then(sentence) {
+                let event = serde_json::from_str::<RunEvent>(line).ok().filter(|event| event.unix_nanos >= since);
+                if let Some(sentence) = event.as_ref().and_then(sentence) {
                     say(&sentence);
                 }
             }
@@ -153,6 +158,7 @@ mod tests {
             commands: "/usr/bin".into(),
             place: Where::default(),
             submitted_at: String::new(),
+            continues: None,
         };
         fs::create_dir_all(format!("{}/results/s/r", job.dir)).unwrap();
         let target = Target::open(Where::default()).unwrap();

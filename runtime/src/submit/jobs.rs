@@ -27,6 +27,9 @@ pub struct Job {
     pub place: Where,
     /// When, RFC 3339.
     pub submitted_at: String,
+    /// The job whose run it goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<u64>,
 }
 
 /// The file.
@@ -126,6 +129,7 @@ mod tests {
             commands: "/usr/bin".into(),
             place: Where { host: Some("login".into()), ..Where::default() },
             submitted_at: "2026-01-01T00:00:00Z".into(),
+            continues: None,
         };
         list.add(&job(1)).unwrap();
         list.opened().unwrap().write_all(b"{\"job\": 7, \n").unwrap();

@@ -8,6 +8,7 @@
 //! the person's own `ssh` ([`Target`]); what varies in it is quoted by `hb_core::launch`.
 
 mod binary;
+mod continued;
 mod fetch;
 mod follow;
 mod jobs;
@@ -18,11 +19,12 @@ mod ssh;
 mod target;
 
 pub use self::{
+    continued::{Resumable, resumable},
     fetch::{Fetched, fetch},
     follow::{Watched, follow},
     jobs::{Job, JobList},
     probe::{Found, probe},
     question::{JobNow, Outcome, ask},
-    send::{Sending, cancel, send},
+    send::{Continued, Sending, cancel, send},
     target::{Target, TargetError, Where},
 };

@@ -52,13 +52,19 @@ impl JobNow {
     /// Whether the job will do nothing any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.outcome.is_some() || self.is_forgotten || self.state.as_ref().is_some_and(|state| state.is_over)
+        let is_ended = self.is_forgotten || self.state.as_ref().is_some_and(|state| state.is_over);
+        match &self.outcome {
+            // A job that is requeued goes on with a run whose part is reported already.
+            Some(outcome) if !outcome.complete => is_ended || self.state.is_none(),
+            Some(_) => true,
+            None => is_ended,
+        }
     }
 
     /// The state in a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
-        if let Some(outcome) = &self.outcome {
+        if let Some(outcome) = self.outcome.as_ref().filter(|_| self.is_over()) {
             let part = if outcome.complete { "" } else { " of a part" };
             let verdict = crate::render::status_word(outcome.verdict);
             return match outcome.reasons.first() {
@@ -154,6 +160,11 @@ fn outcome(job: u64, said: &str) -> Option<Outcome> {
         let Some(path) = line.strip_prefix(&mark) else { continue };
         let text: Vec<&str> = lines.clone().take_while(|line| !line.starts_with('=')).collect();
         let Ok(report) = serde_json::from_str::<Value>(&text.join("\n")) else { continue };
+        // A job that goes on with another's run finds that one's report in its folder.
+        let led_by = report["run"]["parts"].as_array().and_then(|parts| parts.last()?["job"].as_str()?.parse::<JobId>().ok());
+        if led_by.is_some_and(|id| id.job != job) {
+            continue;
+        }
         let Ok(verdict) = serde_json::from_value::<Status>(report["verdict"]["status"].clone()) else { continue };
         let reasons = report["verdict"]["reasons"].as_array().into_iter().flatten();
         newest = Some(Outcome {
@@ -204,6 +215,7 @@ mod tests {
             commands: "/usr/bin".into(),
             place: super::super::Where::default(),
             submitted_at: String::new(),
+            continues: None,
         }
     }
 
@@ -248,5 +260,22 @@ mod tests {
         assert_eq!((outcome.run_dir.as_str(), outcome.verdict, outcome.complete), ("/d d/results/s/r", Status::Suspect, false));
         assert!(now.sentence().contains("short"));
         assert_eq!(read(&job(8), &said).outcome, None);
+    }
+
+    #[test]
+    fn a_report_of_a_part_ends_no_job_that_goes_on_and_is_only_of_the_job_that_wrote_it() {
+        let report = |job: &str, complete: bool| {
+            let status = serde_json::to_string(&Status::Valid).unwrap();
+            format!(
+                "=report 7|/d d/results/s/r/report.json\n{{\"run\": {{\"complete\": {complete}, \"parts\": [{{\"job\": \"5\"}}, \
+                 {{\"job\": \"{job}\"}}]}}, \"verdict\": {{\"status\": {status}, \"reasons\": []}}}}\n\n=end"
+            )
+        };
+        let now = |state: &str, job: &str, complete| read(&super::tests::job(7), &format!("{state}{}", report(job, complete)));
+        let pending = "=job 7|PENDING|BeginTime||5:00|0:00\n";
+        assert!(now(pending, "6", true).outcome.is_none(), "the report of the job before");
+        assert!(!now(pending, "7", false).is_over() && now(pending, "7", false).sentence().starts_with("PENDING"));
+        assert!(now(pending, "7", true).is_over() && now("=job 7|TIMEOUT|None|n|0|0\n", "7", false).is_over());
+        assert!(now("", "7", false).is_over(), "where the scheduler tells nothing the report does");
     }
 }

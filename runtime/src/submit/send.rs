@@ -22,6 +22,19 @@ pub struct Sending {
     binary: Binary,
     /// The job's name in the folder, sortable by time.
     stamp: String,
+    /// The run that goes on, in the folder of the job that began it.
+    continued: Option<Continued>,
+}
+
+/// A run that another job began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Continued {
+    /// The job that led it last.
+    pub job: u64,
+    /// That job's folder there, which takes the continuation too.
+    pub dir: String,
+    /// The run's folder, relative to it.
+    pub run: String,
 }
 
 impl Sending {
@@ -33,7 +46,13 @@ impl Sending {
         let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
         let tail = uuid::Uuid::now_v7().simple().to_string();
         let stamp = format!("{now}-{}", &tail[tail.len() - 4..]);
-        Ok(Self { remote_dir: remote_dir.to_owned(), binary: Binary::read(binary)?, stamp })
+        Ok(Self { remote_dir: remote_dir.to_owned(), binary: Binary::read(binary)?, stamp, continued: None })
+    }
+
+    /// The same for a run that goes on.
+    #[must_use]
+    pub fn continuing(self, continued: Option<Continued>) -> Self {
+        Self { continued, ..self }
     }
 
     /// The same with the folder as the target names it.
@@ -51,6 +70,7 @@ impl Sending {
             job_dir: self.job_dir(),
             binary: self.binary_path(),
             sets: sets.to_vec(),
+            resume: self.continued.as_ref().map(|continued| continued.run.clone()),
             environment: log.into_iter().collect(),
         }
     }
@@ -86,7 +106,10 @@ impl Sending {
     }
 
     fn job_dir(&self) -> String {
-        format!("{}/jobs/{}", self.remote_dir, self.stamp)
+        match &self.continued {
+            Some(continued) => continued.dir.clone(),
+            None => format!("{}/jobs/{}", self.remote_dir, self.stamp),
+        }
     }
 
     /// The name tells the content, so that jobs that wait keep theirs and the same one is copied once.
@@ -118,6 +141,7 @@ pub fn send(
             commands: commands.to_owned(),
             place: target.place().clone(),
             submitted_at: jiff::Timestamp::now().to_string(),
+            continues: sending.continued.as_ref().map(|continued| continued.job),
         }),
         Err(error) => {
             if let Err(left) = clean(target, sending, is_new_binary) {
@@ -132,8 +156,13 @@ fn copy(target: &Target, sending: &Sending, recipe: &[u8], script: &str, is_new_
     let (dir, job_dir, binary) = (shell(&sending.remote_dir).into_owned(), sending.job_dir(), sending.binary_path());
     let (job_dir, binary) = (shell(&job_dir), shell(&binary));
     let size = sending.binary.bytes.len();
+    let folder = match sending.continued {
+        // The number of the job before would be taken for that of this one.
+        Some(_) => format!("cd -- {job_dir} && rm -f job.id"),
+        None => format!("mkdir -- {job_dir}"),
+    };
     let prepare = format!(
-        "umask 077 && mkdir -p -- {dir}/bin {dir}/jobs && mkdir -- {job_dir} || exit 1\n\
+        "umask 077 && mkdir -p -- {dir}/bin {dir}/jobs && {folder} || exit 1\n\
          if [ -x {binary} ] && [ \"$(wc -c < {binary})\" -eq {size} ]; then echo there; fi"
     );
     if target.run("making folders", &prepare)?.trim() != "there" {
@@ -142,7 +171,9 @@ fn copy(target: &Target, sending: &Sending, recipe: &[u8], script: &str, is_new_
         target.run_with("copying the binary", &put, &sending.binary.bytes)?;
     }
     target.run("starting the binary", &format!("{binary} --version"))?;
-    target.run_with("copying the recipe", &format!("umask 077; cat > {job_dir}/recipe.yaml"), recipe)?;
+    if sending.continued.is_none() {
+        target.run_with("copying the recipe", &format!("umask 077; cat > {job_dir}/recipe.yaml"), recipe)?;
+    }
     target.run_with("copying the script", &format!("umask 077; cat > {job_dir}/job.sh"), script.as_bytes())?;
     Ok(())
 }
@@ -195,9 +226,11 @@ fn clean(target: &Target, sending: &Sending, is_new_binary: bool) -> Result<(), 
     let (dir, job_dir, binary) = (shell(&sending.remote_dir).into_owned(), sending.job_dir(), sending.binary_path());
     let (job_dir, binary) = (shell(&job_dir), shell(&binary));
     let new = if is_new_binary { format!("rm -f -- {binary} {binary}.partial\n") } else { String::new() };
+    // A run that goes on keeps what it has.
+    let folder = if sending.continued.is_some() { String::new() } else { format!("rm -rf -- {job_dir}\n") };
     let script = format!(
         "[ ! -s {job_dir}/job.id ] || {{ echo \"a job was submitted: $(cat {job_dir}/job.id)\" >&2; exit 1; }}\n\
-         rm -rf -- {job_dir}\n{new}rmdir -- {dir}/bin {dir}/jobs {dir} 2>/dev/null\nexit 0"
+         {folder}{new}rmdir -- {dir}/bin {dir}/jobs {dir} 2>/dev/null\nexit 0"
     );
     target.run("cleaning up", &script).map(drop)
 }

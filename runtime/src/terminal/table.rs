@@ -24,6 +24,10 @@ pub fn summary(report: &Report) -> String {
         let why = report.run.incomplete_reason.as_deref().unwrap_or("no reason is known");
         text.push_str(&format!("not completed: {why}\n"));
     }
+    if report.run.parts.len() > 1 {
+        let parts = report.run.parts.iter().enumerate();
+        parts.for_each(|(index, part)| text.push_str(&format!("part {}: {}\n", index + 1, part.sentence())));
+    }
     report.warnings.iter().for_each(|warning| text.push_str(&format!("warning: {warning}\n")));
     text.push_str(&format!("\nverdict: {}\n", status_word(report.verdict.status)));
     for reason in &report.verdict.reasons {

@@ -211,3 +211,41 @@ fn a_report_that_is_built_anew_is_the_same() {
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
     assert!(run.folder.join("report.html").is_file());
 }
+
+#[test]
+fn a_report_that_is_built_from_the_raw_data_says_the_same_of_its_requests() {
+    let scene = Scene::new();
+    let ended = scene.lead(RECIPE, &["--set", "workload.duration=1s"]).wait();
+    let run = ended.run(ended.code.unwrap());
+    for file in ["report.json", "trial/trial.json", "trial/requests.jsonl"] {
+        fs::remove_file(run.folder.join(file)).unwrap();
+    }
+    let again = scene.says(&["report", run.folder.to_str().unwrap()]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    let rebuilt = crate::support::Run::read(&run.folder);
+    assert_balanced(rebuilt.trial(), &rebuilt.rows());
+    assert_eq!(
+        (&rebuilt.report["run"]["complete"], &rebuilt.report["run"]["trials_planned"]),
+        (&Value::Bool(true), &Value::from(1))
+    );
+    // What nodes were sampled to use, and how well their clocks were known, stands in no raw file.
+    let of_requests = [
+        "id",
+        "parameters",
+        "complete",
+        "accounting",
+        "other_accounting",
+        "window",
+        "load",
+        "latency",
+        "tokens",
+        "throughput",
+        "slo",
+        "server",
+        "events",
+        "timeline",
+    ];
+    for key in of_requests {
+        assert_eq!(rebuilt.trial()[key], run.trial()[key], "{key}");
+    }
+}

@@ -159,9 +159,9 @@ fn results_that_cannot_be_written_are_an_error_before_the_load() {
     let scene = Scene::new();
     scene.file("results", "a file");
     let ended = scene.lead(LONG, &[]).wait_at_most(SOON);
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("results/endings"), "{}", ended.stderr);
-    assert_eq!(ended.line(), serde_json::json!({"run_dir": null, "verdict": null, "exit_code": 1}));
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("results/endings") && ended.stderr.contains("--results"), "{}", ended.stderr);
+    assert_eq!(ended.line(), serde_json::json!({"run_dir": null, "verdict": null, "exit_code": 2}));
     scene.assert_nothing_left(Duration::ZERO);
 }
 

@@ -21,6 +21,9 @@ use crate::recipe::{JobConfig, Recipe};
 /// Under `hbnode run` every node's endpoints are at this port, because tunnels are told it beforehand.
 const NODE_PORT: u16 = 6000;
 
+/// Slurm looks at its clock about once a minute, so a notice may come so many seconds before it is due.
+const EARLY_NOTICE: u64 = 60;
+
 /// What the script needs beside the recipe.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SubmitFacts {
@@ -30,6 +33,8 @@ pub struct SubmitFacts {
     pub binary: String,
     /// Settings over the recipe: path and value.
     pub sets: Vec<(String, String)>,
+    /// The run that goes on, relative to the job's folder; nothing where one begins.
+    pub resume: Option<String>,
     /// Variables for hbnode itself. No secret belongs here: the script is a file that others may read.
     pub environment: BTreeMap<String, String>,
 }
@@ -80,6 +85,9 @@ pub fn sbatch(recipe: &Recipe, facts: &SubmitFacts) -> Result<String, SbatchErro
         "\n# The submitter's variables stay behind (--export=NONE); those of this shell go to the tasks.\n\
          export SLURM_EXPORT_ENV=ALL\numask 077\n"
     );
+    // The notice may come a minute early: a trial that would still run then would be cut short.
+    let margin = warning_seconds(job.time_limit) + EARLY_NOTICE;
+    let _ = writeln!(script, "export HBNODE_END_MARGIN={margin}");
     for (name, value) in &facts.environment {
         let _ = writeln!(script, "export {}={}", shell(name), shell(value));
     }
@@ -92,10 +100,11 @@ pub fn sbatch(recipe: &Recipe, facts: &SubmitFacts) -> Result<String, SbatchErro
     Ok(script)
 }
 
-/// What comes before the step. Without a trap the notice would end this shell; `$!` is the step once it is started.
+/// What comes before the step. Without a trap the notice would end this shell; `$!` is the step once it is started. Of
+/// SIGTERM `srun` makes the end of its step by force, so that is handed on as the notice too.
 const TRAPS: &str = r#"
-trap 'kill -USR1 "$!"' USR1
-trap 'kill -TERM "$!"' TERM
+trap 'kill -USR1 "$!"' USR1 TERM
+: > .began
 
 "#;
 
@@ -109,7 +118,7 @@ while kill -0 "$step" 2>/dev/null; do
 done
 
 # What the run came to is in its report, which is written last; the exit code of srun is some task's.
-if compgen -G 'results/*/*/report.json' >/dev/null; then
+if [ -n "$(find results -mindepth 3 -maxdepth 3 -name report.json -newer .began 2>/dev/null)" ]; then
     exit 0
 fi
 echo "the run ended without a report; srun ended with $outcome" >&2
@@ -126,6 +135,8 @@ fn blocks(recipe: &Recipe, job: &JobConfig, facts: &SubmitFacts, components: &[C
             lines.option("job-name", "scenario", Some(&recipe.scenario))?;
             lines.option("chdir", "the job's folder", Some(&facts.job_dir))?;
             lines.flag("output=slurm-%j.out");
+            // A requeued job writes on where it was.
+            lines.flag("open-mode=append");
             lines.flag("export=NONE");
             lines.flag("no-requeue");
             lines.flag(&format!("signal=B:USR1@{}", warning_seconds(job.time_limit)));
@@ -217,7 +228,11 @@ impl Lines {
 
 /// The one step, in the background so that this shell can hand signals on.
 fn step(facts: &SubmitFacts, components: &[Component]) -> String {
-    let mut command = vec![shell(&facts.binary).into_owned(), "--leader recipe.yaml".into(), "--results results".into()];
+    let mut command = vec![shell(&facts.binary).into_owned()];
+    match &facts.resume {
+        Some(run) => command.push(format!("--resume {}", shell(run))),
+        None => command.extend(["--leader recipe.yaml".into(), "--results results".into()]),
+    }
     command.push(format!("--client-port {NODE_PORT}"));
     command.extend(facts.sets.iter().map(|(path, value)| format!("--set {}", shell(&format!("{path}={value}")))));
     let is_mixed = components.len() > 1;

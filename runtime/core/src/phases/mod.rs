@@ -14,6 +14,7 @@ mod run;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod time_left;
 mod under_way;
 
 use std::fmt;
@@ -24,6 +25,9 @@ pub use self::{
     effects::{Effect, OrderKind},
     run::{OnNodeLoss, Run, RunSpec},
 };
+
+/// What ends a run whose next trial would not be over in time; the cause follows after a colon.
+pub const WALL_TIME: &str = "the wall-time limit";
 
 /// A phase of the run. Each has a deadline and a named cause when it fails, and leads to
 /// [`Phase::Teardown`] and [`Phase::Report`] from wherever it stopped.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, OrderKind, Phase, servers::Servers, under_way::UnderWay};
+use super::{Effect, OrderKind, Phase, WALL_TIME, servers::Servers, time_left::TimeLeft, under_way::UnderWay};
 use crate::{
     facts::Fact,
     orders::{Admission, Order},
@@ -38,6 +38,8 @@ pub struct RunSpec {
     pub monitor_interval: Option<Span>,
     /// The time in which every node must have joined and taken its roles.
     pub join_within: Span,
+    /// Unix nanoseconds: a trial that cannot be over by then is not begun. `None` where the run may take its time.
+    pub ends_at: Option<i128>,
 }
 
 /// Executors have so long to build their shares.
@@ -68,6 +70,7 @@ pub struct Run {
     plan: Option<Plan>,
     servers: Servers,
     trial: Option<UnderWay>,
+    pub(super) time: TimeLeft,
     is_monitoring: bool,
     finished: u32,
     failure: Option<(Phase, String)>,
@@ -79,6 +82,7 @@ impl Run {
     #[must_use]
     pub fn new(spec: RunSpec) -> Self {
         Self {
+            time: TimeLeft { ends_at: spec.ends_at, ..TimeLeft::default() },
             spec,
             phase: None,
             ticket: 0,
@@ -123,6 +127,11 @@ impl Run {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.finished as usize == self.spec.trials.len()
+    }
+
+    /// It is this late, Unix nanoseconds; told before whatever else is told.
+    pub fn clock(&mut self, unix_nanos: i128) {
+        self.time.now = unix_nanos;
     }
 
     /// The run begins: nodes may join.
@@ -190,7 +199,8 @@ impl Run {
     /// A node told something.
     pub fn fact(&mut self, node: &NodeName, fact: &Fact) -> Vec<Effect> {
         match fact {
-            Fact::ServerReady { server, url, tokens_per_word, .. } => {
+            Fact::ServerReady { server, url, took, tokens_per_word } => {
+                self.time.slowest_start = self.time.slowest_start.max(*took);
                 self.servers.ready(*server, url.clone(), *tokens_per_word);
                 self.deployed()
             }
@@ -399,6 +409,14 @@ impl Run {
         }
     }
 
+    /// The next trial would not be over in time: the run ends in order, with what it has.
+    fn out_of_time(&mut self, why: &str) -> Vec<Effect> {
+        let by = format!("{WALL_TIME}: {why}");
+        let mut effects = vec![Effect::Warn(by.clone())];
+        effects.extend(self.interrupt(&by));
+        effects
+    }
+
     /// The leader itself cannot go on with its work: nothing more can be counted or written.
     pub fn broken(&mut self, why: String) -> Vec<Effect> {
         self.fail(why)
@@ -453,6 +471,10 @@ impl Run {
         let Some(trial) = self.spec.trials.get(self.next).cloned() else { return self.enter_teardown() };
         self.next += 1;
         let planned = Plan::of(&trial, &self.allocation, self.spec.default_port);
+        let lacks = |plan: &Plan| self.time.lacks(plan, !plan.servers.is_empty() && !self.servers.serve(plan));
+        if let Some(why) = planned.as_ref().ok().and_then(lacks) {
+            return self.out_of_time(&why);
+        }
         match planned {
             Ok(plan) if self.servers.serve(&plan) => {
                 self.plan = Some(plan);
@@ -531,6 +553,10 @@ impl Run {
             Ok(plan) => plan,
             Err(error) => return self.fail(error.to_string()),
         };
+        // A server's start may have taken what was left.
+        if let Some(why) = self.time.lacks(&plan, false) {
+            return self.out_of_time(&why);
+        }
         let mut effects = self.enter(Phase::ClientLaunch);
         let shares = plan.shares_at(&urls, self.servers.tokens_per_word());
         let prepare_within = Span(PREPARE_WITHIN.0 + plan.calibration().0);

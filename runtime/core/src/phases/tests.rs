@@ -105,6 +105,10 @@ struct World {
     up: std::collections::BTreeMap<u32, NodeName>,
     deadline: Option<(Phase, u64)>,
     drills: Vec<DrillTarget>,
+    /// How late it is, and how long servers and loads take.
+    now: i128,
+    server_seconds: u64,
+    load_seconds: i128,
     /// What was started and ended, in order.
     course: Vec<String>,
     has_full_disk: bool,
@@ -124,6 +128,7 @@ impl World {
             on_node_loss,
             monitor_interval: Some(Span::from_secs(1)),
             join_within: Span::from_secs(5),
+            ends_at: None,
         };
         Self {
             run: Run::new(spec),
@@ -137,6 +142,9 @@ impl World {
             up: std::collections::BTreeMap::new(),
             deadline: None,
             drills: Vec::new(),
+            now: 0,
+            server_seconds: 0,
+            load_seconds: 0,
             course: Vec::new(),
             has_full_disk: false,
             loads: 0,
@@ -191,6 +199,7 @@ impl World {
                 match order {
                     Order::StartServer(server) => {
                         self.up.insert(server.server, node.clone());
+                        self.pass(i128::from(self.server_seconds));
                         let met = server.part.meeting.as_ref().and_then(|meeting| meeting.ports.get("p"));
                         let at = met.map(|port| format!(" at {port}")).unwrap_or_default();
                         self.course.push(format!("+{}{at}", server.name()));
@@ -208,7 +217,7 @@ impl World {
                         let ready = Fact::ServerReady {
                             server: server.server,
                             url: "http://s".into(),
-                            took: Span::ZERO,
+                            took: Span::from_secs(self.server_seconds),
                             tokens_per_word: None,
                         };
                         self.tell(&node, ready);
@@ -243,6 +252,7 @@ impl World {
                 self.loads += 1;
                 let drills = self.run.load_started(&trial);
                 self.queue.extend(drills);
+                self.pass(self.load_seconds);
                 let ended = self.run.sure_enough(&trial, Nanos(1));
                 self.queue.extend(ended);
                 for node in self.run.allocation().clients().map(|seat| seat.node.clone()).collect::<Vec<_>>() {
@@ -263,6 +273,11 @@ impl World {
             Effect::WriteOff(_) | Effect::Fail { .. } | Effect::Warn(_) => Vec::new(),
         };
         self.queue.extend(more);
+    }
+
+    fn pass(&mut self, seconds: i128) {
+        self.now += seconds * 1_000_000_000;
+        self.run.clock(self.now);
     }
 
     fn executor(&self, node: &NodeName) -> u32 {
@@ -487,5 +502,28 @@ proptest! {
         prop_assert_eq!(world.entered.last(), Some(&Phase::Report));
         prop_assert_eq!(&world.opened, &world.closed, "every trial that was opened is closed, once");
         prop_assert!(world.up.is_empty(), "servers are ended, but those of lost nodes");
+    }
+}
+
+/// What is opened and closed of two trials of 11 s each, where so many seconds are left and a server takes some.
+fn opened_within(left: i128, server_seconds: u64) -> (Vec<TrialId>, World) {
+    let mut world = World::new(vec![trial("a", "m"), trial("b", "m")], None);
+    world.server_seconds = server_seconds;
+    world.load_seconds = 11;
+    world.run.time.ends_at = Some(left * 1_000_000_000);
+    world.play(2, &[]);
+    (world.opened.clone(), world)
+}
+
+#[test]
+fn a_trial_that_cannot_be_over_in_time_is_not_begun_and_the_run_ends_in_order() {
+    let (opened, world) = opened_within(22, 0);
+    assert_eq!((opened.len(), world.run.is_complete(), world.run.interrupted()), (2, true, None));
+    for (left, server, begun) in [(21, 0, 1), (11, 0, 1), (10, 0, 0), (0, 0, 0), (-5, 0, 0), (13, 3, 0), (14, 3, 1)] {
+        let (opened, world) = opened_within(left, server);
+        assert_eq!(opened.len(), begun, "{left} s, {server} s for the server");
+        assert_eq!(world.closed, world.opened, "what was begun is closed");
+        assert!(world.run.interrupted().is_some_and(|by| by.starts_with(WALL_TIME)), "{:?}", world.run.interrupted());
+        assert!(world.up.is_empty() && world.run.failure().is_none() && !world.run.is_complete());
     }
 }

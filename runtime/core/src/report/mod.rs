@@ -7,6 +7,7 @@ mod concurrency;
 mod endpoints;
 mod gather;
 mod likeness;
+mod part;
 mod resources;
 mod run;
 mod stages;
@@ -16,6 +17,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 
+pub use part::RunPart;
 pub use resources::ReadingSums;
 pub use run::run;
 use serde::{Deserialize, Serialize};
@@ -64,6 +66,9 @@ pub struct RunSummary {
     pub phase_seconds: BTreeMap<String, f64>,
     /// Trials that were planned.
     pub trials_planned: u32,
+    /// Who led it, in order; several where it was resumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<RunPart>,
 }
 
 /// One trial.
@@ -333,8 +338,17 @@ pub struct NodeFigures {
     pub roles: Vec<String>,
     /// The real host name.
     pub host: String,
+    /// The address by which others reach it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub address: String,
     /// Cores it may use.
     pub cores: u32,
+    /// Memory there is, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Names of its GPUs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_names: Vec<String>,
     /// Its clock minus the leader's, seconds, and the bound of that estimate.
     pub clock_offset_seconds: Option<f64>,
     /// Half the smallest round trip.

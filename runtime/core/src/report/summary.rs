@@ -19,6 +19,12 @@ pub fn summary_markdown(report: &Report) -> String {
     if let Some(why) = &run.incomplete_reason {
         let _ = writeln!(text, "\nThe run is incomplete: {why}.");
     }
+    if run.parts.len() > 1 {
+        let _ = writeln!(text, "\nIt was led in {} parts:\n", run.parts.len());
+        for (index, part) in run.parts.iter().enumerate() {
+            let _ = writeln!(text, "{}. {}", index + 1, part.sentence());
+        }
+    }
     reasons(&mut text, &report.verdict);
     if !report.trials.is_empty() {
         text.push_str(

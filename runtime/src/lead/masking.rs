@@ -1,0 +1,85 @@
+//! The command line as it may be kept: without what was a secret in it.
+
+/// Parts of the names of fields whose values are secret.
+const SECRET: [&str; 6] = ["key", "token", "password", "passwd", "secret", "credential"];
+/// Names of fields that only say where a secret is.
+const POINTERS: [&str; 3] = ["api_key_env", "api_key_file", "gen_tokens"];
+const MASK: &str = "***";
+
+/// The words with secret values masked: of settings whose field is named like one, of variables for a service, and
+/// of URLs with a user's password or with a query.
+pub fn words_without_secrets(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut is_setting = false;
+    let mask = |word: String| {
+        let (head, setting) = match word.strip_prefix("--set=") {
+            Some(setting) => ("--set=", Some(setting)),
+            None => ("", is_setting.then_some(word.as_str())),
+        };
+        is_setting = word == "--set";
+        let masked = setting.and_then(masked_setting).map(|setting| format!("{head}{setting}"));
+        masked_urls(&masked.unwrap_or(word))
+    };
+    words.map(mask).collect()
+}
+
+fn masked_setting(setting: &str) -> Option<String> {
+    let (field, _) = setting.split_once('=')?;
+    let last = field.rsplit('.').next().unwrap_or(field).to_lowercase();
+    let is_pointer = POINTERS.contains(&last.as_str());
+    let is_secret = SECRET.iter().any(|part| last.contains(part)) && !is_pointer;
+    // Variables of a service may hold anything.
+    let is_variable = field.split('.').any(|part| part == "environment" || part == "env");
+    (is_secret || is_variable).then(|| format!("{field}={MASK}"))
+}
+
+/// Masks what stands between a URL's scheme and its `@`, and the values of its query.
+fn masked_urls(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let (authority, path) = match rest.find(['/', '?', '#', '\'', '"', ' ', ',']) {
+        Some(end) => rest.split_at(end),
+        None => (rest, ""),
+    };
+    let authority = match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{MASK}@{host}"),
+        None => authority.to_owned(),
+    };
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    let query = query.map_or_else(String::new, |query| {
+        let values =
+            query.split('&').map(|pair| pair.split_once('=').map_or(pair.to_owned(), |(name, _)| format!("{name}={MASK}")));
+        format!("?{}", values.collect::<Vec<_>>().join("&"))
+    });
+    format!("{scheme}://{authority}{}{query}", masked_urls(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(words: &[&str], expected: &[&str]) {
+        assert_eq!(words_without_secrets(words.iter().map(|word| (*word).to_owned())), expected);
+    }
+
+    #[test]
+    fn secret_values_are_masked_and_everything_else_is_kept() {
+        check(&["hbnode", "--leader", "r.yaml", "--json"], &["hbnode", "--leader", "r.yaml", "--json"]);
+        check(
+            &["--set", "servers.environment.X=s3", "--set=a.api_key=s3"],
+            &["--set", "servers.environment.X=***", "--set=a.api_key=***"],
+        );
+        check(&["--set", "environment.HF_TOKEN=a=b"], &["--set", "environment.HF_TOKEN=***"]);
+        check(
+            &["--set", "servers.api_key_env=NAME", "--set", "workload.gen_tokens=5"],
+            &["--set", "servers.api_key_env=NAME", "--set", "workload.gen_tokens=5"],
+        );
+        check(&["bench", "https://u:p@h:1/v1?key=s3&x"], &["bench", "https://***@h:1/v1?key=***&x"]);
+        check(
+            &["--set", "servers.endpoints=['http://u:p@a','http://b:8/']"],
+            &["--set", "servers.endpoints=['http://***@a','http://b:8/']"],
+        );
+        check(
+            &["--set", "servers.endpoints=['http://b','http://u:p@a']"],
+            &["--set", "servers.endpoints=['http://b','http://***@a']"],
+        );
+    }
+}
