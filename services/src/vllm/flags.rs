@@ -64,9 +64,14 @@ const DISTRIBUTED: [&str; 5] = ["enabled", "backend", "tensor_parallel_size", "p
 /// The keys of the block `distributed.ray`.
 const RAY: [&str; 5] = ["dashboard_port", "object_manager_port", "node_manager_port", "num_cpus_per_node", "num_gpus_per_node"];
 
+/// Every key that is known.
+pub fn keys() -> Vec<&'static str> {
+    KEYS.iter().map(|(key, _)| *key).chain(["distributed"]).collect()
+}
+
 /// Everything that makes no flag.
 pub fn check(spec: &ServiceSpec) -> Vec<ServiceProblem> {
-    let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).chain(["distributed"]).collect();
+    let known = keys();
     let mut problems = unknown_keys(&spec.config, &known);
     problems
         .extend(KEYS.iter().filter_map(|(key, form)| refused(&spec.config, key, form.accepted(), |value| form.accepts(value))));
