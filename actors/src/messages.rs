@@ -128,7 +128,7 @@ pub enum UplinkMsg {
     InboxLost,
     /// A post was answered, or was not.
     Posted(PostResult),
-    /// Asks until everything handed in so far is acknowledged.
+    /// Answered when everything handed in so far is acknowledged, or nobody is there to take it.
     GetDrained(RpcReplyPort<()>),
 }
 

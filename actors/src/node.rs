@@ -47,6 +47,9 @@ const STOP_LOAD_WITHIN_MS: u64 = 3_000;
 /// Servers are waited for this long when the node ends; longer than their own grace.
 const STOP_SERVERS_WITHIN_MS: u64 = 20_000;
 
+/// What was not posted yet is waited for this long when the node ends.
+const DRAIN_WITHIN_MS: u64 = 1_000;
+
 /// An order from within the process is answered in this time.
 const ORDER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -120,7 +123,7 @@ impl Node {
 
     /// Ends load and servers; returns when nothing of them is left, or what is left was given up.
     pub async fn stop(&self) {
-        let within = STOP_LOAD_WITHIN_MS + STOP_SERVERS_WITHIN_MS + 1_000;
+        let within = STOP_LOAD_WITHIN_MS + STOP_SERVERS_WITHIN_MS + DRAIN_WITHIN_MS + 1_000;
         if let Err(error) = call_t!(self.root, NodeMsg::GetStopped, within) {
             tracing::error!(%error, "not everything on this node was ended in time");
         }
@@ -283,15 +286,18 @@ impl Root {
         Ok(())
     }
 
-    /// Load first, then servers, so that the end of a server is not mistaken for its failure.
+    /// Load first, then servers, so that the end of a server is not mistaken for its failure; then their last words.
     fn stop(&self, reply: ractor::RpcReplyPort<()>) {
-        let (executors, servers) = (self.executors.clone(), self.servers.clone());
+        let (executors, servers, uplink) = (self.executors.clone(), self.servers.clone(), self.uplink.clone());
         tokio::spawn(async move {
             if let Err(error) = call_t!(executors, ExecutorSupervisorMsg::GetStopped, STOP_LOAD_WITHIN_MS) {
                 tracing::warn!(%error, "the load did not end in time");
             }
             if let Err(error) = call_t!(servers, ServerManagerMsg::GetStopped, STOP_SERVERS_WITHIN_MS) {
                 tracing::warn!(%error, "a server did not end in time");
+            }
+            if let Err(error) = call_t!(uplink, UplinkMsg::GetDrained, DRAIN_WITHIN_MS) {
+                tracing::debug!(%error, "the leader did not take everything in time");
             }
             // Whoever asked may have stopped waiting.
             let _ = reply.send(());

@@ -195,7 +195,8 @@ impl Posting {
     }
 
     fn tell_drained(&mut self) {
-        if self.main.queue.is_empty() && self.main.on_the_way.is_empty() {
+        let is_empty = |lane: &Lane| lane.queue.is_empty() && lane.on_the_way.is_empty();
+        if self.inbox.is_none() || (is_empty(&self.main) && is_empty(&self.bulk)) {
             for reply in self.waiting.drain(..) {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(());

@@ -141,6 +141,7 @@ fn share(shape: &Shape) -> LoadShare {
             distribution: Distribution::RoundRobin,
             dataset: None,
             drills: vec![],
+            calibration: None,
         },
         request: RequestSpec {
             api: Api::Completions,
@@ -166,6 +167,8 @@ fn share(shape: &Shape) -> LoadShare {
             extra_args: vec![],
             gpus: 0,
             custom: None,
+            layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         servers: vec![shape.url.clone()],
         seed: 7,

@@ -100,6 +100,8 @@ fn spec(config: &Value) -> ServiceSpec {
         extra_args: vec!["--mlock".into()],
         gpus: 0,
         custom: None,
+        layout: Default::default(),
+        runtime_args: Vec::new(),
     }
 }
 
@@ -113,7 +115,17 @@ fn order(service: ServiceSpec) -> ServerOrder {
         shared_prefix: None,
         sampling: Map::new(),
     };
-    ServerOrder { server: 0, service, port: 8123, is_port_fixed: false, host: "10.0.0.7".into(), request }
+    ServerOrder {
+        server: 0,
+        part: Default::default(),
+        service,
+        port: 8123,
+        is_port_fixed: false,
+        host: "10.0.0.7".into(),
+        request,
+        ports: Default::default(),
+        scratch: None,
+    }
 }
 
 #[test]

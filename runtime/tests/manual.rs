@@ -17,7 +17,9 @@ use hb_core::{
     report::{Distribution, NodeFigures, Report, Second, TimedEvent, TrialReport},
     row::Row,
     units::Nanos,
-    verdict::{OpenLoopEvidence, Reason, Status, SteadyEvidence, TrialEvidence, judge},
+    verdict::{
+        ClosedLoopEvidence, DeadServer, OpenLoopEvidence, Reason, ServedEvidence, Status, SteadyEvidence, TrialEvidence, judge,
+    },
 };
 use serde_json::Value;
 
@@ -51,6 +53,7 @@ fn report() -> Report {
         value: 0.0,
         limit: 0.0,
     });
+    trial.steady = Some(hb_core::report::SteadyWindow::default());
     trial.resources.nodes.insert("NODE".into(), NodeFigures::default());
     let latency = &mut trial.latency;
     for figure in [
@@ -118,6 +121,7 @@ fn the_report_page_names_every_kind_of_failure() {
         Kind::Http(429),
         Kind::ContextLength,
         Kind::Truncated,
+        Kind::NoEndMark,
         Kind::ResetMidway,
         Kind::ErrorEvent,
         Kind::Aborted,
@@ -162,15 +166,24 @@ fn broken() -> Vec<TrialEvidence> {
         requested_input_tokens: 100,
         cached_tokens: Some(10),
         steady: Some(SteadyEvidence { completed: [1_000, 10], output_tokens: [10_000.0, 100.0] }),
+        other_model_answers: 1,
+        has_own_prompts: true,
+        alike: (100, 100),
+        dead_servers: vec![DeadServer { server: 0, since_second: 0, failed: 50 }],
+        refused_beside_answers: 10,
+        served: Some(ServedEvidence { counted: 200, sent: 100 }),
+        closed_loop: Some(ClosedLoopEvidence { expected: 10.0, mean: 1.0 }),
         clock_bound_seconds: 1.0,
+        clocks_unknown: 1,
+        clock_step_seconds: 1.0,
         missing_batches: 1,
         gpus_throttled: 1,
         is_interrupted: true,
         ..TrialEvidence::default()
     };
     let silent = TrialEvidence { due: 1, failed: 1, ..TrialEvidence::default() };
-    let empty = TrialEvidence { due: 50, completed: 50, ..TrialEvidence::default() };
-    vec![all_at_once, silent, empty]
+    let empty = TrialEvidence { due: 50, failed: 50, without_token: 50, ..TrialEvidence::default() };
+    vec![all_at_once, silent, empty, TrialEvidence::default()]
 }
 
 #[test]

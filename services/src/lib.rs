@@ -6,8 +6,11 @@ pub mod config;
 pub mod custom;
 pub mod datasets;
 pub mod dummy;
+pub mod exposition;
 mod fields;
+mod fingerprint;
 pub mod lines;
+mod model_names;
 pub mod ollama;
 pub mod openai;
 pub mod prompts;
@@ -20,6 +23,7 @@ mod whole;
 
 use hb_core::trial::{ProtocolName, ServiceSpec};
 
+pub use self::model_names::is_same_model;
 use crate::{
     protocol::Protocol,
     service::{Service, ServiceProblem},

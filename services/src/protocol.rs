@@ -4,7 +4,7 @@
 //! socket gave, and gets the same result however they are cut. It touches only the few fields that
 //! matter and allocates nothing per token.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use hb_core::{
@@ -98,6 +98,10 @@ pub struct Answer {
     pub events: u32,
     /// Whether the model stopped by itself rather than at the asked length.
     pub stopped_early: bool,
+    /// The model that answered, by its own word.
+    pub model: Option<Arc<str>>,
+    /// A number for the beginning of the answer's text; `None` where there was none.
+    pub fingerprint: Option<u32>,
 }
 
 /// Reads one answer. One of these exists per request in flight.

@@ -44,7 +44,9 @@ pub fn wrap(
     accelerator: Accelerator,
     surroundings: &BTreeMap<String, String>,
 ) -> Result<CommandLine, ServiceProblem> {
-    if spec.runtime == ContainerRuntime::Bare || command.program.as_os_str() == OWN_BINARY {
+    // A custom service that names `hbnode` means the one in its image.
+    let is_own_binary = command.program.as_os_str() == OWN_BINARY && spec.custom.is_none();
+    if spec.runtime == ContainerRuntime::Bare || is_own_binary {
         return Ok(command);
     }
     let image = image(spec)?;
@@ -54,7 +56,8 @@ pub fn wrap(
         inside.extend(surroundings.get(name).map(|value| (name.to_owned(), value.clone())));
     }
     inside.extend(command.env.clone());
-    let words = Words { image, program: command.program.display().to_string(), args: command.args };
+    let program = command.program.display().to_string();
+    let words = Words { further: spec.runtime_args.clone(), image, program, args: command.args };
     Ok(match spec.runtime {
         ContainerRuntime::Apptainer => apptainer(words, &spec.binds, accelerator, inside),
         ContainerRuntime::Podman => podman(words, &spec.binds, accelerator, inside),
@@ -64,6 +67,8 @@ pub fn wrap(
 }
 
 struct Words {
+    /// For the runtime itself, as the recipe has them.
+    further: Vec<String>,
     image: String,
     program: String,
     args: Vec<String>,
@@ -82,6 +87,7 @@ fn apptainer(words: Words, binds: &[String], gpu: Accelerator, mut inside: BTree
         args.extend(["--bind".into(), bind.clone()]);
     }
     inside.entry("PYTHONNOUSERSITE".into()).or_insert_with(|| "1".into());
+    args.extend(words.further);
     args.extend([words.image, words.program]);
     args.extend(words.args);
     // Apptainer hands these on without the prefix, `--cleanenv` or not; `--env` would cut a value at its commas.
@@ -106,6 +112,7 @@ fn podman(words: Words, binds: &[String], gpu: Accelerator, inside: BTreeMap<Str
     for name in inside.keys() {
         args.extend(["--env".into(), name.clone()]);
     }
+    args.extend(words.further);
     args.extend(["--entrypoint".into(), words.program, words.image]);
     args.extend(words.args);
     CommandLine { program: "podman".into(), args, env: inside }
@@ -117,6 +124,7 @@ fn charliecloud(words: Words, binds: &[String], inside: BTreeMap<String, String>
     for bind in binds {
         args.extend(["--bind".into(), bind.trim_end_matches(":rw").to_owned()]);
     }
+    args.extend(words.further);
     args.extend([words.image, "--".into(), words.program]);
     args.extend(words.args);
     CommandLine { program: "ch-run".into(), args, env: inside }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use hb_core::{
     orders::ServerOrder,
-    trial::{Api, ContainerRuntime, ProtocolName, RequestSpec, ServiceSpec},
+    trial::{Api, ContainerRuntime, Layout, ProtocolName, RequestSpec, ServiceSpec},
     units::Span,
 };
 use serde_json::{Map, Value};
@@ -61,6 +61,35 @@ pub enum Step {
     },
     /// One real completion through the protocol ends as a success.
     Completes,
+    /// `GET path` lists so many nodes of the service's own cluster; [`Service::gathered`] reads the answer.
+    Gathered {
+        /// The path.
+        path: String,
+        /// How many nodes there must be.
+        nodes: u32,
+    },
+}
+
+/// What a list of a cluster's nodes comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gathering {
+    /// All are there, with what they are to hold.
+    Whole,
+    /// Some may come yet.
+    Incomplete(String),
+    /// It will not come to be.
+    Refused(String),
+}
+
+/// A port that a process needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortWish {
+    /// What it is for.
+    pub name: &'static str,
+    /// The wanted one.
+    pub port: u16,
+    /// Whether the recipe names it; if not, the next free one does as well.
+    pub is_fixed: bool,
 }
 
 /// A line of a pull's answer.
@@ -97,6 +126,36 @@ pub trait Service: Sync {
     /// What in it is well written and cannot be run yet.
     fn later(&self, _: &ServiceSpec) -> Vec<ServiceProblem> {
         Vec::new()
+    }
+    /// How one server is spread over nodes.
+    ///
+    /// # Errors
+    /// What in the recipe cannot be spread.
+    fn layout(&self, _: &ServiceSpec) -> Result<Layout, ServiceProblem> {
+        Ok(Layout::OneNode)
+    }
+    /// The ports that a process of it needs beside the one that answers.
+    fn ports(&self, _: &ServerOrder) -> Vec<PortWish> {
+        Vec::new()
+    }
+    /// Whether a process of it needs an empty folder on its node, with a short path, that goes when it has ended.
+    fn wants_scratch(&self, _: &ServerOrder) -> bool {
+        false
+    }
+    /// The base URL and the question that tell whether a part of its cluster is in place.
+    ///
+    /// # Errors
+    /// That it has no cluster, or that the part was not told where the rest of it is.
+    fn gathering(&self, order: &ServerOrder) -> Result<(String, Step), ServiceProblem> {
+        Err(ServiceProblem {
+            path: "workload.service".into(),
+            what: format!("{} is part of a cluster, and the service `{}` forms none", order.name(), self.name()),
+            advice: "this is a fault of hbnode itself; please report it".into(),
+        })
+    }
+    /// Reads the answer of a [`Step::Gathered`] question.
+    fn gathered(&self, _body: &[u8], _nodes: u32, _: &ServiceSpec) -> Gathering {
+        Gathering::Refused(format!("the service `{}` forms no cluster", self.name()))
     }
     /// The command line inside its runtime.
     ///

@@ -5,14 +5,16 @@
 use std::{collections::BTreeSet, num::NonZeroU32, path::PathBuf};
 
 use hb_core::{
-    orders::ServerOrder,
-    trial::{Api, ApiKeySource, ContainerRuntime, CustomService, HealthCheck, Length, ProtocolName, RequestSpec, ServiceSpec},
+    orders::{Duty, Meeting, Part, ServerOrder},
+    trial::{
+        Api, ApiKeySource, ContainerRuntime, CustomService, HealthCheck, Layout, Length, ProtocolName, RequestSpec, ServiceSpec,
+    },
     units::Span,
 };
 use hb_services::{
     SERVICES, resolve,
     runtime::{Accelerator, wrap},
-    service::{CommandLine, OWN_BINARY, Step, request_for},
+    service::{CommandLine, Gathering, OWN_BINARY, Step, request_for},
 };
 use serde_json::{Map, Value, json};
 
@@ -32,11 +34,23 @@ fn spec(service: &str, config: Value) -> ServiceSpec {
         extra_args: vec!["--further".into(), "two words".into()],
         gpus: 1,
         custom: None,
+        layout: Default::default(),
+        runtime_args: Vec::new(),
     }
 }
 
 fn order(service: ServiceSpec) -> ServerOrder {
-    ServerOrder { server: 0, service, port: 8123, is_port_fixed: false, host: "10.0.0.7".into(), request: request() }
+    ServerOrder {
+        server: 0,
+        part: Part::default(),
+        service,
+        port: 8123,
+        is_port_fixed: false,
+        host: "10.0.0.7".into(),
+        request: request(),
+        ports: [].into(),
+        scratch: None,
+    }
 }
 
 fn request() -> RequestSpec {
@@ -121,14 +135,140 @@ fn vllms_config_becomes_its_flags() {
     );
 }
 
+fn over_two_nodes(config: Value) -> ServiceSpec {
+    let mut spec = spec("vllm", config);
+    spec.extra_args.clear();
+    spec.layout = resolve(&spec).unwrap().layout(&spec).unwrap();
+    spec
+}
+
 #[test]
-fn vllm_over_ray_is_well_written_and_comes_later_with_a_way_out() {
-    let spec = spec("vllm", json!({"distributed": {"enabled": true, "backend": "ray", "ray": {"dashboard_port": 8265}}}));
+fn vllm_spreads_over_as_many_nodes_as_its_parts_need_gpus() {
+    let layout = |gpus, config: Value| {
+        let spec = ServiceSpec { gpus, ..spec("vllm", config) };
+        resolve(&spec).unwrap().layout(&spec)
+    };
+    let ranks = |nodes| Ok(Layout::Ranks(NonZeroU32::new(nodes).unwrap()));
+    assert_eq!(layout(4, json!({"tensor_parallel_size": 4})), Ok(Layout::OneNode));
+    assert_eq!(layout(4, json!({"tensor_parallel_size": 8})), ranks(2));
+    assert_eq!(layout(4, json!({"tensor_parallel_size": 4, "pipeline_parallel_size": 3})), ranks(3));
+    assert_eq!(layout(0, json!({"tensor_parallel_size": 2})), Ok(Layout::OneNode));
+    assert_eq!(layout(0, json!({"distributed": {"nodes": 2, "tensor_parallel_size": 2}})), ranks(2));
+    assert_eq!(layout(4, json!({"distributed": {"enabled": false, "tensor_parallel_size": 8}})), Ok(Layout::OneNode));
+}
+
+#[test]
+fn sizes_that_nodes_cannot_share_are_refused_at_their_key() {
+    let refused = |gpus, config: Value| {
+        let spec = ServiceSpec { gpus, ..spec("vllm", config) };
+        let problem = resolve(&spec).unwrap().layout(&spec).unwrap_err();
+        problem.path.trim_start_matches("servers.service_config.").to_owned()
+    };
+    assert_eq!(refused(0, json!({"distributed": {"nodes": 2}})), "distributed.tensor_parallel_size");
+    assert_eq!(refused(0, json!({"tensor_parallel_size": 3, "distributed": {"nodes": 2}})), "tensor_parallel_size");
+    assert_eq!(refused(2, json!({"tensor_parallel_size": 8, "distributed": {"nodes": 2}})), "distributed.nodes");
+    assert_eq!(refused(1, json!({"tensor_parallel_size": 2, "data_parallel_size": 2})), "data_parallel_size");
+    assert_eq!(refused(1, json!({"distributed": {"tensor_parallel_size": 2, "backend": "uni"}})), "distributed.backend");
+}
+
+#[test]
+fn the_ranks_of_one_vllm_meet_at_the_first_ones_port_and_only_that_one_listens() {
+    let spec = over_two_nodes(json!({"distributed": {"nodes": 2, "tensor_parallel_size": 2, "master_port": 4000}}));
     let service = resolve(&spec).unwrap();
-    assert_eq!(service.check(&spec), []);
-    let later = service.later(&spec);
-    assert_eq!(later.len(), 1, "{later:?}");
-    assert_eq!(later[0].path, "servers.service_config.distributed.backend");
+    let mut first = order(spec.clone());
+    let wishes: Vec<_> = service.ports(&first).iter().map(|wish| (wish.name, wish.port, wish.is_fixed)).collect();
+    assert_eq!(wishes, [("master_port", 4000, true)]);
+    first.ports.insert("master_port".into(), 4001);
+    let line = service.command(&first).unwrap();
+    assert_eq!(
+        line.args.join(" "),
+        "serve llama2 --host 10.0.0.7 --port 8123 --tensor-parallel-size 2 --nnodes 2 --node-rank 0 \
+         --master-addr 10.0.0.7 --master-port 4001"
+    );
+    assert_eq!(line.env["VLLM_HOST_IP"], "10.0.0.7");
+    let meeting = Some(Meeting { host: "10.0.0.7".into(), ports: first.ports.clone() });
+    let part = Part { duty: Duty::Follow, of: 0, rank: 1, meeting };
+    let second = ServerOrder { server: 1, part, host: "10.0.0.8".into(), ..order(spec) };
+    assert_eq!(service.ports(&second), []);
+    let line = service.command(&second).unwrap();
+    assert_eq!(
+        line.args.join(" "),
+        "serve llama2 --tensor-parallel-size 2 --nnodes 2 --node-rank 1 --master-addr 10.0.0.7 --master-port 4001 --headless"
+    );
+    assert_eq!(line.env["VLLM_HOST_IP"], "10.0.0.8");
+}
+
+fn over_ray() -> ServiceSpec {
+    let ray = json!({"dashboard_port": 9265, "num_cpus_per_node": 4, "num_gpus_per_node": 1});
+    over_two_nodes(json!({"distributed": {"backend": "ray", "tensor_parallel_size": 2, "ray": ray}}))
+}
+
+fn part(duty: Duty, rank: u32, meeting: Option<Meeting>) -> ServerOrder {
+    let mut order = ServerOrder { part: Part { duty, of: 0, rank, meeting }, ..order(over_ray()) };
+    let service = resolve(&order.service).unwrap();
+    order.ports = service.ports(&order).iter().map(|wish| (wish.name.to_owned(), wish.port)).collect();
+    order.scratch = service.wants_scratch(&order).then(|| "/tmp/hb-1".into());
+    order
+}
+
+#[test]
+fn rays_head_nodes_and_driver_know_each_other_by_the_heads_ports() {
+    let head = part(Duty::HeadCluster, 0, None);
+    let service = resolve(&head.service).unwrap();
+    let line = service.command(&head).unwrap();
+    assert_eq!(
+        text(&line),
+        "ray start --block --head --port=6379 --ray-client-server-port=10001 --include-dashboard=true --dashboard-host=10.0.0.7 \
+         --dashboard-port=9265 --node-ip-address=10.0.0.7 --object-manager-port=8076 --node-manager-port=8077 \
+         --dashboard-agent-listen-port=52365 --num-cpus=4 --num-gpus=1 --temp-dir=/tmp/hb-1 --disable-usage-stats"
+    );
+    assert_eq!(service.gathering(&head).unwrap().0, "http://10.0.0.7:9265");
+    let meeting = Some(Meeting { host: head.host.clone(), ports: head.ports.clone() });
+    let node = part(Duty::JoinCluster, 1, meeting.clone());
+    assert_eq!(
+        text(&service.command(&node).unwrap()),
+        "ray start --block --address=10.0.0.7:6379 --node-ip-address=10.0.0.7 --object-manager-port=8076 \
+         --node-manager-port=8077 --dashboard-agent-listen-port=52365 --num-cpus=4 --num-gpus=1 --temp-dir=/tmp/hb-1 \
+         --disable-usage-stats"
+    );
+    let (url, step) = service.gathering(&node).unwrap();
+    assert_eq!((url.as_str(), step), ("http://10.0.0.7:9265", Step::Gathered { path: "/api/v0/nodes".into(), nodes: 2 }));
+    let line = service.command(&part(Duty::Serve, 0, meeting)).unwrap();
+    assert_eq!(line.env["RAY_ADDRESS"], "10.0.0.7:6379");
+    assert_eq!(
+        line.args.join(" "),
+        "serve llama2 --host 10.0.0.7 --port 8123 --tensor-parallel-size 2 --distributed-executor-backend ray"
+    );
+    assert_eq!(service.command(&part(Duty::JoinCluster, 1, None)).unwrap_err().path, "servers.service_config.distributed");
+}
+
+#[test]
+fn rays_program_lies_beside_vllms() {
+    let mut head = part(Duty::HeadCluster, 0, None);
+    head.service.path = Some("/opt/vllm/bin/vllm".into());
+    assert_eq!(resolve(&head.service).unwrap().command(&head).unwrap().program, PathBuf::from("/opt/vllm/bin/ray"));
+}
+
+#[test]
+fn a_ray_cluster_is_whole_when_all_nodes_are_alive_and_hold_a_gpu_for_each_part() {
+    let spec = over_ray();
+    let row = |state: &str, gpus: u32| json!({"node_ip": "10.0.0.8", "state": state, "state_message": "no heartbeat", "resources_total": {"GPU": gpus}});
+    let gathered = |rows: Vec<Value>| {
+        let body = json!({"data": {"result": {"result": rows}}}).to_string();
+        resolve(&spec).unwrap().gathered(body.as_bytes(), 2, &spec)
+    };
+    assert_eq!(gathered(vec![row("ALIVE", 1), row("ALIVE", 1)]), Gathering::Whole);
+    assert_eq!(gathered(vec![row("ALIVE", 1)]), Gathering::Incomplete("Ray has 1 of 2 nodes".into()));
+    let empty = json!({"node_ip": "10.0.0.8", "state": "ALIVE", "resources_total": {"CPU": 1.0}});
+    assert_eq!(
+        gathered(vec![empty.clone(), empty]),
+        Gathering::Refused("Ray counts 0 GPUs on 2 nodes, and the model is cut into 2 parts".into())
+    );
+    assert_eq!(
+        gathered(vec![row("ALIVE", 1), row("DEAD", 1)]),
+        Gathering::Refused("Ray's node 10.0.0.8 is dead: no heartbeat".into())
+    );
+    assert_eq!(resolve(&spec).unwrap().gathered(b"not yet", 1, &spec), Gathering::Incomplete("Ray has 0 of 1 nodes".into()));
 }
 
 #[test]
@@ -205,6 +345,20 @@ fn each_runtime_wraps_the_words_and_keeps_values_out_of_them() {
     );
     let line = wrapped(ContainerRuntime::Charliecloud, &["/a:/b:rw"], Accelerator::None);
     assert_eq!(text(&line), format!("ch-run --bind /a:/b vllm.sif -- vllm {rest}"));
+}
+
+#[test]
+fn further_words_stand_before_the_image_and_reach_the_runtime_alone() {
+    for (runtime, expected) in [
+        (ContainerRuntime::Apptainer, "apptainer exec --cleanenv --no-eval --nvccli vllm.sif vllm serve"),
+        (ContainerRuntime::Charliecloud, "ch-run --nvccli vllm.sif -- vllm serve"),
+        (ContainerRuntime::Podman, "--nvccli --entrypoint vllm vllm.sif serve"),
+    ] {
+        let mut spec = ServiceSpec { runtime, path: Some("vllm.sif".into()), ..spec("vllm", json!({})) };
+        spec.runtime_args = vec!["--nvccli".into()];
+        let line = wrap(command(&spec), &spec, Accelerator::None, &[].into()).unwrap();
+        assert!(text(&line).contains(expected), "{}", text(&line));
+    }
 }
 
 #[test]

@@ -176,12 +176,6 @@ impl GuardedChild {
         self.pid
     }
 
-    /// The last lines it wrote, oldest first.
-    #[must_use]
-    pub fn last_words(&self) -> Vec<String> {
-        self.tail.lines()
-    }
-
     /// Waits until nothing of it is left.
     pub async fn wait(&self) -> Ended {
         let mut ended = self.ended.clone();

@@ -34,6 +34,9 @@ pub enum JoinSource {
     Value(Box<JoinFile>),
 }
 
+/// A node of another build is there for so long: the leader asks it who it is, and turns it away.
+const KNOCK: Duration = Duration::from_secs(2);
+
 /// How to join.
 #[derive(Debug, Clone)]
 pub struct JoinOptions {
@@ -74,9 +77,9 @@ pub async fn join(
 ) -> Result<Joined, JoinError> {
     let started = Instant::now();
     let file = secrets(&options.source, options.deadline).await?;
-    if file.build != options.build {
-        return Err(JoinError::OtherBuild { ours: options.build, theirs: file.build });
-    }
+    // A node of another build knocks all the same, so that the leader can say who was turned away and why.
+    let is_other_build = file.build != options.build;
+    let left = options.deadline.saturating_sub(started.elapsed());
     let local = |error: &dyn std::fmt::Display| JoinError::Local(error.to_string());
     let authority = Authority::from_pem(&file.ca_certificate_pem, &file.ca_key_pem).map_err(|e| local(&e))?;
     let connector = tls::connector(&authority).map_err(|e| local(&e))?;
@@ -89,7 +92,7 @@ pub async fn join(
         server: server.clone(),
         address: options.address.unwrap_or_else(|| file.address.clone()),
         connector,
-        deadline: options.deadline.saturating_sub(started.elapsed()),
+        deadline: if is_other_build { left.min(KNOCK) } else { left },
         seed: options.incarnation,
         events,
         first,
@@ -102,11 +105,15 @@ pub async fn join(
         }
     };
     match found.await {
-        Ok(Ok(inbox)) => Ok(Joined { file, inbox, link, server }),
+        Ok(Ok(inbox)) if !is_other_build => Ok(Joined { file, inbox, link, server }),
         failed => {
+            if is_other_build {
+                tokio::time::sleep(KNOCK).await;
+            }
             link.stop(None);
             server.stop(None);
             match failed {
+                _ if is_other_build => Err(JoinError::OtherBuild { ours: options.build, theirs: file.build }),
                 Ok(Err(error)) => Err(error),
                 _ => Err(JoinError::Local("the link's actor ended".to_owned())),
             }

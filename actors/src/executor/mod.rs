@@ -7,6 +7,7 @@
 //! Tick, no progress for too long ────────────┴─► Ended(Err), stalled: this actor fails
 //! ```
 
+mod calibration;
 mod supervisor;
 #[cfg(test)]
 mod tests;

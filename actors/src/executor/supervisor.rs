@@ -12,7 +12,7 @@ use hb_core::{
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::{runtime::Handle, time::Instant};
 
-use super::{Executor, ExecutorArguments, ExecutorMsg};
+use super::{AbortOnDrop, Executor, ExecutorArguments, ExecutorMsg, calibration::calibrate};
 use crate::{
     load::{Clock, Ledger, Prepared},
     messages::{ExecutorSupervisorMsg, UplinkMsg},
@@ -39,6 +39,8 @@ struct Work {
     share: LoadShare,
     /// Which build of a share it waits for: a trial may be prepared anew with another share.
     build: u64,
+    /// A calibration goes on for seconds; it ends with the work.
+    _building: Option<AbortOnDrop>,
     prepared: Option<Arc<Prepared>>,
     ledger: Option<Arc<Ledger>>,
     clock: Option<Clock>,
@@ -124,6 +126,7 @@ impl Supervising {
         self.work = Some(Work {
             share,
             build: build_number,
+            _building: None,
             prepared: None,
             ledger: None,
             clock: None,
@@ -132,11 +135,15 @@ impl Supervising {
             failure: None,
             is_stopped: false,
         });
-        self.arguments.load_runtime.spawn(async move {
-            let result = build(given).await;
+        let uplink = self.arguments.uplink.clone();
+        let building = self.arguments.load_runtime.spawn(async move {
+            let result = build(given, &uplink).await;
             // The node may be ending.
             let _ = me.cast(ExecutorSupervisorMsg::Prepared(build_number, result));
         });
+        if let Some(work) = &mut self.work {
+            work._building = Some(AbortOnDrop(building.abort_handle()));
+        }
     }
 
     async fn prepared(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, build: u64, result: Result<Arc<Prepared>, String>) {
@@ -318,9 +325,20 @@ fn is_held_elsewhere(ledger: &Arc<Ledger>) -> bool {
     Arc::strong_count(ledger) > 1
 }
 
-async fn build(mut share: LoadShare) -> Result<Arc<Prepared>, String> {
+/// What the client itself adds is measured first, where it is to be: bodies that stand ready take memory. That it could
+/// not be measured is told, and nothing else comes of it.
+async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>) -> Result<Arc<Prepared>, String> {
     let service = hb_services::resolve(&share.service).map_err(|problem| problem.to_string())?;
     share.request = hb_services::service::request_for(&*service, &share.service, &share.request);
+    if let Some(lasting) = share.load.calibration {
+        let fact = match calibrate(&share, lasting).await {
+            Ok(floor) => Fact::Calibrated { trial: share.trial.clone(), executor: share.executor, floor },
+            Err(why) => Fact::Warned { what: format!("the client's own error floor is not known: {why}") },
+        };
+        if uplink.cast(UplinkMsg::Fact(fact)).is_err() {
+            tracing::error!("the uplink is gone; a calibration is lost");
+        }
+    }
     let key = match &share.service.api_key {
         Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
         None => None,

@@ -73,7 +73,8 @@ impl Engine {
         let said = answer.kind;
         seen.answer = Some(answer);
         match ended {
-            Ok(()) => Ok(said),
+            // HTTP says that all of it came, so nobody cut it.
+            Ok(()) => Ok(said.map(|kind| if kind == Kind::Truncated { Kind::NoEndMark } else { kind })),
             // What the server itself said comes before the way in which the connection ended.
             Err(_) if matches!(said, Some(Kind::ErrorEvent | Kind::Aborted)) => Err(said.unwrap_or(Kind::ErrorEvent)),
             Err(kind) => Err(kind),

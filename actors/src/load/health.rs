@@ -4,8 +4,8 @@
 //! could not use is as good as used up.
 
 use std::{
-    sync::{Arc, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, LazyLock, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hb_core::batch::ClientHealth;
@@ -19,6 +19,9 @@ const TICK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Lags {
     max: f64,
+    /// The largest jump of the wall clock.
+    step: f64,
+    wall: WallClock,
     sum: f64,
     samples: u32,
     workers: usize,
@@ -29,7 +32,16 @@ pub(super) struct Lags {
 
 impl Default for Lags {
     fn default() -> Self {
-        Self { max: 0.0, sum: 0.0, samples: 0, workers: 1, busy: (0.0, 0.0), since: Instant::now() }
+        Self {
+            max: 0.0,
+            step: 0.0,
+            wall: WallClock::default(),
+            sum: 0.0,
+            samples: 0,
+            workers: 1,
+            busy: (0.0, 0.0),
+            since: Instant::now(),
+        }
     }
 }
 
@@ -42,9 +54,10 @@ impl Lags {
             lag_max_seconds: self.max,
             lag_mean_seconds: if self.samples > 0 { self.sum / f64::from(self.samples) } else { 0.0 },
             lag_samples: self.samples,
+            clock_step_seconds: self.step,
             ..ClientHealth::default()
         };
-        *self = Self { workers: self.workers, busy: (self.busy.0, self.busy.0), ..Self::default() };
+        *self = Self { workers: self.workers, wall: self.wall, busy: (self.busy.0, self.busy.0), ..Self::default() };
         health
     }
 
@@ -59,8 +72,41 @@ impl Lags {
         self.max = self.max.max(late);
         self.sum += late;
         self.samples += 1;
+        self.step = self.step.max(self.wall.step());
     }
 }
+
+/// How far the wall clock lies from the monotonic one, as it was last read.
+#[derive(Debug, Clone, Copy, Default)]
+struct WallClock {
+    distance: Option<f64>,
+}
+
+/// Two readings of the monotonic clock that lie further apart had something between them; what was read there is no use.
+const READ_WITHIN: Duration = Duration::from_millis(1);
+
+impl WallClock {
+    /// By how many seconds the wall clock was set since it was last read.
+    fn step(&mut self) -> f64 {
+        let before = Instant::now();
+        let wall = SystemTime::now();
+        if before.elapsed() > READ_WITHIN {
+            return 0.0;
+        }
+        self.read(before.saturating_duration_since(*ANCHOR).as_secs_f64(), wall)
+    }
+
+    fn read(&mut self, monotonic: f64, wall: SystemTime) -> f64 {
+        let wall =
+            wall.duration_since(UNIX_EPOCH).map_or_else(|error| -error.duration().as_secs_f64(), |since| since.as_secs_f64());
+        let distance = wall - monotonic;
+        let before = self.distance.replace(distance);
+        before.map_or(0.0, |before| (distance - before).abs())
+    }
+}
+
+/// From where this process counts its monotonic time.
+static ANCHOR: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn busy_seconds(metrics: &RuntimeMetrics) -> f64 {
     (0..metrics.num_workers()).map(|worker| metrics.worker_total_busy_duration(worker).as_secs_f64()).sum()
@@ -76,5 +122,21 @@ pub(super) async fn watch(ledger: Arc<Ledger>) {
         let late = due.elapsed().as_secs_f64();
         ledger.moved();
         ledger.lags.lock().unwrap_or_else(PoisonError::into_inner).add(late, busy_seconds(&metrics));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_steps_once_and_one_that_runs_does_not() {
+        let mut wall = WallClock::default();
+        let at = |seconds: f64| UNIX_EPOCH + Duration::from_secs_f64(1e9 + seconds);
+        let steps: Vec<f64> =
+            [(0.0, 0.0), (1.0, 1.0), (2.0, 4.5), (3.0, 5.5), (4.0, 3.0)].map(|(mono, unix)| wall.read(mono, at(unix))).into();
+        for (step, expected) in steps.iter().zip([0.0, 0.0, 2.5, 0.0, 3.5]) {
+            assert!((step - expected).abs() < 1e-6, "{steps:?}");
+        }
     }
 }

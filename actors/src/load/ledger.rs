@@ -25,7 +25,7 @@ use super::{
 };
 
 /// More than a record takes on the wire: every field at its longest.
-const RECORD_BYTES: usize = 160;
+const RECORD_BYTES: usize = 168;
 /// More than an open request takes.
 const OPEN_BYTES: usize = 64;
 /// More than a batch's own field names and numbers take, names of trial and node apart.
@@ -235,6 +235,11 @@ impl Book {
         self.ledger.messages.lock().unwrap_or_else(PoisonError::into_inner).add(kind, message, server);
     }
 
+    /// A server answered for another model than was asked.
+    pub fn other_model(&self, asked: &str, answered: &str, server: &str) {
+        self.ledger.messages.lock().unwrap_or_else(PoisonError::into_inner).other_model(asked, answered, server);
+    }
+
     pub fn count_tokens(&self, tokens: u64) {
         self.ledger.gaps.count(tokens);
     }
@@ -403,6 +408,7 @@ mod tests {
                     tokens_source: Some(hb_core::record::TokensSource::Tokenizer),
                     server: Some(u16::MAX),
                     status: Some(599),
+                    fingerprint: Some(full),
                     ..Record::unsent(0, Stage::Measure, late, Outcome::TimedOut, Kind::ReusedConnectionReset)
                 });
             } else {

@@ -8,6 +8,7 @@ use hb_core::record::Kind;
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     told: HashSet<Kind>,
+    other_models: HashSet<String>,
     untold: Vec<String>,
 }
 
@@ -18,6 +19,14 @@ impl Messages {
             let advice = advice(kind).map(|advice| format!(" ({advice})")).unwrap_or_default();
             self.untold
                 .push(format!("`{server}` failed a request with {kind}: {message}{advice}; others like it are only counted"));
+        }
+    }
+
+    /// Another model answered than was asked; told once for each of its names.
+    pub fn other_model(&mut self, asked: &str, answered: &str, server: &str) {
+        if !self.other_models.contains(answered) {
+            self.other_models.insert(answered.to_owned());
+            self.untold.push(format!("`{server}` was asked for the model `{asked}` and says that `{answered}` answered"));
         }
     }
 

@@ -1,7 +1,7 @@
 //! One request from its due instant to its row: the attempts, and what becomes of the connection.
 
-use hb_core::record::Kind;
-use hb_services::protocol::Reader;
+use hb_core::record::{Kind, Record};
+use hb_services::{is_same_model, protocol::Reader};
 use tokio::time::Instant;
 
 use super::{drive::Engine, ledger::Due, seen::Seen, server::Server, supply::Made};
@@ -18,7 +18,14 @@ impl Engine {
         if let (Some(kind), Some(message)) = (kind, seen.answer.as_mut().and_then(|answer| answer.message.take())) {
             due.book().told(kind, &message, &self.prepared.share.servers[server as usize]);
         }
-        let row = seen.into_row(kind, made.asked_tokens, server, self.clock.now());
+        let asked = &self.prepared.share.service.model;
+        let model = seen.answer.as_ref().and_then(|answer| answer.model.as_deref());
+        let other = model.filter(|answered| !is_same_model(asked, answered));
+        if let Some(answered) = other {
+            due.book().other_model(asked, answered, &self.prepared.share.servers[server as usize]);
+        }
+        let is_other_model = other.is_some();
+        let row = Record { is_other_model, ..seen.into_row(kind, made.asked_tokens, server, self.clock.now()) };
         due.end(row);
         kind
     }

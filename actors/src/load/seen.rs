@@ -110,6 +110,7 @@ impl<'a> Seen<'a> {
             status: self.status,
             stopped_early: answer.stopped_early,
             attempts: self.attempts,
+            fingerprint: answer.fingerprint,
             ..Record::unsent(self.due.index, self.due.stage, self.due.due, outcome, Kind::Reset)
         }
     }

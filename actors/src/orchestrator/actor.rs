@@ -6,6 +6,7 @@ use std::{
 };
 
 use hb_core::{
+    counted::ServerCounts,
     events::{Happened, RunEvent},
     facts::NodeFact,
     orders::{Order, Role},
@@ -19,7 +20,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t, rpc:
 use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BooksMsg, nodes::Nodes};
+use super::{BooksMsg, counts::Asked, nodes::Nodes};
 use crate::{
     cluster::ClusterEvent,
     server_manager::{
@@ -85,6 +86,8 @@ pub enum OrchestratorMsg {
     NodeTold(Box<NodeFact>),
     /// A node answered an order, or did not.
     OrderAnswered(NodeName, OrderKind, Result<(), String>),
+    /// The servers were asked for their own counts, and a trial's load can start.
+    ServersCounted(TrialId, Vec<ServerCounts>),
     /// An order that was given in this phase got no answer: the link to the node may be coming back.
     OrderUnanswered(NodeName, Box<Order>, Option<Phase>),
     /// The books of a trial are open, or why not.
@@ -122,6 +125,8 @@ pub struct Leading {
     books: ActorRef<BooksMsg>,
     own_host: String,
     trial: Option<TrialId>,
+    /// The servers of the trial, which are asked again when it is over.
+    asked: Option<Asked>,
     /// When the load of the trial was told to stop before its end.
     stopped_at: Option<i128>,
     done: Option<oneshot::Sender<Outcome>>,
@@ -154,6 +159,7 @@ impl Actor for Orchestrator {
             books: leadership.books,
             own_host: leadership.own_host,
             trial: None,
+            asked: None,
             stopped_at: None,
             done: Some(leadership.done),
         };
@@ -167,6 +173,7 @@ impl Actor for Orchestrator {
             OrchestratorMsg::ClusterChanged(event) => leading.cluster_changed(*event),
             OrchestratorMsg::NodeTold(fact) => leading.node_told(*fact),
             OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
+            OrchestratorMsg::ServersCounted(trial, servers) => leading.servers_counted(&me, trial, servers),
             OrchestratorMsg::OrderUnanswered(node, order, phase) => {
                 // Until the node is back, declared lost, or out of time.
                 if leading.run.phase() == phase {
@@ -340,7 +347,7 @@ impl Leading {
                     self.stopped_at = None;
                     self.open_trial(me, plan);
                 }
-                Effect::StartLoad(trial) => self.start_load(me, trial),
+                Effect::StartLoad(trial) => self.count_servers(me, trial),
                 Effect::DrillAt { trial, after, kill } => {
                     me.send_after(after.0 + START_AHEAD, move || OrchestratorMsg::DrillDue(trial, kill));
                 }
@@ -388,6 +395,26 @@ impl Leading {
         }
     }
 
+    /// What the servers counted until now; the load starts when they told, or had their time.
+    fn count_servers(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
+        self.asked = self.run.asked_servers().map(|(urls, service)| Asked { urls, service });
+        let (asked, me) = (self.asked.clone(), me.clone());
+        tokio::spawn(async move {
+            let servers = match asked {
+                Some(asked) => asked.counts().await,
+                None => Vec::new(),
+            };
+            // The run may be over by now.
+            let _ = me.cast(OrchestratorMsg::ServersCounted(trial, servers));
+        });
+    }
+
+    fn servers_counted(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, servers: Vec<ServerCounts>) -> Vec<Effect> {
+        self.tell(Happened::ServersCounted { is_over: false, servers });
+        self.start_load(me, trial);
+        Vec::new()
+    }
+
     /// One instant on every clock: each node is told it on its own.
     fn start_load(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
         let start = unix_nanos() + START_AHEAD.as_nanos() as i128;
@@ -417,7 +444,15 @@ impl Leading {
     fn close_trial(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, is_complete: bool) {
         let (books, me, figures) = (self.books.clone(), me.clone(), self.figures());
         let ended_early = (!is_complete).then(|| self.stopped_at.unwrap_or_else(unix_nanos));
+        let asked = self.asked.take();
         tokio::spawn(async move {
+            if let Some(asked) = asked {
+                let happened = Happened::ServersCounted { is_over: true, servers: asked.counts().await };
+                let event = RunEvent { unix_nanos: unix_nanos(), trial: Some(trial.clone()), happened };
+                if books.cast(BooksMsg::Event(event)).is_err() {
+                    tracing::error!("the books are closed; what the servers counted is not written down");
+                }
+            }
             let closed = call_t!(books, BooksMsg::Close, 300_000, trial.clone(), ended_early, figures);
             let result = closed.unwrap_or_else(|error| Err(format!("the books did not answer: {error}")));
             let _ = me.cast(OrchestratorMsg::TrialClosed(trial, result));

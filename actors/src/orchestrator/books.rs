@@ -15,11 +15,12 @@ use hb_core::{
     plan::Plan,
     report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
     tally::{Live, Taken, TrialTally},
-    trial::ProtocolName,
+    trial::{LoadSpec, ProtocolName, RequestSpec, Trial},
     units::{Nanos, NodeName, TrialId},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
+use serde_json::Value;
 
 use super::{
     Recorder,
@@ -111,6 +112,8 @@ pub struct Accounts {
     /// Batches that are counted and not on disk, and how often that was tried.
     unwritten: BTreeMap<BatchKey, u32>,
     live: Live,
+    /// The load whose floor was measured last, and the floor.
+    calibrated: Option<((LoadSpec, RequestSpec), Value)>,
 }
 
 impl Actor for Books {
@@ -128,6 +131,7 @@ impl Actor for Books {
             chronicle: Chronicle::default(),
             unwritten: BTreeMap::new(),
             live: Live::default(),
+            calibrated: None,
         })
     }
 
@@ -159,6 +163,13 @@ impl Actor for Books {
         }
         Ok(())
     }
+}
+
+/// By how much a clock moved between two estimates, as far as their bounds do not explain it.
+fn clock_moved(before: &NodeFigures, after: &NodeFigures) -> Option<f64> {
+    let moved = (after.clock_offset_seconds? - before.clock_offset_seconds?).abs();
+    let explained = after.clock_bound_seconds? + before.clock_bound_seconds?;
+    (moved > explained).then_some(moved - explained)
 }
 
 impl Accounts {
@@ -285,7 +296,10 @@ impl Accounts {
             self.warn(format!("{trial}: {certainty}"));
         }
         // Clock estimates get better while a trial runs; nodes that are gone keep what was known of them.
-        open.nodes.extend(nodes);
+        for (node, mut figures) in nodes {
+            figures.clock_moved_seconds = open.nodes.get(&node).and_then(|before| clock_moved(before, &figures));
+            open.nodes.insert(node, figures);
+        }
         let rows = self.recorder.rows(trial).unwrap_or_else(|error| {
             // The trial is in the report all the same, and its books do not balance.
             self.warn(format!("the rows of {trial} cannot be read back: {error}"));
@@ -338,6 +352,16 @@ impl Accounts {
         report::run(summary, std::mem::take(&mut self.reports), self.chronicle.warnings().to_vec())
     }
 
+    /// The client's error floor at this load: as it was just measured, or at an earlier repetition.
+    fn calibration(&mut self, trial: &Trial, measured: Option<Value>) -> Option<Value> {
+        let key = (LoadSpec { calibration: None, ..trial.load.clone() }, trial.request.clone());
+        let Some(measured) = measured else {
+            return self.calibrated.as_ref().filter(|(known, _)| *known == key).map(|(_, floor)| floor.clone());
+        };
+        self.calibrated = Some((key, measured.clone()));
+        Some(measured)
+    }
+
     /// What is known of a trial besides its requests.
     fn frame(
         &mut self,
@@ -364,7 +388,8 @@ impl Accounts {
             energy_joules: (!energies.is_empty()).then(|| energies.iter().sum()),
             gpus_throttled: readings.values().map(ReadingSums::throttled).sum(),
             server: chapter.server,
-            calibration: None,
+            counted: chapter.counted,
+            calibration: self.calibration(&plan.trial, chapter.calibration),
             events: chapter.events,
             // Ollama knows no word that keeps a model from stopping by itself.
             can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),

@@ -9,6 +9,7 @@
 
 mod actor;
 mod books;
+mod counts;
 mod inbox;
 mod nodes;
 mod recorder;

@@ -2,6 +2,7 @@
 //! manager keeps count and hands the facts on.
 
 mod command;
+mod image;
 pub mod key;
 pub mod readiness;
 mod server;
@@ -77,8 +78,9 @@ impl Managing {
                 self.servers.insert(number, Server::begin(order, self.surroundings.clone()));
             }
             Some(running) if running.order == order => {}
-            Some(_) => {
-                self.hand_on(Fact::Warned { what: format!("server-{number} still runs, so another start of it was left out") });
+            Some(running) => {
+                let what = format!("{} still runs, so another start of it was left out", running.order.name());
+                self.hand_on(Fact::Warned { what });
             }
         }
     }

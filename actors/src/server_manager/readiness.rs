@@ -18,7 +18,7 @@ use hb_core::{
 use hb_services::{
     prompts::{PROBE_WORDS, probe},
     protocol::Prompt,
-    service::{Service, Step, request_for},
+    service::{Gathering, Service, Step, request_for},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use rustls::RootCertStore;
@@ -112,6 +112,18 @@ enum Trouble {
 /// # Errors
 /// The step that failed, and the last that was heard.
 pub async fn ask(question: &Question<'_>, progress: &(dyn Fn(String) + Send + Sync)) -> Result<Ready, NotReady> {
+    ask_all(question, &question.service.readiness(question.spec), progress).await
+}
+
+/// Asks these questions, until all are answered well or the limit is over.
+///
+/// # Errors
+/// The step that failed, and the last that was heard.
+pub async fn ask_all(
+    question: &Question<'_>,
+    steps: &[Step],
+    progress: &(dyn Fn(String) + Send + Sync),
+) -> Result<Ready, NotReady> {
     let begun = Instant::now();
     // A proxy of the environment would be measured along, or refuse; the load goes past it as well.
     // The load trusts the same. Where no TLS is spoken, nobody needs to know an authority.
@@ -120,9 +132,9 @@ pub async fn ask(question: &Question<'_>, progress: &(dyn Fn(String) + Send + Sy
     let client = client.tls_backend_preconfigured(trusted).build();
     let client = client.map_err(|error| NotReady::NoClient(chain(&error)))?;
     let asking = Asking { question, client, progress, tokens_per_word: Mutex::new(None) };
-    for step in question.service.readiness(question.spec) {
+    for step in steps {
         if question.spec.health.enabled || !matches!(step, Step::Healthy { .. }) {
-            asking.until(&step, begun).await?;
+            asking.until(step, begun).await?;
         }
     }
     Ok(Ready {
@@ -158,7 +170,7 @@ impl Asking<'_> {
                 return Err(NotReady::TimedOut { limit, step: Named(step).to_string(), url: url.to_owned(), last });
             };
             let patience = match step {
-                Step::Healthy { .. } | Step::ModelListed { .. } => left.min(QUESTION_LIMIT),
+                Step::Healthy { .. } | Step::ModelListed { .. } | Step::Gathered { .. } => left.min(QUESTION_LIMIT),
                 Step::Completes => left.min(COMPLETION_LIMIT),
                 // A model of a hundred gigabytes takes its time, and tells of it.
                 Step::ModelPulled { .. } => left,
@@ -200,6 +212,16 @@ impl Asking<'_> {
                 false => self.pull(path, body).await,
             },
             Step::Completes => self.complete().await,
+            Step::Gathered { path, nodes } => self.gathered(path, *nodes).await,
+        }
+    }
+
+    async fn gathered(&self, path: &str, nodes: u32) -> Result<(), Trouble> {
+        let body = self.get(path).await?;
+        match self.question.service.gathered(&body, nodes, self.question.spec) {
+            Gathering::Whole => Ok(()),
+            Gathering::Incomplete(why) => Err(Trouble::Again(why)),
+            Gathering::Refused(why) => Err(Trouble::Final(why)),
         }
     }
 
@@ -373,6 +395,7 @@ impl fmt::Display for Named<'_> {
             Step::ModelListed { path } => write!(f, "looking for the model in {path}"),
             Step::ModelPulled { path, .. } => write!(f, "pulling the model with {path}"),
             Step::Completes => f.write_str("the first completion"),
+            Step::Gathered { path, nodes } => write!(f, "waiting for {nodes} nodes of its cluster in {path}"),
         }
     }
 }

@@ -5,29 +5,41 @@
 //! start ─► ServerStarted ─► (ServerProgressed) ─► ServerReady ─► ServerExited
 //!            └──────────── ordered to stop ──────────┴─────────► ServerStopped
 //! ```
+//!
+//! A process that only works for a server on another node cannot be asked: it is never told ready.
 
 use std::{
-    path::PathBuf,
+    env,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
-use hb_core::{facts::Fact, orders::ServerOrder};
-use hb_services::service::Service;
+use hb_core::{
+    facts::Fact,
+    orders::{Duty, ServerOrder},
+    trial::{ContainerRuntime, ServiceSpec},
+};
+use hb_services::service::{CommandLine, Service};
 use ractor::ActorRef;
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     command::{base_url, command_of, policy_of, ready_limit, service_of, without_secrets},
-    readiness::{Question, ask},
+    image,
+    readiness::{Question, ask, ask_all},
 };
 use crate::{
     child::{
-        Ended, GuardedChild,
+        ChildError, Ended, GuardedChild,
         guarded::LastWords,
         ports::{PortLease, Ports},
     },
     messages::{LogCollectorMsg, ServerManagerMsg, UplinkMsg},
 };
+
+/// A folder's path that is no longer leaves room for the names of sockets in it.
+const SHORT_PATH: usize = 40;
 
 /// What every server of a node needs.
 #[derive(Clone)]
@@ -95,6 +107,7 @@ struct Life {
 impl Life {
     async fn run(self) {
         let (server, surroundings, child) = (self.order.server, self.surroundings.clone(), Arc::clone(&self.child));
+        let name = self.order.name();
         let end = match tokio::spawn(self.lived()).await {
             Ok(fact) => fact,
             Err(error) => {
@@ -102,7 +115,7 @@ impl Life {
                     Some(child) => child.stop().await.err().map(|error| format!("; {error}")),
                     None => None,
                 };
-                let why = format!("the task that watches server-{server} failed: {error}{}", left.unwrap_or_default());
+                let why = format!("the task that watches {name} failed: {error}{}", left.unwrap_or_default());
                 Fact::ServerFailed { server, why }
             }
         };
@@ -110,10 +123,10 @@ impl Life {
     }
 
     async fn lived(mut self) -> Fact {
-        let server = self.order.server;
+        let (server, name) = (self.order.server, self.order.name());
         match self.started().await {
             Ok(fact) => fact,
-            Err(why) => Fact::ServerFailed { server, why: format!("cannot start server-{server}: {why}") },
+            Err(why) => Fact::ServerFailed { server, why: format!("cannot start {name}: {why}") },
         }
     }
 
@@ -121,31 +134,49 @@ impl Life {
     async fn started(&mut self) -> Result<Fact, String> {
         let service = service_of(&self.order)?;
         let policy = policy_of(&*service)?;
-        let lease = self.leased_port().await?;
-        self.order.port = lease.port();
+        // Held until the process has ended: meanwhile no other one of ours is given them.
+        let _leases = self.leased_ports(&*service).await?;
+        let _scratch = self.scratch(&*service)?;
         let command = command_of(&*service, &self.order, &self.surroundings.own_exe)?;
+        self.looked_at_image(&command).await?;
         if self.stop.is_cancelled() {
             return Ok(Fact::ServerStopped { server: self.order.server });
         }
-        let source = format!("server-{}", self.order.server);
+        let source = self.order.name();
         let logs = self.surroundings.logs.clone();
         let sink = Arc::new(move |lines| {
             if logs.cast(LogCollectorMsg::Wrote { source: source.clone(), lines }).is_err() {
                 tracing::debug!("lines of a server are lost: the log collector is gone");
             }
         });
-        let child = GuardedChild::spawn(&command, &self.surroundings.own_exe, policy, sink).await.map_err(|e| e.to_string())?;
+        let child = GuardedChild::spawn(&command, &self.surroundings.own_exe, policy, sink)
+            .await
+            .map_err(|error| missing_runtime(&self.order.service, &error))?;
         let slot = Arc::clone(&self.child);
         let child = slot.get_or_init(|| child);
         let words = without_secrets(&command);
-        self.tell(Fact::ServerStarted { server: self.order.server, pid: child.pid(), command: words });
+        let ports = self.order.ports.clone();
+        self.tell(Fact::ServerStarted {
+            server: self.order.server,
+            name: self.order.name(),
+            pid: child.pid(),
+            command: words,
+            ports,
+        });
         Ok(self.watched(&*service, child).await)
     }
 
     /// From the start of the process to its end.
     async fn watched(&self, service: &dyn Service, child: &GuardedChild) -> Fact {
-        let server = self.order.server;
-        let url = base_url(&self.order.host, self.order.port);
+        let (server, name) = (self.order.server, self.order.name());
+        let (url, step) = match self.order.part.duty {
+            Duty::Serve => (base_url(&self.order.host, self.order.port), None),
+            Duty::Follow => return self.lived_on(child).await,
+            Duty::HeadCluster | Duty::JoinCluster => match service.gathering(&self.order) {
+                Ok((url, step)) => (url, Some(step)),
+                Err(problem) => return self.given_up(child, problem.to_string()).await,
+            },
+        };
         let progress = |what| self.tell(Fact::ServerProgressed { server, what });
         let question = Question {
             url: &url,
@@ -159,24 +190,39 @@ impl Life {
             biased;
             () = self.stop.cancelled() => return self.stopped(child).await,
             ended = child.wait() => {
-                return Fact::ServerFailed { server, why: format!("server-{server} ended before it was ready: it {ended}") };
+                return Fact::ServerFailed { server, why: format!("{name} ended before it was ready: it {ended}") };
             }
-            ready = ask(&question, &progress) => ready,
+            ready = async {
+                match &step {
+                    Some(step) => ask_all(&question, std::slice::from_ref(step), &progress).await,
+                    None => ask(&question, &progress).await,
+                }
+            } => ready,
         };
         match ready {
+            Ok(ready) if step.is_some() => self.tell(Fact::PartReady { server, name, took: ready.took }),
             Ok(ready) => self.tell(Fact::ServerReady { server, url, took: ready.took, tokens_per_word: ready.tokens_per_word }),
-            Err(not_ready) => {
-                let end = match child.stop().await {
-                    Ok(Ended { tail, .. }) => LastWords(&tail).to_string(),
-                    Err(error) => error.to_string(),
-                };
-                return Fact::ServerFailed { server, why: format!("server-{server} is {not_ready}; {end}") };
-            }
+            Err(not_ready) => return self.given_up(child, format!("is {not_ready}")).await,
         }
+        self.lived_on(child).await
+    }
+
+    /// Ends what will not become ready, and says why, with its last words.
+    async fn given_up(&self, child: &GuardedChild, why: String) -> Fact {
+        let end = match child.stop().await {
+            Ok(Ended { tail, .. }) => LastWords(&tail).to_string(),
+            Err(error) => error.to_string(),
+        };
+        Fact::ServerFailed { server: self.order.server, why: format!("{} {why}; {end}", self.order.name()) }
+    }
+
+    /// From when nothing more is asked of it to its end.
+    async fn lived_on(&self, child: &GuardedChild) -> Fact {
+        let (server, name) = (self.order.server, self.order.name());
         tokio::select! {
             biased;
             () = self.stop.cancelled() => self.stopped(child).await,
-            ended = child.wait() => Fact::ServerExited { server, why: format!("server-{server} {ended}") },
+            ended = child.wait() => Fact::ServerExited { server, why: format!("{name} {ended}") },
         }
     }
 
@@ -184,13 +230,69 @@ impl Life {
         let server = self.order.server;
         match child.stop().await {
             Ok(_) => Fact::ServerStopped { server },
-            Err(error) => Fact::ServerFailed { server, why: format!("cannot end server-{server}: {error}") },
+            Err(error) => Fact::ServerFailed { server, why: format!("cannot end {}: {error}", self.order.name()) },
         }
     }
 
-    async fn leased_port(&self) -> Result<PortLease, String> {
+    /// The port that it answers on, and those that it needs besides; they stand in the order then.
+    async fn leased_ports(&mut self, service: &dyn Service) -> Result<Vec<PortLease>, String> {
+        let mut leases = Vec::new();
+        if self.order.part.duty == Duty::Serve {
+            let lease = self.leased_port(self.order.port, self.order.is_port_fixed).await?;
+            self.order.port = lease.port();
+            leases.push(lease);
+        }
+        for wish in service.ports(&self.order) {
+            let lease = self.leased_port(wish.port, wish.is_fixed).await.map_err(|why| format!("{}: {why}", wish.name))?;
+            self.order.ports.insert(wish.name.to_owned(), lease.port());
+            leases.push(lease);
+        }
+        Ok(leases)
+    }
+
+    /// Whether what the container needs is here. Its digest is made meanwhile, once for all servers: a big image takes
+    /// a while to read, and it is read in any case.
+    async fn looked_at_image(&self, command: &CommandLine) -> Result<(), String> {
+        let spec = self.order.service.clone();
+        let is_wrapped = is_wrapped(&spec, command, &self.surroundings.own_exe);
+        if !is_wrapped {
+            return Ok(());
+        }
+        let checked = tokio::task::spawn_blocking({
+            let spec = spec.clone();
+            move || image::check(&spec)
+        });
+        checked.await.map_err(|error| error.to_string())?.map_err(|problem| problem.to_string())?;
+        if let Some(path) = image::path_of(&spec).filter(|_| self.order.server == 0).map(Path::to_owned) {
+            let (surroundings, server) = (self.surroundings.clone(), self.order.server);
+            tokio::task::spawn_blocking(move || {
+                let image = path.display().to_string();
+                let fact = match image::digest(&path) {
+                    Ok(digest) => Fact::ImageRead { image, digest },
+                    Err(error) => Fact::Warned { what: format!("the image `{image}` has no digest: {error}") },
+                };
+                tell(&surroundings, server, fact);
+            });
+        }
+        Ok(())
+    }
+
+    /// The folder that the service wants for this process. It goes when this is dropped.
+    fn scratch(&mut self, service: &dyn Service) -> Result<Option<TempDir>, String> {
+        if !service.wants_scratch(&self.order) {
+            return Ok(None);
+        }
+        // Sockets lie in it, and their paths must not be longer than a hundred letters or so.
+        let usual = env::temp_dir();
+        let parent = if usual.as_os_str().len() > SHORT_PATH { PathBuf::from("/tmp") } else { usual };
+        let made = tempfile::Builder::new().prefix("hb-").tempdir_in(&parent);
+        let folder = made.map_err(|error| format!("cannot make a folder in {}: {error}", parent.display()))?;
+        self.order.scratch = Some(folder.path().to_owned());
+        Ok(Some(folder))
+    }
+
+    async fn leased_port(&self, port: u16, is_fixed: bool) -> Result<PortLease, String> {
         let (ports, host) = (self.surroundings.ports.clone(), self.order.host.clone());
-        let (port, is_fixed) = (self.order.port, self.order.is_port_fixed);
         let leased = tokio::task::spawn_blocking(move || ports.lease(&host, port, is_fixed)).await;
         leased.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
@@ -198,6 +300,21 @@ impl Life {
     fn tell(&self, fact: Fact) {
         tell(&self.surroundings, self.order.server, fact);
     }
+}
+
+/// A runtime that is not on the node is named with what to do; anything else stands as it is.
+fn missing_runtime(spec: &ServiceSpec, error: &ChildError) -> String {
+    match error {
+        ChildError::Program { program, .. } if spec.runtime != ContainerRuntime::Bare && program.is_relative() => {
+            format!("{error}; load the module that brings it (the recipe's `modules`), or name another artifacts.runtime")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Whether a runtime stands around the command: hbnode's own binary needs none.
+fn is_wrapped(spec: &ServiceSpec, command: &CommandLine, own_exe: &Path) -> bool {
+    spec.runtime != ContainerRuntime::Bare && command.program != own_exe
 }
 
 /// By way of the manager, which keeps count; past it where it is gone.

@@ -8,7 +8,7 @@ use hb_actors::{
 };
 use hb_core::{
     facts::{Fact, LogLine},
-    orders::ServerOrder,
+    orders::{Part, ServerOrder},
     trial::{Api, ContainerRuntime, CustomService, HealthCheck, Length, ProtocolName, RequestSpec, ServiceSpec},
     units::Span,
 };
@@ -142,6 +142,8 @@ impl Bed {
             extra_args: Vec::new(),
             gpus: 0,
             custom: None,
+            layout: Default::default(),
+            runtime_args: Vec::new(),
         };
         let request = RequestSpec {
             api: Api::Completions,
@@ -154,7 +156,17 @@ impl Bed {
         };
         // Below the ports that the system gives to clients, and apart from those of a neighbour's run of this test.
         let port = 20_000 + (std::process::id() % 5_000) as u16;
-        ServerOrder { server, service, port, is_port_fixed: false, host: "127.0.0.1".into(), request }
+        ServerOrder {
+            server,
+            part: Part { of: server, ..Part::default() },
+            service,
+            port,
+            is_port_fixed: false,
+            host: "127.0.0.1".into(),
+            request,
+            ports: Default::default(),
+            scratch: None,
+        }
     }
 
     fn start(&self, order: ServerOrder) {
@@ -192,7 +204,7 @@ async fn facts_come_in_order_from_the_start_to_the_stop() {
     let mut bed = Bed::new("order").await;
     let order = bed.order(3);
     bed.start(order);
-    let Fact::ServerStarted { server: 3, pid, command } = bed.fact().await else { panic!("not started") };
+    let Fact::ServerStarted { server: 3, pid, command, .. } = bed.fact().await else { panic!("not started") };
     assert!(left(&bed.mark).contains(&pid));
     assert_eq!(command[1..4], ["dummy", "--host", "127.0.0.1"]);
     let Fact::ServerReady { server: 3, url, .. } = bed.fact().await else { panic!("not ready") };

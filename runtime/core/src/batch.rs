@@ -105,6 +105,9 @@ pub struct ClientHealth {
     pub lag_mean_seconds: f64,
     /// Timers measured.
     pub lag_samples: u32,
+    /// The largest jump of the node's wall clock against its monotonic one, in seconds.
+    #[serde(default)]
+    pub clock_step_seconds: f64,
     /// Requests in flight at the window's end.
     pub in_flight: u32,
     /// Content tokens (or events, where the server tells no counts) read in the window.

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
+    calibration::Floor,
+    counted::Counted,
     events::{Happened, RunEvent},
     facts::Fact,
     report::TimedEvent,
@@ -21,6 +23,10 @@ pub struct Chronicle {
     /// What is known of each server; servers outlive trials.
     servers: BTreeMap<u32, BTreeMap<String, Value>>,
     warnings: Vec<String>,
+    /// What the servers counted for the trial that is open.
+    counted: Counted,
+    /// What executors measured of the client itself, for the trial that comes or is open.
+    floors: BTreeMap<u32, Floor>,
 }
 
 /// One trial's part of it.
@@ -32,6 +38,10 @@ pub struct TrialChapter {
     pub events: Vec<TimedEvent>,
     /// What is known of the servers, by ordinal.
     pub server: BTreeMap<String, Value>,
+    /// What they counted before the load and after it.
+    pub counted: Counted,
+    /// The client's own error floor, where it was measured for this trial.
+    pub calibration: Option<Value>,
 }
 
 impl Chronicle {
@@ -41,7 +51,12 @@ impl Chronicle {
             Happened::Warned { what } => self.warn(what.clone()),
             Happened::PhaseFailed { phase, cause } => self.warn(format!("{phase} could not be finished: {cause}")),
             Happened::NodeTold { node, fact: Fact::Warned { what } } => self.warn(format!("{node}: {what}")),
+            Happened::NodeTold { fact: Fact::Calibrated { executor, floor, .. }, .. } => {
+                self.floors.insert(*executor, *floor);
+            }
             Happened::NodeTold { node, fact } => self.server_told(node.as_str(), fact),
+            Happened::ServersCounted { is_over: false, servers } => self.counted.before.clone_from(servers),
+            Happened::ServersCounted { is_over: true, servers } => self.counted.after.clone_from(servers),
             _ => {}
         }
         self.events.push(event);
@@ -62,6 +77,8 @@ impl Chronicle {
             phase_seconds: phase_seconds(events, now),
             events: events.iter().filter_map(|event| timed(event, start)).collect(),
             server: servers.collect(),
+            counted: std::mem::take(&mut self.counted),
+            calibration: Floor::told(&std::mem::take(&mut self.floors).into_values().collect::<Vec<_>>()),
         };
         self.trial_from = self.events.len();
         chapter
@@ -81,8 +98,9 @@ impl Chronicle {
 
     fn server_told(&mut self, node: &str, fact: &Fact) {
         let (server, known): (u32, Vec<(&str, Value)>) = match fact {
-            Fact::ServerStarted { server, pid, command } => {
-                (*server, vec![("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))])
+            Fact::ServerStarted { server, name, pid, command, .. } => {
+                let started = [("name", json!(name)), ("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))];
+                (*server, started.to_vec())
             }
             Fact::ServerReady { server, url, took, tokens_per_word } => {
                 let ready = [
@@ -92,6 +110,7 @@ impl Chronicle {
                 ];
                 (*server, ready.to_vec())
             }
+            Fact::PartReady { server, took, .. } => (*server, vec![("ready_seconds", json!(took.as_secs_f64()))]),
             Fact::ServerExited { server, why } => (*server, vec![("exited", json!(why))]),
             Fact::ServerFailed { server, why } => (*server, vec![("failed", json!(why))]),
             _ => return,
@@ -127,6 +146,7 @@ fn timed(event: &RunEvent, start: i128) -> Option<TimedEvent> {
         | Happened::TrialBegun { .. }
         | Happened::LoadStarted { .. }
         | Happened::TrialFinished { .. }
+        | Happened::ServersCounted { .. }
         | Happened::NodeJoined { .. }
         | Happened::Warned { .. } => return None,
     };
@@ -155,10 +175,13 @@ fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {
             ("child_restarted", format!("{child} on {node} failed and was started again: {why}"))
         }
         Fact::ServerStarted { .. }
+        | Fact::ImageRead { .. }
+        | Fact::PartReady { .. }
         | Fact::ServerProgressed { .. }
         | Fact::ServerReady { .. }
         | Fact::ServerStopped { .. }
         | Fact::LoadPrepared { .. }
+        | Fact::Calibrated { .. }
         | Fact::LoadFinished { .. }
         | Fact::Warned { .. } => return None,
     })

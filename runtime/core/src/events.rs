@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     certainty::Certainty,
+    counted::ServerCounts,
     facts::Fact,
     phases::Phase,
     units::{NodeName, TrialId},
@@ -51,6 +52,13 @@ pub enum Happened {
         /// Unix time in nanoseconds on the leader's clock. An `i64`: serde buffers a tagged enum, and its buffer
         /// knows no wider number.
         start_unix_nanos: i64,
+    },
+    /// The servers of a trial were asked for their own counts.
+    ServersCounted {
+        /// Whether its load is over, rather than yet to come.
+        is_over: bool,
+        /// Those that told.
+        servers: Vec<ServerCounts>,
     },
     /// The figure that ends a trial's window is known well enough.
     SureEnough {

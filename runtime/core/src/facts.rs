@@ -1,8 +1,13 @@
 //! What a node tells the leader that happened. Named in the past.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::units::{NodeName, Span, TrialId};
+use crate::{
+    calibration::Floor,
+    units::{NodeName, Span, TrialId},
+};
 
 /// Something that happened on a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,10 +17,16 @@ pub enum Fact {
     ServerStarted {
         /// Its ordinal.
         server: u32,
+        /// The name of the process, as it stands in the logs.
+        #[serde(default)]
+        name: String,
         /// Its process.
         pid: u32,
         /// The command line, without secrets.
         command: Vec<String>,
+        /// The ports that it was given beside its own, by name.
+        #[serde(default)]
+        ports: BTreeMap<String, u16>,
     },
     /// A step on the way to readiness, for people.
     ServerProgressed {
@@ -36,6 +47,22 @@ pub enum Fact {
         #[serde(default)]
         tokens_per_word: Option<f64>,
     },
+    /// The image that servers run in was looked at.
+    ImageRead {
+        /// Its path.
+        image: String,
+        /// Its digest, such as `sha256:…`.
+        digest: String,
+    },
+    /// A part of the cluster that a server runs on is in place.
+    PartReady {
+        /// The number of its process.
+        server: u32,
+        /// Its name.
+        name: String,
+        /// Time since its start.
+        took: Span,
+    },
     /// A server did not become ready, or could not be started.
     ServerFailed {
         /// Its ordinal.
@@ -54,6 +81,15 @@ pub enum Fact {
     ServerStopped {
         /// Its ordinal.
         server: u32,
+    },
+    /// An executor measured the client's own error floor.
+    Calibrated {
+        /// Its trial.
+        trial: TrialId,
+        /// Its number.
+        executor: u32,
+        /// What it found.
+        floor: Floor,
     },
     /// An executor has everything it needs.
     LoadPrepared {

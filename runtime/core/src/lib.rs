@@ -11,8 +11,10 @@
 //! ```
 
 pub mod batch;
+pub mod calibration;
 pub mod certainty;
 pub mod chronicle;
+pub mod counted;
 pub mod events;
 pub mod facts;
 pub mod histogram;

@@ -1,5 +1,7 @@
 //! What the leader tells a node to do. The Orchestrator is the only sender.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -79,11 +81,14 @@ pub struct Admission {
     pub roles: Vec<Role>,
 }
 
-/// A server to start.
+/// A server to start, or a part of one that spans nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerOrder {
-    /// Counts from 0 over all nodes.
+    /// Counts the processes from 0 over all nodes; those that answer come first.
     pub server: u32,
+    /// What it does in its server.
+    #[serde(default)]
+    pub part: Part,
     /// The service.
     pub service: ServiceSpec,
     /// The port it listens on.
@@ -94,6 +99,71 @@ pub struct ServerOrder {
     pub host: String,
     /// What its first real completion is asked with.
     pub request: RequestSpec,
+    /// The ports that it listens on beside its own, by name; its node fills them in.
+    #[serde(default)]
+    pub ports: BTreeMap<String, u16>,
+    /// A folder of its own; its node fills it in where the service wants one.
+    #[serde(default)]
+    pub scratch: Option<PathBuf>,
+}
+
+impl ServerOrder {
+    /// The name of the process in logs and messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.part.name(self.server)
+    }
+}
+
+/// What a process does in its server, and whom it needs to know for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Part {
+    /// What it does.
+    pub duty: Duty,
+    /// The server that it belongs to, as the load counts them.
+    pub of: u32,
+    /// Its node among the server's nodes, from 0.
+    pub rank: u32,
+    /// Where the process is met that was started before it.
+    pub meeting: Option<Meeting>,
+}
+
+/// What a process does in its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// Answers requests.
+    #[default]
+    Serve,
+    /// Works for the one that answers, on another node.
+    Follow,
+    /// Holds together the cluster that the server runs on.
+    HeadCluster,
+    /// Lends its node to that cluster.
+    JoinCluster,
+}
+
+/// Where a process is met by those that are started after it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Meeting {
+    /// Its address.
+    pub host: String,
+    /// Its ports, by name.
+    pub ports: BTreeMap<String, u16>,
+}
+
+impl Part {
+    /// The name of process number `server` in logs and messages.
+    #[must_use]
+    pub fn name(&self, server: u32) -> String {
+        let Self { of, rank, .. } = self;
+        match self.duty {
+            Duty::Serve => format!("server-{server}"),
+            Duty::Follow => format!("server-{of}-rank-{rank}"),
+            Duty::HeadCluster => format!("server-{of}-cluster-head"),
+            Duty::JoinCluster => format!("server-{of}-cluster-{rank}"),
+        }
+    }
 }
 
 /// All that one executor needs to know to send its share of a trial.

@@ -53,8 +53,10 @@ pub enum Kind {
     Http(u16),
     /// The prompt does not fit the model's context (the server's 400 says so).
     ContextLength,
-    /// The stream or body ended without its end mark.
+    /// The connection was closed in the middle of an answer.
     Truncated,
+    /// The body ended as it should, and the answer's own end mark is missing.
+    NoEndMark,
     /// The connection was reset in the middle of an answer.
     ResetMidway,
     /// An error event or object inside an answer that had status 200.
@@ -90,7 +92,7 @@ pub enum Kind {
 }
 
 /// The kinds without a number, with their stable texts.
-const KINDS: [(Kind, &str); 24] = [
+const KINDS: [(Kind, &str); 25] = [
     (Kind::Connect, "connect"),
     (Kind::Resolve, "resolve"),
     (Kind::Tls, "tls"),
@@ -99,6 +101,7 @@ const KINDS: [(Kind, &str); 24] = [
     (Kind::Protocol, "protocol"),
     (Kind::ContextLength, "context_length"),
     (Kind::Truncated, "truncated"),
+    (Kind::NoEndMark, "no_end_mark"),
     (Kind::ResetMidway, "reset_midway"),
     (Kind::ErrorEvent, "error_event"),
     (Kind::Aborted, "aborted"),
@@ -219,6 +222,10 @@ pub struct Record {
     pub stopped_early: bool,
     /// How often it was put on a connection; more than once only after a reset before any byte was sent back.
     pub attempts: u8,
+    /// Whether another model answered than was asked, by the answer's own word.
+    pub is_other_model: bool,
+    /// A number for the beginning of the answer's text, by which answers that are alike are seen.
+    pub fingerprint: Option<u32>,
 }
 
 impl Record {
@@ -246,6 +253,8 @@ impl Record {
             status: None,
             stopped_early: false,
             attempts: 0,
+            is_other_model: false,
+            fingerprint: None,
         }
     }
 
@@ -292,7 +301,7 @@ impl Record {
 type Row = (
     (u64, Stage, Nanos, Option<Nanos>, Option<Nanos>, Option<Nanos>, Option<Nanos>, Outcome, Option<Kind>),
     (Option<u32>, Option<u32>, Option<u32>, u32, u32, Option<u32>, Option<TokensSource>),
-    (Option<u16>, Option<u16>, bool, u8),
+    (Option<u16>, Option<u16>, bool, u8, bool, Option<u32>),
 );
 
 impl Serialize for Record {
@@ -308,7 +317,7 @@ impl Serialize for Record {
                 self.first_chunk_tokens,
                 self.tokens_source,
             ),
-            (self.server, self.status, self.stopped_early, self.attempts),
+            (self.server, self.status, self.stopped_early, self.attempts, self.is_other_model, self.fingerprint),
         )
             .serialize(serializer)
     }
@@ -319,7 +328,7 @@ impl<'de> Deserialize<'de> for Record {
         let (times, tokens, rest) = Row::deserialize(deserializer)?;
         let (index, stage, due, sent, first, last, end, outcome, kind) = times;
         let (input_tokens, output_tokens, cached_tokens, asked_tokens, chunks, first_chunk_tokens, tokens_source) = tokens;
-        let (server, status, stopped_early, attempts) = rest;
+        let (server, status, stopped_early, attempts, is_other_model, fingerprint) = rest;
         Ok(Self {
             index,
             stage,
@@ -341,6 +350,8 @@ impl<'de> Deserialize<'de> for Record {
             status,
             stopped_early,
             attempts,
+            is_other_model,
+            fingerprint,
         })
     }
 }
@@ -371,6 +382,7 @@ mod tests {
         (record.sent, record.first) = (Some(Nanos(60_000_100_000)), Some(Nanos(60_050_000_000)));
         (record.last, record.end) = (Some(Nanos(61_000_000_000)), Some(Nanos(61_000_000_100)));
         (record.input_tokens, record.output_tokens, record.server, record.status) = (Some(128), Some(64), Some(0), Some(200));
+        record.fingerprint = Some(u32::MAX);
         let bytes = rmp_serde::to_vec_named(&record).unwrap();
         assert_eq!(rmp_serde::from_slice::<Record>(&bytes).unwrap(), record);
         assert!(bytes.len() < 110, "{} bytes", bytes.len());

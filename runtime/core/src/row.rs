@@ -34,6 +34,7 @@ pub struct Row<'a> {
     pub status: Option<u16>,
     pub stopped_early: bool,
     pub attempts: u8,
+    pub is_other_model: bool,
 }
 
 impl<'a> Row<'a> {
@@ -64,6 +65,7 @@ impl<'a> Row<'a> {
             status: record.status,
             stopped_early: record.stopped_early,
             attempts: record.attempts,
+            is_other_model: record.is_other_model,
         }
     }
 }

@@ -63,6 +63,8 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             extra_args: Vec::new(),
             gpus: 0,
             custom: None,
+            layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         load: LoadSpec {
             model,
@@ -74,6 +76,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             distribution: Distribution::RoundRobin,
             dataset: None,
             drills: Vec::new(),
+            calibration: None,
         },
         request: RequestSpec {
             api: Api::Completions,

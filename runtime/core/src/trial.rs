@@ -58,10 +58,49 @@ pub struct ServiceSpec {
     pub binds: Vec<String>,
     /// Further words for the server's command line.
     pub extra_args: Vec<String>,
+    /// Further words for the command line of the runtime that wraps it.
+    #[serde(default)]
+    pub runtime_args: Vec<String>,
     /// GPUs per server node.
     pub gpus: u32,
     /// The declarative block, where the service is a custom one.
     pub custom: Option<CustomService>,
+    /// How one server is spread over nodes, as the service itself says.
+    #[serde(default)]
+    pub layout: Layout,
+}
+
+/// How one server is spread over nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// One process on one node.
+    #[default]
+    OneNode,
+    /// A process on each of so many nodes: the first one's answers, the others' follow it.
+    Ranks(NonZeroU32),
+    /// A cluster of the service's own over so many nodes, and then the server on the first of them.
+    Cluster(NonZeroU32),
+}
+
+impl Layout {
+    /// The nodes that one server takes.
+    #[must_use]
+    pub fn nodes(self) -> NonZeroU32 {
+        match self {
+            Self::OneNode => NonZeroU32::MIN,
+            Self::Ranks(nodes) | Self::Cluster(nodes) => nodes,
+        }
+    }
+
+    /// How many times something must be up before the next thing is started.
+    #[must_use]
+    pub fn stages(self) -> u32 {
+        match self {
+            Self::OneNode | Self::Ranks(_) => 1,
+            Self::Cluster(_) => 3,
+        }
+    }
 }
 
 impl ServiceSpec {
@@ -162,6 +201,9 @@ pub struct LoadSpec {
     pub dataset: Option<DatasetSpec>,
     /// Faults that the run provokes in itself.
     pub drills: Vec<Drill>,
+    /// How long the client's own error floor is measured before the load, if it is.
+    #[serde(default)]
+    pub calibration: Option<Span>,
 }
 
 /// A file of prompts, read on every node that sends.

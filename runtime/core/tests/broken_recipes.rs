@@ -88,7 +88,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("a pause of no time between questions", LOCAL, "servers: {health_check: {interval: 0, timeout: 0, endpoint: health}}\n"),
     ("a gateway without an address", LOCAL, "monitoring: {pushgateway: {interval: 15s}}\n"),
     ("a seed that is no number, far below", LOCAL, "\n# Far below.\n\n\n\n\n\nmetadata: {seed: x}\n"),
-    ("a model in more parts than GPUs", SLURM, "servers: {service_config: {tensor_parallel_size: 4}}\n"),
+    ("a model in more parts than GPUs", SLURM, "servers: {service_config: {tensor_parallel_size: 8}}\n"),
     ("two things at once", SLURM, "  api: generate\nbinds: [a]\n"),
     (
         "a model in more parts than the GPUs of all nodes",
@@ -203,7 +203,12 @@ const LATER: &[(&str, &str, &str)] = &[
         "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, b]\n  interface: ib0\nworkload: {service: dummy, duration: 10s}\n",
         "",
     ),
-    ("search and calibration", LOCAL, "  search: {maximize: rate}\n  calibration: full\n"),
+    (
+        "search",
+        LOCAL,
+        "  search: {maximize: rate}
+",
+    ),
     ("own metrics", LOCAL, "monitoring:\n  custom: [{name: m, url: \"http://h\"}]\nreporting:\n  formats: [json, pdf]\n"),
 ];
 
@@ -237,7 +242,9 @@ fn what_fits_is_not_complained_about() {
                     servers: {endpoints: [\"http://a:1\", \"http://b:1\"]}\n\
                     workload: {service: openai, model: m, target_rps: 4, duration: 10s}\n";
     let script = format!("{LOCAL}metadata: {{notes: \"two\\nlines\"}}\n");
-    for text in [mapped, &format!("{SLURM}{ray}"), rotating, &script] {
+    let on_cpu = format!("{SLURM}servers: {{service_config: {{distributed: {{nodes: 2, tensor_parallel_size: 2}}}}}}\n");
+    let on_cpu = on_cpu.replace("gpus: 2", "gpus: 0");
+    for text in [mapped, &format!("{SLURM}{ray}"), rotating, &script, &on_cpu] {
         let found = reading(text);
         assert!(found.problems.is_empty(), "{}", show(&found.problems, text, "recipe.yaml"));
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hb_core::{
-    orders::Role,
-    plan::{Allocation, Candidate, Plan},
+    orders::{Duty, Meeting, Part, Role, ServerOrder},
+    plan::{Allocation, Candidate, PlacedServer, Plan},
     recipe::Recipe,
     schedule::Schedule,
     trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
@@ -12,7 +12,7 @@ use hb_core::{
 };
 use hb_services::{
     runtime::{Accelerator, wrap},
-    service::CommandLine,
+    service::{CommandLine, Service},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +49,8 @@ struct DrawnTrial {
     repetition: u32,
     seed: u64,
     load_seconds: Option<f64>,
+    /// What measuring the client's own error floor adds; 0 where it is not measured.
+    calibration_seconds: f64,
     restarts_servers: bool,
     /// What may end the load before that, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,8 +65,9 @@ struct DrawnTrial {
 #[derive(Serialize)]
 struct DrawnServer {
     server: u32,
+    name: String,
     node: String,
-    port: u16,
+    port: Option<u16>,
     command: Vec<String>,
     environment: Vec<String>,
 }
@@ -139,7 +142,7 @@ fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
         before = Some(trial);
         drawn.push(draw_trial(&plan, restarts_servers)?);
     }
-    let expected_seconds = drawn.iter().map(|trial| trial.load_seconds).sum();
+    let expected_seconds = drawn.iter().map(|trial| trial.load_seconds.map(|load| load + trial.calibration_seconds)).sum();
     let nodes = allocation.seats.iter().map(|seat| Node { node: seat.node.to_string(), roles: seat.roles.clone() }).collect();
     Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, trials: drawn })
 }
@@ -151,7 +154,8 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         .iter()
         .map(|placed| {
             let spec = &placed.order.service;
-            let inside = hb_services::resolve(spec).and_then(|service| service.command(&placed.order));
+            let service = hb_services::resolve(spec);
+            let inside = service.and_then(|service| service.command(&met(plan, &placed.order, &*service)));
             // Which GPUs a node has is known there alone: the words are those of a node with NVIDIA's where GPUs are asked for.
             let accelerator = if spec.gpus > 0 { Accelerator::Nvidia } else { Accelerator::None };
             let wrapped = inside.and_then(|command| wrap(command, spec, accelerator, &BTreeMap::new()));
@@ -159,8 +163,9 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
             let CommandLine { program, args, env } = line;
             Ok(DrawnServer {
                 server: placed.order.server,
+                name: placed.order.name(),
                 node: placed.node.to_string(),
-                port: placed.order.port,
+                port: (placed.order.part.duty == Duty::Serve).then_some(placed.order.port),
                 command: std::iter::once(program.display().to_string()).chain(args).collect(),
                 environment: env.into_keys().collect(),
             })
@@ -179,6 +184,7 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         repetition: trial.repetition,
         seed: trial.seed,
         load_seconds: plan.load_time().map(Span::as_secs_f64),
+        calibration_seconds: plan.calibration().as_secs_f64(),
         restarts_servers,
         ends_when: trial.load.stop_when.as_ref().map(|when| {
             let StopWhen { metric, percentile, half_width, min } = when;
@@ -202,6 +208,18 @@ fn stages(model: &LoadModel) -> Vec<String> {
         Slope::Exponential => format!("{} from {} to {} {unit} by equal factors", stage.duration, stage.from, stage.to),
     };
     stages.iter().map(told).collect()
+}
+
+/// The order as it will stand where every port that is wanted is free.
+fn met(plan: &Plan, order: &ServerOrder, service: &dyn Service) -> ServerOrder {
+    let ports = |order: &ServerOrder| service.ports(order).iter().map(|wish| (wish.name.to_owned(), wish.port)).collect();
+    let met_first = |other: &&PlacedServer| {
+        let part = &other.order.part;
+        part.of == order.part.of && part.rank == 0 && (part.duty == Duty::HeadCluster || order.part.duty == Duty::Follow)
+    };
+    let first = plan.servers.iter().find(met_first).map(|first| &first.order);
+    let meeting = first.map(|first| Meeting { host: first.host.clone(), ports: ports(first) });
+    ServerOrder { part: Part { meeting, ..order.part.clone() }, ports: ports(order), ..order.clone() }
 }
 
 fn first_due(trial: &Trial, executor: u32, executors: u32) -> Vec<f64> {
@@ -230,12 +248,20 @@ fn text(drawing: &Drawing) -> String {
     }
     for trial in &drawing.trials {
         let load = trial.load_seconds.map_or_else(|| "until its count".into(), |seconds| format!("{seconds} s"));
-        let _ = writeln!(out, "\n{} (seed {}, load {load})", trial.id, trial.seed);
+        let calibration = match trial.calibration_seconds {
+            0.0 => String::new(),
+            seconds => format!(", calibration before it at most {seconds} s"),
+        };
+        let _ = writeln!(out, "\n{} (seed {}, load {load}{calibration})", trial.id, trial.seed);
         for server in &trial.servers {
             let verb = if trial.restarts_servers { "starts" } else { "keeps" };
             let command: Vec<String> = server.command.iter().map(|word| quoted(word)).collect();
-            let _ =
-                writeln!(out, "  {verb} server {} on {} port {}: {}", server.server, server.node, server.port, command.join(" "));
+            let _ = match server.port {
+                Some(port) => {
+                    writeln!(out, "  {verb} server {} on {} port {port}: {}", server.server, server.node, command.join(" "))
+                }
+                None => writeln!(out, "  {verb} {} on {}: {}", server.name, server.node, command.join(" ")),
+            };
             if !server.environment.is_empty() {
                 let _ = writeln!(out, "    with {} set", server.environment.join(", "));
             }

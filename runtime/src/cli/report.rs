@@ -98,6 +98,7 @@ fn retallied(found: &RecoveredTrial, folder: &Path) -> Result<TrialReport, Strin
         energy_joules: None,
         gpus_throttled: 0,
         server: std::collections::BTreeMap::new(),
+        counted: hb_core::counted::Counted::default(),
         calibration: None,
         events: Vec::new(),
         can_force_length: true,

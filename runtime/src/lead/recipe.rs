@@ -81,7 +81,7 @@ pub fn known_services() -> Vec<KnownService> {
 pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<Problem>> {
     let reading = recipe::read(&source.bytes, sets, &known_services());
     let Some(recipe) = reading.recipe else { return Err(reading.problems) };
-    let trials = recipe::trials(&recipe);
+    let mut trials = recipe::trials(&recipe);
     let (mut problems, mut later) = (reading.problems, reading.later);
     if let Some(trial) = trials.first() {
         let (refused, unbuilt, keys) = match hb_services::resolve(&trial.service) {
@@ -92,10 +92,41 @@ pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<
         problems.extend(refused.into_iter().map(|problem| with_keys(as_problem(problem, &text), &keys)));
         later.extend(unbuilt.into_iter().map(|problem| as_problem(problem, &text)));
     }
+    if !problems.iter().any(Problem::is_error) {
+        problems.extend(spread(&recipe, &mut trials).into_iter().map(|problem| as_problem(problem, &source.text())));
+    }
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
     }
     Ok(Checked { recipe, trials, warnings: problems, later })
+}
+
+/// Asks the service how each trial's servers are spread over nodes, and whether the recipe's nodes are whole servers.
+fn spread(recipe: &Recipe, trials: &mut [Trial]) -> Vec<ServiceProblem> {
+    let nodes = recipe.needs().servers;
+    let mut problems: Vec<ServiceProblem> = Vec::new();
+    for trial in trials.iter_mut().filter(|trial| trial.service.endpoints.is_empty()) {
+        let layout = hb_services::resolve(&trial.service).and_then(|service| service.layout(&trial.service));
+        let layout = layout.and_then(|layout| {
+            let each = layout.nodes().get();
+            let advice = match nodes.div_ceil(each) * each {
+                0 => each,
+                enough => enough,
+            };
+            let left_over = || ServiceProblem {
+                path: "orchestration.node_allocation.servers.nodes".into(),
+                what: format!("{nodes} server nodes, while each server spans {each}"),
+                advice: format!("write {advice}, or cut the model into parts for fewer nodes"),
+            };
+            if nodes >= each && nodes.is_multiple_of(each) { Ok(layout) } else { Err(left_over()) }
+        });
+        match layout {
+            Ok(layout) => trial.service.layout = layout,
+            Err(problem) if !problems.contains(&problem) => problems.push(problem),
+            Err(_) => {}
+        }
+    }
+    problems
 }
 
 /// A service knows fields, not lines.

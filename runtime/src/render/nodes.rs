@@ -1,17 +1,39 @@
 //! Who took part in a trial, and what it cost them.
 
 use hb_core::report::{NodeFigures, TrialReport};
+use serde_json::Value;
 
 use super::{
     figures,
     markup::{escape, table},
-    overview::facts,
     plain,
 };
 
 /// Nodes, the client's own health, servers and cost.
 pub(crate) fn section(trial: &TrialReport) -> String {
-    nodes(trial) + &client(trial) + &facts("Servers", &trial.server) + &cost(trial)
+    nodes(trial) + &client(trial) + &servers(trial) + &cost(trial)
+}
+
+/// A line per figure of each server.
+fn servers(trial: &TrialReport) -> String {
+    if trial.server.is_empty() {
+        return String::new();
+    }
+    let rows = trial.server.iter().flat_map(|(name, value)| match value {
+        Value::Object(figures) => figures.iter().map(|(what, figure)| server_row(name, what, figure)).collect(),
+        other => vec![vec![escape(name), String::new(), escape(&plain(other))]],
+    });
+    format!("<h3>Servers</h3>{}", table("facts", &["Server", "Figure", "Value"], rows))
+}
+
+fn server_row(name: &str, what: &str, figure: &Value) -> Vec<String> {
+    let shown = match (what.strip_suffix("_seconds"), figure) {
+        (Some(_), Value::Number(seconds)) => figures::seconds(seconds.as_f64().unwrap_or_default()),
+        (None, Value::Array(words)) => words.iter().map(plain).collect::<Vec<_>>().join(" "),
+        _ => plain(figure),
+    };
+    let what = what.strip_suffix("_seconds").unwrap_or(what).replace('_', " ");
+    vec![escape(name), escape(&what), escape(&shown)]
 }
 
 fn nodes(trial: &TrialReport) -> String {

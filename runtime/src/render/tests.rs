@@ -109,6 +109,7 @@ fn trial(concurrency: u32) -> TrialReport {
         cores: 64,
         clock_offset_seconds: Some(-0.000_12),
         clock_bound_seconds: Some(0.000_05),
+        clock_moved_seconds: None,
         cpu_percent_mean: Some(23.4),
         memory_used_bytes_max: Some(41_000_000_000),
         gpus: if role == "server" {

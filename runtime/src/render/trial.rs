@@ -31,6 +31,10 @@ fn rates(trial: &TrialReport) -> String {
     let (load, rates, tokens) = (&trial.load, &trial.throughput, &trial.tokens);
     let per_second = |value: f64| format!("{} /s", figures::three_digits(value));
     let mut rows = vec![vec!["Measured window".to_owned(), figures::seconds(trial.window.seconds)]];
+    if let Some(steady) = &trial.steady {
+        let tokens = per_second(steady.output_tokens_per_second);
+        rows.push(vec!["Steady part of it".to_owned(), format!("{}, {tokens} output tokens", figures::seconds(steady.seconds))]);
+    }
     if let Some(certainty) = &trial.certainty {
         rows.push(vec!["Ends when sure".to_owned(), escape(&certainty.to_string())]);
     }

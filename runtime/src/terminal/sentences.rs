@@ -20,7 +20,7 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
             let long = expected_seconds.map(|seconds| format!(", about {}", figures::span(seconds)));
             format!("   trial {number} of {of}: {trial}{}", long.unwrap_or_default())
         }
-        Happened::LoadStarted { .. } => return None,
+        Happened::LoadStarted { .. } | Happened::ServersCounted { .. } => return None,
         Happened::SureEnough { certainty } => format!("   {certainty}"),
         Happened::TrialFinished { verdict } => format!("   trial {trial} is on disk: {}", status_word(*verdict)),
         Happened::NodeJoined { node, host, roles } => format!("   {node} joined ({host}): {}", roles.join(", ")),
@@ -36,15 +36,20 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
 /// What a node told, where it is for people.
 fn told(fact: &Fact) -> Option<String> {
     Some(match fact {
-        Fact::ServerStarted { server, pid, .. } => format!("server {server} started (process {pid})"),
+        Fact::ServerStarted { name, pid, .. } => format!("{name} started (process {pid})"),
         Fact::ServerProgressed { server, what } => format!("server {server}: {what}"),
         Fact::ServerReady { server, url, took, .. } => {
             format!("server {server} is ready at {url} after {}", figures::seconds(took.as_secs_f64()))
         }
+        Fact::PartReady { name, took, .. } => format!("{name} is in place after {}", figures::seconds(took.as_secs_f64())),
         Fact::ServerFailed { server, why } => format!("server {server} failed: {why}"),
         Fact::ServerExited { server, why } => format!("server {server} ended by itself: {why}"),
         Fact::ServerStopped { server } => format!("server {server} is stopped"),
-        Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } => return None,
+        Fact::Calibrated { executor, floor, .. } => {
+            let [ttft, tpot] = [floor.ttft_error_p99, floor.tpot_error_p99].map(figures::seconds);
+            format!("executor {executor} adds {ttft} to the time to first token and {tpot} to the time per token at most (p99)")
+        }
+        Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } | Fact::ImageRead { .. } => return None,
         Fact::LoadFailed { executor, why, .. } => format!("executor {executor} cannot do its share: {why}"),
         Fact::ExecutorRestarted { executor, lost, gap, why, .. } => {
             format!("executor {executor} was started again after {gap} without load, {} lost: {why}", plural(*lost, "request"))

@@ -123,6 +123,7 @@ fn a_server_that_is_killed_is_named_and_ends_the_run() {
     let ended = scene.lead(&recipe(load, "service_config: {ttft: 20ms, tpot: 2ms}"), &[]).wait_at_most(LIMIT);
     let run = ended.run(1);
     assert!(run.complaints().contains("server 0"), "{}", run.complaints());
+    assert!(run.reasons().contains("server_exited"), "{:?}", run.reasons());
     assert_balanced(run.trial(), &run.rows());
     scene.assert_nothing_left(Duration::ZERO);
 }

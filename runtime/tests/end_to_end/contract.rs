@@ -51,6 +51,7 @@ const KEYS: &[&str] = &[
     "trials.window.start",
     "trials.window.end",
     "trials.window.seconds",
+    "trials.steady",
     "trials.load.requested_rate",
     "trials.load.achieved_rate",
     "trials.load.concurrency_mean",

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod calibration;
 mod cli;
 mod cluster;
 mod contract;
@@ -11,7 +12,9 @@ mod endings;
 mod endpoints;
 mod https;
 mod joining;
+mod lies;
 mod loads;
+mod phases;
 mod secrets;
 mod servers;
 mod support;

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Scene, assert_balanced};
+use crate::support::{Run, Scene, assert_balanced};
 
 /// What it answers once it was found ready.
 #[derive(Clone, Copy)]
@@ -22,6 +22,7 @@ enum Manner {
     BigChunk,
     NotUtf8,
     NotHttp,
+    NoToken,
 }
 
 /// A server of this manner; its threads end with their connections, and the test's process with the last of them.
@@ -115,6 +116,10 @@ fn badly(stream: &mut TcpStream, manner: Manner) -> std::io::Result<()> {
             stream.write_all(b"data: {\"choices\":[{\"index\":0,\"text\":\"\xff\xfe\"}]}\n\n")?;
             hang_up()
         }
+        Manner::NoToken => {
+            let choice = r#"{"choices":[{"index":0,"text":"","finish_reason":"length"}]}"#;
+            whole(stream, "text/event-stream", &format!("data: {choice}\n\ndata: [DONE]\n\n"))
+        }
         Manner::NotHttp => {
             stream.write_all(b"\x00\x01 what? \r\n\r\n")?;
             hang_up()
@@ -123,7 +128,7 @@ fn badly(stream: &mut TcpStream, manner: Manner) -> std::io::Result<()> {
 }
 
 /// Twenty requests to a server of this manner all end as `outcome`, under one of these kinds.
-fn check(manner: Manner, outcome: &str, kinds: &[&str]) {
+fn check(manner: Manner, outcome: &str, kinds: &[&str]) -> Run {
     let scene = Scene::new();
     let recipe = format!(
         "
@@ -153,6 +158,7 @@ servers:
         assert!(kinds.contains(&row["kind"].as_str().unwrap()), "{row}");
     }
     assert_eq!(run.report["verdict"]["status"], "INVALID");
+    run
 }
 
 #[test]
@@ -171,6 +177,12 @@ fn a_server_that_hangs_runs_into_our_deadlines() {
 fn a_server_that_hangs_up_or_speaks_no_http_is_counted_as_such() {
     check(Manner::Closes, "failed", &["reset", "reused_connection_reset"]);
     check(Manner::NotHttp, "failed", &["protocol"]);
+}
+
+#[test]
+fn answers_without_a_token_are_no_answers() {
+    let run = check(Manner::NoToken, "failed", &["no_token"]);
+    assert!(run.reasons().contains("zero_tokens"), "{:?}", run.reasons());
 }
 
 #[test]

@@ -51,9 +51,43 @@ metadata: {{seed: 5}}
     }
     assert_eq!(failed("http_500"), fault("error"), "{accounting:#}");
     assert_eq!(failed("reset_midway"), fault("reset"), "{accounting:#}");
-    assert_eq!(failed("truncated"), fault("truncate") + fault("no_end"), "{accounting:#}");
+    assert_eq!(failed("truncated"), fault("truncate"), "{accounting:#}");
+    assert_eq!(failed("no_end_mark"), fault("no_end"), "{accounting:#}");
     assert_eq!(failed("error_event"), fault("error_event"), "{accounting:#}");
     let faults: u64 = FAULTS.iter().map(|kind| fault(kind)).sum();
     assert_eq!(accounting["completed"].as_u64().unwrap() + faults, 400);
     assert!(run.reasons().contains("errors"), "{:?}", run.reasons());
+}
+
+#[test]
+fn the_server_never_sees_more_in_flight_than_was_asked_whatever_fails() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=40ms", "--tpot=2ms"]);
+    let recipe = format!(
+        "
+scenario: peak
+orchestration: {{mode: local}}
+workload:
+  service: openai
+  model: dummy
+  concurrency: 9
+  duration: 5s
+  warmup: 0s
+  prompt_len: 16
+  gen_tokens: 8
+  drills: [{{at: 1s, kill: executor}}, {{at: 2s, kill: executor}}]
+servers:
+  endpoints: ['{}']
+",
+        dummy.url()
+    );
+    let ended = scene.lead(&recipe, &["--local-nodes", "3"]).wait();
+    let run = ended.run(ended.code.unwrap());
+    assert!(run.reasons().contains("executor_restarted"), "{:?}", run.reasons());
+    assert_balanced(run.trial(), &run.rows());
+    let counters = dummy.counters();
+    assert_eq!(counters["requests_in_flight_peak"], 9, "{counters:#?}");
+    assert_eq!(counters["requests_in_flight"], 0, "{counters:#?}");
+    // The sockets say the same: a connection for each request in flight and life of an executor, and some for questions.
+    assert!(counters["connections_total"] < 9 + 2 * 9 + 20, "{counters:#?}");
 }

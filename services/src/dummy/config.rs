@@ -40,6 +40,18 @@ pub struct DummyConfig {
     pub stop_after: Option<NonZeroU32>,
     /// How long after its start everything is answered with 503.
     pub start_delay: Span,
+    /// Whether it stops there also when the request says `ignore_eos`.
+    pub always_stops: bool,
+    /// Tokens that it counts in each prompt beside those of its words.
+    pub extra_prompt_tokens: u32,
+    /// The share of a prompt's tokens that it says came from its cache. Unset: it says nothing of a cache.
+    pub cached_share: Option<f64>,
+    /// The model it says that answers, whichever is asked. Unset: the one that is asked.
+    pub answer_model: Option<String>,
+    /// Whether every answer has the same text.
+    pub same_answer: bool,
+    /// How long after its start it takes three times as long for everything. Unset: never.
+    pub slow_after: Option<Span>,
     /// Decides which request gets which fault, and the jitter.
     pub seed: u64,
 }
@@ -62,6 +74,12 @@ impl Default for DummyConfig {
             max_model_len: None,
             stop_after: None,
             start_delay: Span::ZERO,
+            always_stops: false,
+            extra_prompt_tokens: 0,
+            cached_share: None,
+            answer_model: None,
+            same_answer: false,
+            slow_after: None,
             seed: 1,
         }
     }
@@ -104,6 +122,12 @@ pub const KEYS: &[DummyKey] = &[
     number("max_model_len", "4096", "longest prompt and answer together; unset means no bound"),
     number("stop_after", "100", "where the model stops by itself unless told to ignore its end; unset means never"),
     text("start_delay", "2s", "how long after its start everything is answered with 503"),
+    number("always_stops", "true", "stops there also when told to ignore its end"),
+    number("extra_prompt_tokens", "8", "tokens it counts in each prompt beside those of its words"),
+    number("cached_share", "0.5", "share of a prompt's tokens it says came from its cache; unset means it says nothing"),
+    text("answer_model", "other", "the model it says that answers; unset means the one that is asked"),
+    number("same_answer", "true", "every answer has the same text"),
+    text("slow_after", "30s", "how long after its start everything takes three times as long; unset means never"),
     number("seed", "1", "decides which request gets which fault, and the jitter"),
 ];
 
@@ -170,7 +194,8 @@ impl DummyConfig {
 
     fn out_of_range(&self) -> Vec<NotADummy> {
         let rates = self.rates();
-        let shares = rates.into_iter().chain([("jitter", self.jitter)]);
+        let cached = self.cached_share.map(|share| ("cached_share", share));
+        let shares = rates.into_iter().chain([("jitter", self.jitter)]).chain(cached);
         let mut problems: Vec<_> = shares
             .filter(|(_, share)| !(0.0..=1.0).contains(share))
             .map(|(key, share)| NotADummy {
@@ -232,7 +257,8 @@ mod tests {
         let flags = DummyConfig::from_texts(KEYS.iter().map(|key| (key.name, key.example))).unwrap();
         let recipe = json!({"ttft": 0.02, "tpot": "5ms", "jitter": 0.1, "error_rate": 0.01, "reset_rate": 0.01,
             "truncate_rate": 0.01, "no_end_rate": 0.01, "hang_rate": 0.01, "error_event_rate": 0.01, "concurrency": 64,
-            "tokens_per_event": 1, "model": "tiny", "max_model_len": 4096, "stop_after": 100, "start_delay": 2, "seed": 1});
+            "tokens_per_event": 1, "model": "tiny", "max_model_len": 4096, "stop_after": 100, "start_delay": 2, "always_stops": true, "extra_prompt_tokens": 8, "cached_share": 0.5, "answer_model": "other",
+            "same_answer": true, "slow_after": "30s", "seed": 1});
         assert_eq!(from_json(recipe), Ok(flags));
     }
 

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::SystemTime,
 };
 
 use super::{
@@ -11,8 +12,10 @@ use super::{
 };
 
 /// One count each; every request for tokens ends in exactly one of `completed`, `refused`, `faults` and `cut`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
+    /// When it began to count.
+    started: SystemTime,
     received: [AtomicU64; DIALECTS.len()],
     faults: [AtomicU64; FAULTS.len()],
     /// Whole answers.
@@ -31,14 +34,46 @@ pub struct Counters {
     pub waiting: AtomicU64,
     /// Being answered now.
     pub running: AtomicU64,
+    /// Asked and not answered yet.
+    in_flight: AtomicU64,
+    /// The most of them at one time.
+    in_flight_peak: AtomicU64,
     /// Connections accepted.
     pub connections: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            started: SystemTime::now(),
+            received: Default::default(),
+            faults: Default::default(),
+            completed: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            cut: AtomicU64::default(),
+            tokens: AtomicU64::default(),
+            prompt_tokens: AtomicU64::default(),
+            prompts: AtomicU64::default(),
+            waiting: AtomicU64::default(),
+            running: AtomicU64::default(),
+            in_flight: AtomicU64::default(),
+            in_flight_peak: AtomicU64::default(),
+            connections: AtomicU64::default(),
+        }
+    }
 }
 
 impl Counters {
     /// A request for tokens came in.
     pub fn received(&self, dialect: Dialect) {
         self.received[dialect as usize].fetch_add(1, Relaxed);
+        let in_flight = self.in_flight.fetch_add(1, Relaxed) + 1;
+        self.in_flight_peak.fetch_max(in_flight, Relaxed);
+    }
+
+    /// A request that was in flight is none any more: its answer's last bytes are about to be written, or nobody waits.
+    pub fn left(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
     }
 
     /// A planted fault was played.
@@ -70,6 +105,12 @@ impl Counters {
         family("connections_total", "counter", "Connections accepted.", &plain(&self.connections));
         family("requests_waiting", "gauge", "Requests waiting for their turn.", &plain(&self.waiting));
         family("requests_running", "gauge", "Requests being answered.", &plain(&self.running));
+        family("requests_in_flight", "gauge", "Requests not answered yet.", &plain(&self.in_flight));
+        family("requests_in_flight_peak", "gauge", "The most of them at one time.", &plain(&self.in_flight_peak));
+        let started = self.started.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let name = "process_start_time_seconds";
+        writeln!(text, "# HELP {name} When it began to count.\n# TYPE {name} gauge\n{name} {started:.3}")
+            .expect("a String takes all that is written");
         text
     }
 }

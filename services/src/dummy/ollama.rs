@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::{asks::Dialect, script::About};
 
 /// One line with so many tokens.
-pub fn line(about: &About, tokens: u32) -> String {
-    text_of(head(about, &about.text(tokens), false))
+pub fn line(about: &About, text: &str) -> String {
+    text_of(head(about, text, false))
 }
 
 /// The last line.
@@ -16,7 +16,7 @@ pub fn done(about: &About) -> String {
 
 /// The answer in one piece.
 pub fn whole(about: &About) -> String {
-    text_of(ended(about, &about.text(about.length.tokens)))
+    text_of(ended(about, &about.text(about.length.tokens, true)))
 }
 
 /// The answer to a request that only loads the model.
@@ -38,7 +38,7 @@ pub fn error_body(message: &str) -> String {
 
 fn head(about: &About, text: &str, is_done: bool) -> Map<String, Value> {
     let mut line = Map::new();
-    line.insert("model".into(), about.ask.model.as_str().into());
+    line.insert("model".into(), about.model.into());
     line.insert("created_at".into(), rfc3339(about.created).into());
     match about.ask.dialect {
         Dialect::OllamaChat => line.insert("message".into(), json!({"role": "assistant", "content": text})),

@@ -5,8 +5,7 @@ use serde_json::json;
 use super::{asks::Dialect, script::About};
 
 /// One event of one prompt.
-pub fn event(about: &About, prompt: u32, tokens: u32, is_last: bool) -> String {
-    let text = about.text(tokens);
+pub fn event(about: &About, prompt: u32, text: &str, is_last: bool) -> String {
     let content = match about.ask.dialect {
         Dialect::Chat => format!(r#""delta":{{"content":"{text}"}}"#),
         _ => format!(r#""text":"{text}""#),
@@ -38,7 +37,7 @@ pub fn error_body(message: &str, kind: &str, status: u16) -> String {
 
 /// The body of an answer in one piece.
 pub fn whole(about: &About) -> String {
-    let text = about.text(about.length.tokens);
+    let text = about.text(about.length.tokens, true);
     let choices = (0..about.ask.prompts.count).map(|prompt| match about.ask.dialect {
         Dialect::Chat => {
             json!({"index": prompt, "message": {"role": "assistant", "content": text}, "logprobs": null, "finish_reason": about.reason()})
@@ -48,18 +47,22 @@ pub fn whole(about: &About) -> String {
     let choices: Vec<_> = choices.collect();
     let (id, object) = names(about, false);
     let usage = usage(about);
-    json!({"id": id, "object": object, "created": about.created, "model": about.ask.model, "choices": choices, "usage": usage})
+    json!({"id": id, "object": object, "created": about.created, "model": about.model, "choices": choices, "usage": usage})
         .to_string()
 }
 
 fn usage(about: &About) -> serde_json::Value {
     let (prompt, answer) = (u64::from(about.ask.prompts.tokens), about.all_tokens());
-    json!({"prompt_tokens": prompt, "total_tokens": prompt + answer, "completion_tokens": answer})
+    let mut usage = json!({"prompt_tokens": prompt, "total_tokens": prompt + answer, "completion_tokens": answer});
+    if let Some(cached) = about.cached {
+        usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
+    }
+    usage
 }
 
 fn chunk(about: &About, choice: &str, more: &str) -> String {
     let (id, object) = names(about, true);
-    let model = json!(about.ask.model);
+    let model = json!(about.model);
     let created = about.created;
     format!(r#"data: {{"id":"{id}","object":"{object}","created":{created},"model":{model},"choices":[{choice}]{more}}}"#)
         + "\n\n"

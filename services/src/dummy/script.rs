@@ -13,7 +13,9 @@ use super::{
 pub struct Script {
     /// What stands before the first step, in the same write: chat's role.
     pub opening: Bytes,
-    /// Every step but the last.
+    /// The first step, if it is not the last.
+    pub first_step: Bytes,
+    /// Every step but the first and the last.
     pub step: Bytes,
     /// The last step.
     pub last_step: Bytes,
@@ -55,6 +57,12 @@ pub struct About<'a> {
     pub prompt_nanos: u64,
     /// From the first token to the last, in nanoseconds.
     pub answer_nanos: u64,
+    /// The model that it says answers.
+    pub model: &'a str,
+    /// Whether its text is that of every other answer.
+    pub is_same: bool,
+    /// Prompt tokens that it says came from the cache.
+    pub cached: Option<u32>,
 }
 
 impl About<'_> {
@@ -63,9 +71,12 @@ impl About<'_> {
         u64::from(self.length.tokens) * u64::from(self.ask.prompts.count)
     }
 
-    /// The text of so many tokens.
-    pub fn text(&self, tokens: u32) -> String {
-        " token".repeat(tokens as usize)
+    /// The text of so many tokens. What an answer begins with is its own, unless all are to be alike.
+    pub fn text(&self, tokens: u32, is_first: bool) -> String {
+        if !is_first || self.is_same || tokens == 0 {
+            return " token".repeat(tokens as usize);
+        }
+        format!(" answer-{}{}", self.number, " token".repeat(tokens as usize - 1))
     }
 
     /// Why the answer ends.
@@ -80,17 +91,19 @@ pub fn streamed(about: &About) -> Script {
     let steps = tokens.div_ceil(per_event);
     let last = if steps == 0 { 0 } else { tokens - (steps - 1) * per_event };
     let is_ollama = about.ask.dialect.is_ollama();
-    let step = |tokens: u32, is_last: bool| -> Bytes {
+    let step = |tokens: u32, is_first: bool, is_last: bool| -> Bytes {
+        let text = about.text(tokens, is_first);
         if is_ollama {
-            return ollama::line(about, tokens).into();
+            return ollama::line(about, &text).into();
         }
-        (0..about.ask.prompts.count).map(|prompt| openai::event(about, prompt, tokens, is_last)).collect::<String>().into()
+        (0..about.ask.prompts.count).map(|prompt| openai::event(about, prompt, &text, is_last)).collect::<String>().into()
     };
     let prompts = u64::from(about.ask.prompts.count);
     Script {
         opening: if about.ask.dialect == Dialect::Chat { openai::role(about).into() } else { Bytes::new() },
-        step: if steps > 1 { step(per_event, false) } else { Bytes::new() },
-        last_step: if steps > 0 { step(last, true) } else { Bytes::new() },
+        first_step: if steps > 1 { step(per_event, true, false) } else { Bytes::new() },
+        step: if steps > 2 { step(per_event, false, false) } else { Bytes::new() },
+        last_step: if steps > 0 { step(last, steps == 1, true) } else { Bytes::new() },
         ending: if is_ollama { ollama::done(about).into() } else { openai::ending(about).into() },
         error: if is_ollama { ollama::error_line().into() } else { openai::error_event().into() },
         steps,
@@ -117,6 +130,7 @@ impl Script {
     pub fn in_one_piece(bytes: Bytes) -> Self {
         Self {
             opening: bytes,
+            first_step: Bytes::new(),
             step: Bytes::new(),
             last_step: Bytes::new(),
             ending: Bytes::new(),
@@ -135,13 +149,17 @@ impl Script {
         }
         let plain = (to - from).saturating_sub(u32::from(is_last));
         let mut bytes = BytesMut::with_capacity(
-            self.opening.len() + plain as usize * self.step.len() + self.last_step.len() + self.ending.len(),
+            self.opening.len()
+                + self.first_step.len()
+                + plain as usize * self.step.len()
+                + self.last_step.len()
+                + self.ending.len(),
         );
         if from == 0 && to > 0 {
             bytes.extend_from_slice(&self.opening);
         }
-        for _ in 0..plain {
-            bytes.extend_from_slice(&self.step);
+        for turn in 0..plain {
+            bytes.extend_from_slice(if from + turn == 0 { &self.first_step } else { &self.step });
         }
         if is_last {
             bytes.extend_from_slice(&self.last_step);

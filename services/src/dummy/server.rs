@@ -47,6 +47,9 @@ const MOST_BODY_BYTES: usize = 32 * 1024 * 1024;
 /// The answer's length where the request says none, as vLLM has it for completions.
 const TOKENS_UNLESS_ASKED: u32 = 16;
 
+/// How many times as long everything takes from `slow_after` on.
+const SLOWNESS: u32 = 3;
+
 /// The name it lists where it was given none.
 const NAMELESS: &str = "dummy";
 
@@ -61,6 +64,7 @@ struct Server {
     models: Mutex<BTreeSet<String>>,
     arrivals: AtomicU64,
     opens_at: Instant,
+    slows_at: Option<Instant>,
 }
 
 /// Answers on `listener` until `stop` ends; then every connection is closed at once.
@@ -101,6 +105,7 @@ impl Server {
             models: Mutex::new(BTreeSet::from([config.model.clone().unwrap_or_else(|| NAMELESS.into())])),
             arrivals: AtomicU64::new(0),
             opens_at: Instant::now() + config.start_delay.0,
+            slows_at: config.slow_after.map(|after| Instant::now() + after.0),
             config,
         }
     }
@@ -231,7 +236,7 @@ impl Server {
             let body = if is_ollama { ollama::error_body(&words) } else { openai::error_body(&words, kind, status.as_u16()) };
             (status, body)
         };
-        let ask = asks::read(dialect, body).map_err(|words| refusal(StatusCode::BAD_REQUEST, "BadRequestError", words))?;
+        let mut ask = asks::read(dialect, body).map_err(|words| refusal(StatusCode::BAD_REQUEST, "BadRequestError", words))?;
         if !self.has(&ask.model) {
             let model = &ask.model;
             let words = if dialect.is_ollama() {
@@ -240,6 +245,10 @@ impl Server {
                 format!("The model `{model}` does not exist.")
             };
             return Err(refusal(StatusCode::NOT_FOUND, "NotFoundError", words));
+        }
+        if !ask.only_loads {
+            let extra = self.config.extra_prompt_tokens.saturating_mul(ask.prompts.count);
+            ask.prompts.tokens = ask.prompts.tokens.saturating_add(extra);
         }
         let each = ask.prompts.tokens / ask.prompts.count.max(1);
         let needed = each.saturating_add(ask.most_tokens.unwrap_or(0));
@@ -279,14 +288,19 @@ impl Server {
         let start = Instant::now();
         let length = self.length(&ask);
         let away = (random.random::<f64>() * 2.0 - 1.0) * self.config.jitter;
-        let first = self.config.ttft.0.mul_f64(1.0 + away);
-        let answer = self.config.tpot.0 * length.tokens.saturating_sub(1);
+        let times = if self.slows_at.is_some_and(|at| at <= start) { SLOWNESS } else { 1 };
+        let first = self.config.ttft.0.mul_f64(1.0 + away) * times;
+        let tpot = self.config.tpot.0 * times;
+        let answer = tpot * length.tokens.saturating_sub(1);
         let about = About {
             length,
             number,
             created: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
             prompt_nanos: nanos(first),
             answer_nanos: nanos(answer),
+            model: self.config.answer_model.as_deref().unwrap_or(&ask.model),
+            is_same: self.config.same_answer,
+            cached: self.config.cached_share.map(|share| (f64::from(ask.prompts.tokens) * share).round() as u32),
             ask: &ask,
         };
         if ask.only_loads {
@@ -294,7 +308,7 @@ impl Server {
             return json_reply(StatusCode::OK, ollama::loaded(&about));
         }
         if ask.is_streamed {
-            let gap = self.config.tpot.0 * self.config.tokens_per_event.get();
+            let gap = tpot * self.config.tokens_per_event.get();
             let pace = Pace { start, first, gap, jitter: self.config.jitter, random };
             let content = if ask.dialect.is_ollama() { "application/x-ndjson" } else { "text/event-stream; charset=utf-8" };
             let body = Paced::new(script::streamed(&about), pace, fault, reset, visit);
@@ -331,7 +345,8 @@ impl Server {
 
     /// As long as asked, unless the model stops by itself before.
     fn length(&self, ask: &Ask) -> Length {
-        let natural = self.config.stop_after.filter(|_| !ask.ignores_end).map(std::num::NonZeroU32::get);
+        let natural =
+            self.config.stop_after.filter(|_| self.config.always_stops || !ask.ignores_end).map(std::num::NonZeroU32::get);
         let asked = ask.most_tokens;
         let tokens = match (asked, natural) {
             (Some(asked), Some(natural)) => asked.min(natural),

@@ -21,6 +21,7 @@ pub enum Ending {
 pub struct Visit {
     counters: Arc<Counters>,
     ending: Option<Ending>,
+    is_in_flight: bool,
     turn: Option<OwnedSemaphorePermit>,
     is_running: bool,
 }
@@ -28,7 +29,7 @@ pub struct Visit {
 impl Visit {
     /// A request that has just come in.
     pub fn new(counters: Arc<Counters>) -> Self {
-        Self { counters, ending: None, turn: None, is_running: false }
+        Self { counters, ending: None, is_in_flight: true, turn: None, is_running: false }
     }
 
     /// It is now being answered, and gives its turn to the next when it ends.
@@ -52,11 +53,23 @@ impl Visit {
             Ending::Refused => _ = self.counters.refused.fetch_add(1, Relaxed),
             Ending::Planted(fault) => self.counters.fault(fault),
         }
+        // Counted before the last bytes are written: the client may ask anew before this is dropped. Who is left hanging
+        // stays in flight until the client goes.
+        if ending != Ending::Planted(Fault::Hang) {
+            self.leave();
+        }
+    }
+
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.is_in_flight) {
+            self.counters.left();
+        }
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
+        self.leave();
         if self.ending.is_none() {
             self.counters.cut.fetch_add(1, Relaxed);
         }

@@ -1,13 +1,18 @@
 //! One JSON object a line, the last of them with `done` and the server's counts.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use hb_core::record::{Kind, TokensSource};
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
     fields::Filled,
+    fingerprint::{Fingerprint, text_of},
     lines::Lines,
     protocol::{Answer, Progress, Reader},
     refusal::error_text,
@@ -17,6 +22,8 @@ use crate::{
 /// One line's JSON, or a whole answer's, as far as it matters. Reading it keeps nothing and allocates nothing.
 #[derive(Debug, Deserialize)]
 pub struct Object<'a> {
+    #[serde(default, borrow)]
+    model: Option<Cow<'a, str>>,
     /// Generate: the piece of text.
     #[serde(default)]
     response: Filled,
@@ -61,11 +68,16 @@ pub struct Sum {
     stopped_early: bool,
     is_done: bool,
     error: Option<String>,
+    model: Option<Arc<str>>,
+    print: Fingerprint,
 }
 
+/// Where an answer's text stands.
+static TEXTS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| [&br#""response""#[..], br#""content""#].map(Finder::new));
+
 impl Sum {
-    /// Takes the next object; says whether it had content (text, reasoning or tool calls).
-    pub fn add(&mut self, object: &Object) -> bool {
+    /// Takes the next object, whose JSON is this; says whether it had content (text, reasoning or tool calls).
+    pub fn add(&mut self, object: &Object, json: &[u8]) -> bool {
         if let Some(error) = object.error.map(RawValue::get).filter(|text| *text != "null") {
             self.error = self.error.take().or_else(|| error_text(error.as_bytes()));
             return false;
@@ -74,8 +86,12 @@ impl Sum {
             || object.thinking.0
             || object.message.as_ref().is_some_and(|piece| piece.content.0 || piece.thinking.0 || piece.tool_calls.0);
         self.events += u32::from(has_content);
+        if has_content {
+            self.print.add(text_of(json, &*TEXTS).unwrap_or_default());
+        }
         if object.done {
             self.is_done = true;
+            self.model = object.model.as_deref().map(Into::into);
             self.stopped_early = object.done_reason.as_deref() == Some("stop");
             self.input_tokens = object.prompt_eval_count;
             self.output_tokens = object.eval_count.filter(|count| *count > 0);
@@ -108,6 +124,8 @@ impl Sum {
             source: Some(if self.output_tokens.is_some() { TokensSource::Usage } else { TokensSource::Events }),
             events: self.events,
             stopped_early: self.stopped_early,
+            model: self.model,
+            fingerprint: self.print.number(),
         }
     }
 }
@@ -165,5 +183,5 @@ fn take(sum: &mut Sum, line: &[u8]) -> Result<bool, Kind> {
     }
     let text = std::str::from_utf8(line).map_err(|_| Kind::Malformed)?;
     let object: Object = serde_json::from_str(text).map_err(|_| Kind::Malformed)?;
-    Ok(sum.add(&object))
+    Ok(sum.add(&object, line))
 }

@@ -13,7 +13,7 @@ pub fn read(body: &[u8]) -> Answer {
         return Answer { kind: Some(kind), ..Answer::default() };
     };
     let mut sum = Sum::default();
-    sum.add(&object);
+    sum.add(&object, body);
     let answer = sum.answer(None);
     // All tokens came in one piece: there is no time per token to speak of.
     Answer { first_chunk_tokens: answer.output_tokens, ..answer }

@@ -13,6 +13,9 @@ use crate::{
 /// One event's JSON, or a whole answer's.
 #[derive(Debug, Deserialize)]
 pub struct Chunk<'a> {
+    /// The model that answers.
+    #[serde(default, borrow)]
+    pub model: Option<Cow<'a, str>>,
     /// One per prompt and choice; empty in the event that carries only `usage`.
     #[serde(default, borrow)]
     pub choices: Vec<Choice<'a>>,

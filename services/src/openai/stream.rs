@@ -6,13 +6,14 @@
 //!            └──────────── anything else (first, last, usage, error, unknown): parsed
 //! ```
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use hb_core::record::{Kind, TokensSource};
 use memchr::memmem::Finder;
 
 use super::events::{Choice, Chunk, Endings, Usage};
 use crate::{
+    fingerprint::{Fingerprint, text_of},
     lines::{Lines, MAX_LINE_BYTES},
     protocol::{Answer, Progress, Reader},
     whole::{could_go_on, message},
@@ -42,6 +43,9 @@ struct Event {
     endings: Endings,
     usage: Option<Usage>,
     error: Option<String>,
+    /// The model of the last event that was parsed.
+    model: Option<Arc<str>>,
+    print: Fingerprint,
     is_done: bool,
     failed: Option<Kind>,
 }
@@ -58,7 +62,8 @@ impl EventStream {
     fn fed(&mut self, mut bytes: &[u8]) -> Result<(), Kind> {
         loop {
             if self.lines.is_empty() && self.event.data.is_empty() && !self.event.is_done {
-                while let Some(rest) = self.event.usual.strip(bytes) {
+                while let Some((text, rest)) = self.event.usual.strip(bytes) {
+                    self.event.print.add(text);
                     self.event.content(None);
                     bytes = rest;
                 }
@@ -101,7 +106,9 @@ impl Reader for EventStream {
             let ended = self.lines.finish(|line| self.event.line(line)).and_then(|()| self.event.dispatch_last());
             self.event.failed = ended.err();
         }
-        let next = Event { usual: std::mem::take(&mut self.event.usual), ..Event::of(self.event.choices) };
+        // The next answer is most likely of the same model, and its events look alike.
+        let (usual, model) = (std::mem::take(&mut self.event.usual), self.event.model.clone());
+        let next = Event { usual, model, ..Event::of(self.event.choices) };
         std::mem::replace(&mut self.event, next).answer()
     }
 }
@@ -158,6 +165,7 @@ impl Event {
         let text = std::str::from_utf8(data).map_err(|_| Kind::Malformed)?;
         if is_usual_token(data) {
             self.usual.learn(data);
+            self.print.add(text_of(data, &*TEXTS).unwrap_or_default());
             self.content(None);
             return Ok(());
         }
@@ -166,7 +174,11 @@ impl Event {
             self.error.get_or_insert(error);
             return Ok(());
         }
+        if chunk.model.is_some() && chunk.model.as_deref() != self.model.as_deref() {
+            self.model = chunk.model.as_deref().map(Into::into);
+        }
         if chunk.choices.iter().any(Choice::has_content) {
+            self.print.add(text_of(data, &*TEXTS).unwrap_or_default());
             self.content(self.told(&chunk));
             self.counted = chunk.usage.map_or(self.counted, |usage| usage.completion_tokens);
         }
@@ -222,6 +234,9 @@ impl Event {
             source: Some(if exact.is_some() { TokensSource::Usage } else { TokensSource::Events }),
             events: self.events,
             stopped_early: self.endings.stopped > 0,
+            // Of the answer before, where this one ended before it said anything.
+            model: self.model.filter(|_| self.endings.finished > 0 || usage.is_some()),
+            fingerprint: self.print.number(),
         }
     }
 }
@@ -239,14 +254,15 @@ struct Usual {
 }
 
 impl Usual {
-    /// What follows, if `bytes` begin with the learned event and another text. A text without quote and escape ends
+    /// The text and what follows, if `bytes` begin with the learned event and another text. A text without quote and escape ends
     /// nowhere else, so the event is the same JSON but for that string.
-    fn strip<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    fn strip<'a>(&self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let rest = bytes.strip_prefix(b"data: ").filter(|_| !self.head.is_empty())?.strip_prefix(&self.head[..])?;
         let (text, rest) = rest.split_at_checked(memchr::memchr2(b'"', b'\\', rest)?)?;
         // The end of a line within would be another event's.
         let is_text = !text.is_empty() && std::str::from_utf8(text).is_ok() && !text.contains(&b'\n');
-        rest.strip_prefix(&self.tail[..])?.strip_prefix(b"\n\n").filter(|_| is_text)
+        let rest = rest.strip_prefix(&self.tail[..])?.strip_prefix(b"\n\n").filter(|_| is_text)?;
+        Some((text, rest))
     }
 
     /// Takes a usual token as the example of those to come, unless its text has an escape.
@@ -268,6 +284,8 @@ fn is_plain(text: &[u8]) -> bool {
 
 /// The searches are made once: making one takes longer than an event's search.
 static TEXT_KEYS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| [&br#""content":""#[..], br#""text":""#].map(Finder::new));
+/// The same keys with their quotes alone, wherever blanks stand.
+pub(super) static TEXTS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| [&br#""content""#[..], br#""text""#].map(Finder::new));
 static END_KEYS: LazyLock<[Finder<'static>; 4]> =
     LazyLock::new(|| [&br#""finish_reason""#[..], br#""usage""#, br#""error""#, br#""token_ids""#].map(Finder::new));
 
@@ -314,7 +332,7 @@ mod tests {
     fn is_like(usual: &str, next: &str) -> bool {
         let mut learned = Usual::default();
         learned.learn(usual.as_bytes());
-        learned.strip(format!("data: {next}\n\ndata: x").as_bytes()) == Some(b"data: x")
+        learned.strip(format!("data: {next}\n\ndata: x").as_bytes()).is_some_and(|(_, rest)| rest == b"data: x")
     }
 
     #[test]

@@ -2,8 +2,12 @@
 
 use hb_core::record::{Kind, TokensSource};
 
-use super::events::{Choice, Chunk, Endings};
+use super::{
+    events::{Choice, Chunk, Endings},
+    stream::TEXTS,
+};
 use crate::{
+    fingerprint::{Fingerprint, text_of},
     protocol::Answer,
     whole::{could_go_on, message},
 };
@@ -18,6 +22,8 @@ pub fn read(body: &[u8]) -> Answer {
     if let Some(error) = chunk.error_text() {
         return failed(Kind::ErrorEvent, message(&error));
     }
+    let mut print = Fingerprint::default();
+    print.add(text_of(body, &*TEXTS).unwrap_or_default());
     let mut endings = Endings::default();
     chunk.finish_reasons().for_each(|reason| endings.add(reason));
     let has_content = chunk.choices.iter().any(Choice::has_content);
@@ -42,5 +48,7 @@ pub fn read(body: &[u8]) -> Answer {
         source: Some(if usage.is_some() { TokensSource::Usage } else { TokensSource::Events }),
         events: u32::from(has_content),
         stopped_early: endings.stopped > 0,
+        model: chunk.model.as_deref().map(Into::into),
+        fingerprint: print.number(),
     }
 }

@@ -3,6 +3,7 @@
 use hb_core::trial::ServiceSpec;
 use serde_json::{Map, Value};
 
+use super::distributed;
 use crate::{
     config::{refused, unknown_keys, word},
     service::ServiceProblem,
@@ -58,12 +59,6 @@ const KEYS: [(&str, Form); 29] = [
     ("enable_expert_parallel", Form::Switch),
 ];
 
-/// The keys of the block `distributed`.
-const DISTRIBUTED: [&str; 5] = ["enabled", "backend", "tensor_parallel_size", "pipeline_parallel_size", "ray"];
-
-/// The keys of the block `distributed.ray`.
-const RAY: [&str; 5] = ["dashboard_port", "object_manager_port", "node_manager_port", "num_cpus_per_node", "num_gpus_per_node"];
-
 /// Every key that is known.
 pub fn keys() -> Vec<&'static str> {
     KEYS.iter().map(|(key, _)| *key).chain(["distributed"]).collect()
@@ -76,14 +71,14 @@ pub fn check(spec: &ServiceSpec) -> Vec<ServiceProblem> {
     problems
         .extend(KEYS.iter().filter_map(|(key, form)| refused(&spec.config, key, form.accepted(), |value| form.accepts(value))));
     if let Some(block) = spec.config.get("distributed") {
-        problems.extend(check_distributed(block));
+        problems.extend(distributed::check(block));
     }
     problems
 }
 
 /// The flags, in the order of the table, so that the same recipe gives the same words.
 pub fn flags(config: &Map<String, Value>) -> Vec<String> {
-    let parallel = distributed(config);
+    let parallel = distributed::block(config);
     let value = |key: &str| config.get(key).or_else(|| parallel.and_then(|block| block.get(key)));
     let mut words = Vec::new();
     for (key, form) in KEYS {
@@ -96,61 +91,10 @@ pub fn flags(config: &Map<String, Value>) -> Vec<String> {
             _ => words.extend([format!("--{flag}"), word(value)]),
         }
     }
-    if let Some(backend) = parallel.and_then(|block| block.get("backend")) {
-        words.extend(["--distributed-executor-backend".into(), word(backend)]);
+    if let Some(backend) = distributed::backend(config) {
+        words.extend(["--distributed-executor-backend".into(), backend.to_owned()]);
     }
     words
-}
-
-/// The block `distributed`, if it is on.
-fn distributed(config: &Map<String, Value>) -> Option<&Map<String, Value>> {
-    let block = config.get("distributed")?.as_object()?;
-    (block.get("enabled") != Some(&Value::Bool(false))).then_some(block)
-}
-
-/// Ray needs a cluster over the server nodes before vLLM starts, which nothing here forms yet.
-pub(super) fn later(config: &Map<String, Value>) -> Vec<ServiceProblem> {
-    let is_ray = distributed(config).is_some_and(|block| block.get("backend").and_then(Value::as_str) == Some("ray"));
-    let advice = "use `backend: mp` with the GPUs of one node, or start the server yourself and name it in servers.endpoints";
-    let what = "vLLM over Ray comes later: no Ray cluster is formed yet";
-    let ray = || problem("servers.service_config.distributed.backend", what.into(), advice);
-    is_ray.then(ray).into_iter().collect()
-}
-
-fn check_distributed(block: &Value) -> Vec<ServiceProblem> {
-    const PATH: &str = "servers.service_config.distributed";
-    let Some(map) = block.as_object() else {
-        return vec![problem(PATH, format!("found {block}"), "write a block with `enabled` and `backend`")];
-    };
-    let below = |path: String, problems: Vec<ServiceProblem>| {
-        problems
-            .into_iter()
-            .map(move |problem| ServiceProblem { path: problem.path.replacen("servers.service_config", &path, 1), ..problem })
-    };
-    let mut problems: Vec<_> = below(PATH.into(), unknown_keys(map, &DISTRIBUTED)).collect();
-    problems.extend(below(PATH.into(), refused(map, "enabled", "true or false", Value::is_boolean).into_iter().collect()));
-    for key in ["tensor_parallel_size", "pipeline_parallel_size"] {
-        let form = Form::Count;
-        problems
-            .extend(below(PATH.into(), refused(map, key, form.accepted(), |value| form.accepts(value)).into_iter().collect()));
-    }
-    if let Some(ray) = map.get("ray").and_then(Value::as_object) {
-        problems.extend(below(format!("{PATH}.ray"), unknown_keys(ray, &RAY)));
-    }
-    if map.get("enabled") == Some(&Value::Bool(false)) {
-        return problems;
-    }
-    match map.get("backend").and_then(Value::as_str) {
-        None | Some("mp" | "uni" | "ray") => {}
-        Some(other) => {
-            problems.push(problem(&format!("{PATH}.backend"), format!("found `{other}`"), "write `mp`, `uni` or `ray`"))
-        }
-    }
-    problems
-}
-
-fn problem(path: &str, what: String, advice: &str) -> ServiceProblem {
-    ServiceProblem { path: path.into(), what, advice: advice.into() }
 }
 
 impl Form {

@@ -190,6 +190,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             distribution: Distribution::RoundRobin,
             dataset: None,
             drills: vec![],
+            calibration: None,
         },
         request: RequestSpec {
             api: Api::Completions,
@@ -215,6 +216,8 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             extra_args: vec![],
             gpus: 0,
             custom: None,
+            layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         servers: vec![url.to_owned()],
         seed: 7,

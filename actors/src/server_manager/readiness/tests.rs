@@ -121,6 +121,8 @@ fn spec() -> ServiceSpec {
         extra_args: Vec::new(),
         gpus: 0,
         custom: None,
+        layout: Default::default(),
+        runtime_args: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     facts::Fact,
     orders::{Admission, Order},
     plan::{Allocation, Plan},
-    trial::{DrillTarget, Trial},
+    trial::{DrillTarget, ServiceSpec, Trial},
     units::{Nanos, NodeName, Span, TrialId},
 };
 
@@ -192,25 +192,29 @@ impl Run {
         match fact {
             Fact::ServerReady { server, url, tokens_per_word, .. } => {
                 self.servers.ready(*server, url.clone(), *tokens_per_word);
-                if self.phase == Some(Phase::ServiceDeployment) && self.servers.urls().is_some() {
-                    self.monitor()
-                } else {
-                    Vec::new()
-                }
+                self.deployed()
+            }
+            Fact::PartReady { server, .. } => {
+                self.servers.ready(*server, String::new(), None);
+                self.deployed()
+            }
+            Fact::ServerStarted { server, ports, .. } => {
+                self.servers.started(*server, ports);
+                self.deployed()
             }
             Fact::ServerFailed { server, why } => {
                 self.servers.gone(*server);
-                self.server_trouble(format!("server {server} on {node} did not become ready: {why}"))
+                self.server_trouble(format!("{} on {node} did not become ready: {why}", self.servers.name(*server)))
             }
             Fact::ServerExited { server, why } => {
                 self.servers.gone(*server);
-                self.server_trouble(format!("server {server} on {node} ended by itself: {why}"))
+                self.server_trouble(format!("{} on {node} ended by itself: {why}", self.servers.name(*server)))
             }
             Fact::ServerStopped { server } => {
                 self.servers.gone(*server);
                 match self.phase {
                     Some(Phase::Teardown) => self.tear_down(),
-                    Some(Phase::ServiceDeployment) if self.servers.are_gone() => self.deploy(),
+                    Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
                     _ => Vec::new(),
                 }
             }
@@ -235,9 +239,10 @@ impl Run {
                 under_way.over(*executor);
                 self.load_over(None)
             }
-            Fact::ServerStarted { .. }
+            Fact::ImageRead { .. }
             | Fact::ServerProgressed { .. }
             | Fact::ExecutorRestarted { .. }
+            | Fact::Calibrated { .. }
             | Fact::ChildRestarted { .. }
             | Fact::Warned { .. } => Vec::new(),
         }
@@ -270,6 +275,12 @@ impl Run {
             _ => Vec::new(),
         });
         effects
+    }
+
+    /// Where the trial that is under way asks, by the servers' ordinals, and what answers there.
+    #[must_use]
+    pub fn asked_servers(&self) -> Option<(Vec<String>, ServiceSpec)> {
+        Some((self.servers.urls()?, self.trial.as_ref()?.plan.trial.service.clone()))
     }
 
     /// Servers that already run answered as they should, and counted so many tokens in a word.
@@ -369,7 +380,7 @@ impl Run {
                 effects.extend(self.launch());
                 effects
             }
-            Phase::ClientLaunch => self.fail(format!("{} built no share within {PREPARE_WITHIN}", self.unfinished())),
+            Phase::ClientLaunch => self.fail(format!("{} built no share in time", self.unfinished())),
             Phase::Execution => self.fail(format!("{} did not finish in time", self.unfinished())),
             Phase::Teardown => self.tear_down_regardless(),
             Phase::Report => Vec::new(),
@@ -425,6 +436,8 @@ impl Run {
         match self.phase {
             Some(Phase::Teardown) => self.tear_down(),
             None | Some(Phase::Report) => Vec::new(),
+            // The one that it worked for was told to end, and it has seen that before its own order came.
+            Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
             Some(_) if self.spec.on_node_loss == Some(OnNodeLoss::Continue) && self.servers.urls().is_some() => {
                 vec![Effect::Warn(cause)]
             }
@@ -444,12 +457,7 @@ impl Run {
             Ok(plan) => {
                 self.plan = Some(plan);
                 let mut effects = self.enter(Phase::ServiceDeployment);
-                effects.extend(self.servers.stop());
-                if self.servers.are_gone() {
-                    effects.extend(self.deploy());
-                } else {
-                    effects.push(self.deadline(STOP_SERVERS_WITHIN));
-                }
+                effects.extend(self.replace_servers());
                 effects
             }
             Err(error) => {
@@ -460,9 +468,30 @@ impl Run {
         }
     }
 
+    /// Ends the servers of the trial before, step by step, and then starts those of the next one.
+    fn replace_servers(&mut self) -> Vec<Effect> {
+        let mut effects = self.servers.stop();
+        if self.servers.are_gone() {
+            effects.extend(self.deploy());
+        } else if !effects.is_empty() {
+            effects.push(self.deadline(STOP_SERVERS_WITHIN));
+        }
+        effects
+    }
+
+    /// Something of the servers is up: what waited for it is started, or all of them are ready.
+    fn deployed(&mut self) -> Vec<Effect> {
+        if self.phase != Some(Phase::ServiceDeployment) {
+            return Vec::new();
+        }
+        let effects = self.servers.due();
+        if effects.is_empty() && self.servers.urls().is_some() { self.monitor() } else { effects }
+    }
+
     fn deploy(&mut self) -> Vec<Effect> {
         let Some(plan) = &self.plan else { return Vec::new() };
-        let within = Span(plan.trial.service.ready_limit().0 + READY_MARGIN.0);
+        let service = &plan.trial.service;
+        let within = Span(service.ready_limit().0.saturating_mul(service.layout.stages()) + READY_MARGIN.0);
         let mut effects = if plan.trial.service.endpoints.is_empty() {
             self.servers.start(plan)
         } else {
@@ -500,10 +529,11 @@ impl Run {
         };
         let mut effects = self.enter(Phase::ClientLaunch);
         let shares = plan.shares_at(&urls, self.servers.tokens_per_word());
+        let prepare_within = Span(PREPARE_WITHIN.0 + plan.calibration().0);
         let (under_way, orders) = UnderWay::launch(plan, shares);
         self.trial = Some(under_way);
         effects.extend(orders);
-        effects.push(self.deadline(PREPARE_WITHIN));
+        effects.push(self.deadline(prepare_within));
         effects
     }
 

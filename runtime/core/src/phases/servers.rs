@@ -1,10 +1,13 @@
-//! The servers of a run: which are up, where they answer, which are still to be ended.
+//! The servers of a run: which of their processes are up, where they answer, which are still to be started or ended.
+//!
+//! A server that spans nodes is several processes. What a process needs to know of another one, it is told in its
+//! order, so that it is started when the other one is up; ends go the other way round, the one that answers first.
 
 use std::collections::BTreeMap;
 
 use super::Effect;
 use crate::{
-    orders::Order,
+    orders::{Duty, Meeting, Order, ServerOrder},
     plan::{PlacedServer, Plan},
     trial::ServiceSpec,
     units::NodeName,
@@ -12,10 +15,43 @@ use crate::{
 
 #[derive(Debug, Clone, PartialEq)]
 enum State {
+    /// Not ordered yet: it needs another one.
+    Waiting,
+    /// Ordered.
     Starting,
-    Ready(String),
+    /// It has a process, and these ports beside its own.
+    Started(BTreeMap<String, u16>),
+    /// It answers here.
+    Ready(String, BTreeMap<String, u16>),
     Stopping,
     Gone,
+}
+
+#[derive(Debug)]
+struct Process {
+    node: NodeName,
+    order: ServerOrder,
+    state: State,
+}
+
+impl Process {
+    fn duty(&self) -> Duty {
+        self.order.part.duty
+    }
+
+    fn is_ready(&self) -> bool {
+        match self.duty() {
+            // Nothing can be asked of it: it is as ready as the one that it follows.
+            Duty::Follow => matches!(self.state, State::Started(_) | State::Ready(..)),
+            Duty::Serve | Duty::HeadCluster | Duty::JoinCluster => matches!(self.state, State::Ready(..)),
+        }
+    }
+
+    /// Where others meet it, once its ports are known.
+    fn meeting(&self) -> Option<Meeting> {
+        let (State::Started(ports) | State::Ready(_, ports)) = &self.state else { return None };
+        Some(Meeting { host: self.order.host.clone(), ports: ports.clone() })
+    }
 }
 
 /// What is known of the servers. They stay up between trials that do not change the service.
@@ -25,29 +61,63 @@ pub(super) struct Servers {
     endpoints: Option<Vec<String>>,
     /// By the count of the first that told it.
     tokens_per_word: Option<f64>,
-    placed: BTreeMap<u32, (NodeName, State)>,
+    placed: BTreeMap<u32, Process>,
+    is_ending: bool,
 }
 
 impl Servers {
     /// Whether they are what this plan asks for, and all of them answer.
     pub fn serve(&self, plan: &Plan) -> bool {
-        let is_whole = self.placed.values().all(|(_, state)| matches!(state, State::Ready(_)));
         self.service.as_ref() == Some(&plan.trial.service)
             && self.urls().is_some()
-            && is_whole
+            && self.placed.values().all(Process::is_ready)
             && self.placed.len() == plan.servers.len()
     }
 
-    /// Orders that start this plan's servers.
+    /// Orders that start this plan's servers: those that need no other. The rest follows with [`Self::due`].
     pub fn start(&mut self, plan: &Plan) -> Vec<Effect> {
-        self.service = Some(plan.trial.service.clone());
-        self.endpoints = None;
-        self.tokens_per_word = None;
-        let placed = |placed: &PlacedServer| (placed.order.server, (placed.node.clone(), State::Starting));
-        self.placed = plan.servers.iter().map(placed).collect();
-        let order =
-            |placed: &PlacedServer| Effect::Order(placed.node.clone(), Order::StartServer(Box::new(placed.order.clone())));
-        plan.servers.iter().map(order).collect()
+        let process =
+            |placed: &PlacedServer| Process { node: placed.node.clone(), order: placed.order.clone(), state: State::Waiting };
+        *self = Self {
+            service: Some(plan.trial.service.clone()),
+            placed: plan.servers.iter().map(|placed| (placed.order.server, process(placed))).collect(),
+            ..Self::default()
+        };
+        self.due()
+    }
+
+    /// Orders for those whose time has come.
+    pub fn due(&mut self) -> Vec<Effect> {
+        if self.is_ending {
+            return Vec::new();
+        }
+        let waiting = self.placed.iter().filter(|(_, process)| process.state == State::Waiting);
+        let due: Vec<(u32, Option<Meeting>)> =
+            waiting.filter_map(|(number, process)| Some((*number, self.needs(process)?))).collect();
+        let mut effects = Vec::new();
+        for (number, meeting) in due {
+            let Some(process) = self.placed.get_mut(&number) else { continue };
+            process.order.part.meeting = meeting;
+            process.state = State::Starting;
+            effects.push(Effect::Order(process.node.clone(), Order::StartServer(Box::new(process.order.clone()))));
+        }
+        effects
+    }
+
+    /// `None` while what this process needs is not up; then where that is met, if it needs anything.
+    fn needs(&self, process: &Process) -> Option<Option<Meeting>> {
+        let of = |duty| self.placed.values().filter(move |other| other.of(process) && other.duty() == duty);
+        match process.duty() {
+            Duty::HeadCluster => Some(None),
+            // The first rank waits for the others and tells nobody that it does: its process must do.
+            Duty::Follow => of(Duty::Serve).next()?.meeting().map(Some),
+            Duty::JoinCluster => of(Duty::HeadCluster).find(|head| head.is_ready())?.meeting().map(Some),
+            Duty::Serve => {
+                let Some(head) = of(Duty::HeadCluster).next() else { return Some(None) };
+                let is_gathered = head.is_ready() && of(Duty::JoinCluster).all(Process::is_ready);
+                is_gathered.then(|| head.meeting())
+            }
+        }
     }
 
     /// Servers that somebody else runs answered.
@@ -57,71 +127,148 @@ impl Servers {
         self.endpoints = Some(service.endpoints.clone());
     }
 
+    /// A process runs, and was given these ports.
+    pub fn started(&mut self, server: u32, ports: &BTreeMap<String, u16>) {
+        if let Some(process) = self.placed.get_mut(&server).filter(|process| process.state == State::Starting) {
+            process.state = State::Started(ports.clone());
+        }
+    }
+
+    /// A process answers.
     pub fn ready(&mut self, server: u32, url: String, tokens_per_word: Option<f64>) {
         self.tokens_per_word = self.tokens_per_word.or(tokens_per_word);
-        if let Some((_, state)) = self.placed.get_mut(&server).filter(|(_, state)| *state == State::Starting) {
-            *state = State::Ready(url);
-        }
+        let Some(process) = self.placed.get_mut(&server) else { return };
+        let ports = match &process.state {
+            State::Starting => BTreeMap::new(),
+            State::Started(ports) => ports.clone(),
+            State::Waiting | State::Ready(..) | State::Stopping | State::Gone => return,
+        };
+        process.state = State::Ready(url, ports);
     }
 
     pub fn gone(&mut self, server: u32) {
-        if let Some((_, state)) = self.placed.get_mut(&server) {
-            *state = State::Gone;
+        if let Some(process) = self.placed.get_mut(&server) {
+            process.state = State::Gone;
         }
     }
 
-    /// The servers of a node are gone with it; which?
+    /// The processes of a node are gone with it; which?
     pub fn node_lost(&mut self, node: &NodeName) -> Vec<u32> {
-        let on_node = self.placed.iter_mut().filter(|(_, (at, state))| at == node && *state != State::Gone);
+        let on_node = self.placed.iter_mut().filter(|(_, process)| process.node == *node && process.state != State::Gone);
         on_node
-            .map(|(server, (_, state))| {
-                *state = State::Gone;
+            .map(|(server, process)| {
+                process.state = State::Gone;
                 *server
             })
             .collect()
     }
 
-    /// Where they answer, by ordinal; `None` until all of those that are not gone are ready.
+    /// Where they answer, by ordinal; `None` until all of those that are whole are ready.
     pub fn urls(&self) -> Option<Vec<String>> {
         if let Some(endpoints) = &self.endpoints {
             return Some(endpoints.clone());
         }
-        let left = self.placed.values().filter(|(_, state)| *state != State::Gone);
-        let urls: Option<Vec<String>> =
-            left.map(|(_, state)| if let State::Ready(url) = state { Some(url.clone()) } else { None }).collect();
+        let is_whole = |server: &&Process| self.parts(server).all(|part| part.state != State::Gone);
+        let serving = self.placed.values().filter(|process| process.duty() == Duty::Serve);
+        let url = |server: &Process| match &server.state {
+            State::Ready(url, _) if self.parts(server).all(Process::is_ready) => Some(url.clone()),
+            _ => None,
+        };
+        let urls: Option<Vec<String>> = serving.filter(is_whole).map(url).collect();
         urls.filter(|urls| !urls.is_empty())
+    }
+
+    /// All processes of a server.
+    fn parts<'a>(&'a self, server: &'a Process) -> impl Iterator<Item = &'a Process> {
+        self.placed.values().filter(move |other| other.of(server))
     }
 
     pub fn tokens_per_word(&self) -> Option<f64> {
         self.tokens_per_word
     }
 
-    /// Orders that end every server that is not gone and was not told yet.
+    /// Orders that end every process whose turn it is and that was not told yet: of each server the one that
+    /// answers, then those that work for it, then the head of their cluster.
     pub fn stop(&mut self) -> Vec<Effect> {
-        let up = self.placed.iter_mut().filter(|(_, (_, state))| !matches!(state, State::Stopping | State::Gone));
-        up.map(|(server, (node, state))| {
-            *state = State::Stopping;
-            Effect::Order(node.clone(), Order::StopServer { server: *server })
-        })
-        .collect()
+        self.is_ending = true;
+        // Nothing was started of these.
+        for process in self.placed.values_mut().filter(|process| process.state == State::Waiting) {
+            process.state = State::Gone;
+        }
+        let is_up = |process: &Process| !matches!(process.state, State::Stopping | State::Gone);
+        let up = self.placed.iter().filter(|(_, process)| is_up(process) && self.is_last(process));
+        let ending: Vec<u32> = up.map(|(number, _)| *number).collect();
+        let mut effects = Vec::new();
+        for server in ending {
+            let Some(process) = self.placed.get_mut(&server) else { continue };
+            process.state = State::Stopping;
+            effects.push(Effect::Order(process.node.clone(), Order::StopServer { server }));
+        }
+        effects
+    }
+
+    /// Whether nobody is left who needs this process.
+    fn is_last(&self, process: &Process) -> bool {
+        self.parts(process).filter(|other| turn(other.duty()) < turn(process.duty())).all(|other| other.state == State::Gone)
+    }
+
+    /// Whether they were told to end.
+    pub fn are_ending(&self) -> bool {
+        self.is_ending
     }
 
     pub fn are_gone(&self) -> bool {
-        self.placed.values().all(|(_, state)| *state == State::Gone)
+        self.placed.values().all(|process| process.state == State::Gone)
     }
 
     /// Those that are not gone, for a sentence.
     pub fn left(&self) -> String {
-        let left = self.placed.iter().filter(|(_, (_, state))| *state != State::Gone);
-        left.map(|(server, (node, _))| format!("server {server} on {node}")).collect::<Vec<_>>().join(", ")
+        let left = self.placed.values().filter(|process| process.state != State::Gone);
+        let words = left.map(|process| match process.state {
+            State::Waiting => format!("{} (not started)", named(process)),
+            _ => format!("{} on {}", named(process), process.node),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The name of a process, for a sentence.
+    pub fn name(&self, server: u32) -> String {
+        self.placed.get(&server).map_or_else(|| format!("server {server}"), named)
     }
 
     /// A node on which a server is ready.
     pub fn some_node(&self) -> Option<&NodeName> {
-        self.placed.values().find(|(_, state)| matches!(state, State::Ready(_))).map(|(node, _)| node)
+        let ready = self.placed.values().find(|process| process.duty() == Duty::Serve && process.is_ready());
+        ready.map(|process| &process.node)
     }
 
     pub fn forget(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl Process {
+    /// Whether both belong to one server.
+    fn of(&self, other: &Self) -> bool {
+        self.order.part.of == other.order.part.of
+    }
+}
+
+/// When a process is told to end: after all with a smaller number.
+fn turn(duty: Duty) -> u8 {
+    match duty {
+        Duty::Serve => 0,
+        Duty::Follow | Duty::JoinCluster => 1,
+        Duty::HeadCluster => 2,
+    }
+}
+
+fn named(process: &Process) -> String {
+    let part = &process.order.part;
+    match part.duty {
+        Duty::Serve => format!("server {}", process.order.server),
+        Duty::Follow => format!("rank {} of server {}", part.rank, part.of),
+        Duty::HeadCluster => format!("the cluster head of server {}", part.of),
+        Duty::JoinCluster => format!("cluster node {} of server {}", part.rank, part.of),
     }
 }

@@ -8,10 +8,10 @@ use serde_json::Map;
 use super::*;
 use crate::{
     facts::Fact,
-    orders::Order,
+    orders::{Duty, Order},
     plan::{Allocation, Candidate, NodeNeeds},
     trial::{
-        Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec,
+        Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
         ServiceSpec, Slo, Stop, Timeouts, Trial,
     },
     units::{Nanos, NodeName, Span, TrialId},
@@ -40,6 +40,8 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             extra_args: Vec::new(),
             gpus: 0,
             custom: None,
+            layout: Default::default(),
+            runtime_args: Vec::new(),
         },
         load: LoadSpec {
             model: LoadModel::Closed { concurrency: std::num::NonZeroU32::new(4).unwrap(), think: Span::ZERO },
@@ -51,6 +53,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             distribution: Distribution::RoundRobin,
             dataset: None,
             drills: Vec::new(),
+            calibration: None,
         },
         request: RequestSpec {
             api: Api::Completions,
@@ -65,7 +68,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
     }
 }
 
-fn allocation(nodes: u32) -> Allocation {
+fn allocation(nodes: u32, servers: u32) -> Allocation {
     let candidate = |ordinal| Candidate {
         ordinal: Some(ordinal),
         is_leader: false,
@@ -74,7 +77,7 @@ fn allocation(nodes: u32) -> Allocation {
         cores: 2,
     };
     let candidates: Vec<Candidate> = (0..nodes).map(candidate).collect();
-    Allocation::of(&candidates, &NodeNeeds { monitors: 0, servers: 1, clients: None, share_servers: false }).unwrap()
+    Allocation::of(&candidates, &NodeNeeds { monitors: 0, servers, clients: None, share_servers: false }).unwrap()
 }
 
 /// What the world does wrong, and at which of the run's steps.
@@ -98,9 +101,12 @@ struct World {
     closed: Vec<TrialId>,
     entered: Vec<Phase>,
     finished: u32,
-    up: std::collections::BTreeSet<u32>,
+    servers: u32,
+    up: std::collections::BTreeMap<u32, NodeName>,
     deadline: Option<(Phase, u64)>,
     drills: Vec<DrillTarget>,
+    /// What was started and ended, in order.
+    course: Vec<String>,
     has_full_disk: bool,
     loads: u32,
     /// By the share that each node was given last.
@@ -127,9 +133,11 @@ impl World {
             closed: Vec::new(),
             entered: Vec::new(),
             finished: 0,
-            up: std::collections::BTreeSet::new(),
+            servers: 1,
+            up: std::collections::BTreeMap::new(),
             deadline: None,
             drills: Vec::new(),
+            course: Vec::new(),
             has_full_disk: false,
             loads: 0,
             executors: std::collections::BTreeMap::new(),
@@ -140,7 +148,8 @@ impl World {
     fn play(&mut self, nodes: u32, troubles: &[(usize, Trouble)]) {
         let begun = self.run.start();
         self.queue.extend(begun);
-        let seated = self.run.seated(allocation(nodes));
+        let servers = self.servers;
+        let seated = self.run.seated(allocation(nodes, servers));
         self.queue.extend(seated);
         let mut step = 0;
         while self.finished == 0 {
@@ -181,7 +190,21 @@ impl World {
                 self.queue.extend(answered);
                 match order {
                     Order::StartServer(server) => {
-                        self.up.insert(server.server);
+                        self.up.insert(server.server, node.clone());
+                        let met = server.part.meeting.as_ref().and_then(|meeting| meeting.ports.get("p"));
+                        let at = met.map(|port| format!(" at {port}")).unwrap_or_default();
+                        self.course.push(format!("+{}{at}", server.name()));
+                        let started = Fact::ServerStarted {
+                            server: server.server,
+                            name: server.name(),
+                            pid: 1,
+                            command: Vec::new(),
+                            ports: [("p".to_owned(), 7000 + server.server as u16)].into(),
+                        };
+                        self.tell(&node, started);
+                        if server.part.duty == Duty::Follow {
+                            return;
+                        }
                         let ready = Fact::ServerReady {
                             server: server.server,
                             url: "http://s".into(),
@@ -192,6 +215,7 @@ impl World {
                     }
                     Order::StopServer { server } => {
                         self.up.remove(&server);
+                        self.course.push(format!("-{server}"));
                         self.tell(&node, Fact::ServerStopped { server });
                     }
                     Order::PrepareLoad(share) => {
@@ -250,19 +274,17 @@ impl World {
         let effects = match trouble {
             Trouble::Lose(ordinal) => {
                 self.lost.push(node(*ordinal));
-                if *ordinal == 0 {
-                    self.up.clear();
-                }
+                self.up.retain(|_, at| *at != node(*ordinal));
                 self.run.node_lost(&node(*ordinal), "gone")
             }
             // A server that was never started neither fails nor exits.
-            Trouble::ServerFails | Trouble::ServerExits if self.up.is_empty() => Vec::new(),
+            Trouble::ServerFails | Trouble::ServerExits if !self.up.contains_key(&0) => Vec::new(),
             Trouble::ServerFails => {
-                self.up.clear();
+                self.up.remove(&0);
                 self.run.fact(&node(0), &Fact::ServerFailed { server: 0, why: "no".into() })
             }
             Trouble::ServerExits => {
-                self.up.clear();
+                self.up.remove(&0);
                 self.run.fact(&node(0), &Fact::ServerExited { server: 0, why: "no".into() })
             }
             Trouble::GiveUp(ordinal) => {
@@ -306,6 +328,60 @@ fn another_model_means_another_server() {
     world.play(2, &[]);
     assert_eq!(world.entered.iter().filter(|phase| **phase == Phase::ServiceDeployment).count(), 2);
     assert!(world.run.is_complete());
+}
+
+/// A run over servers of two nodes each.
+fn spread(layout: fn(std::num::NonZeroU32) -> Layout, trials: &[&str]) -> World {
+    let spread = |id: &&str| {
+        let mut trial = trial(id, id);
+        trial.service.layout = layout(std::num::NonZeroU32::new(2).unwrap());
+        trial
+    };
+    let mut world = World::new(trials.iter().map(spread).collect(), None);
+    world.servers = 2;
+    world
+}
+
+#[test]
+fn ranks_are_told_where_the_first_one_is_and_end_after_it() {
+    let mut world = spread(Layout::Ranks, &["a"]);
+    world.play(3, &[]);
+    assert_eq!(world.course, ["+server-0", "+server-0-rank-1 at 7000", "-0", "-1"]);
+    assert!(world.run.is_complete());
+}
+
+#[test]
+fn a_cluster_is_gathered_before_its_server_and_ends_after_it_head_last() {
+    let mut world = spread(Layout::Cluster, &["a", "b"]);
+    world.play(3, &[]);
+    let once = ["+server-0-cluster-head", "+server-0-cluster-1 at 7001", "+server-0 at 7001", "-0", "-2", "-1"];
+    assert_eq!(world.course, [once, once].concat(), "for each of two models");
+    assert!(world.run.is_complete());
+}
+
+#[test]
+fn a_rank_that_is_lost_ends_the_run_with_its_name() {
+    let mut world = spread(Layout::Ranks, &["a"]);
+    let begun = world.run.start();
+    world.queue.extend(begun);
+    let seated = world.run.seated(allocation(3, 2));
+    world.queue.extend(seated);
+    while world.up.len() < 2 {
+        let effect = world.queue.pop_front().unwrap();
+        world.carry_out(effect);
+    }
+    world.tell(&NodeName::from("node1"), Fact::ServerExited { server: 1, why: "it broke".into() });
+    let (_, cause) = world.run.failure().unwrap();
+    assert_eq!(cause, "rank 1 of server 0 on node1 ended by itself: it broke");
+}
+
+#[test]
+fn a_server_of_more_nodes_than_there_are_starts_nothing() {
+    let mut world = spread(Layout::Ranks, &["a"]);
+    world.servers = 1;
+    world.play(2, &[]);
+    assert_eq!(world.course, [""; 0]);
+    assert!(world.run.failure().unwrap().1.contains("spans 2 nodes, and 1"));
 }
 
 #[test]
@@ -361,7 +437,7 @@ fn what_a_node_says_after_it_was_lost_changes_nothing() {
     let mut world = World::new(two_trials(), None);
     let begun = world.run.start();
     world.queue.extend(begun);
-    let seated = world.run.seated(allocation(3));
+    let seated = world.run.seated(allocation(3, 1));
     world.queue.extend(seated);
     while world.run.phase() != Some(Phase::ClientLaunch) {
         let effect = world.queue.pop_front().expect("it goes on");
@@ -396,13 +472,18 @@ fn troubles() -> impl Strategy<Value = Vec<(usize, Trouble)>> {
 
 proptest! {
     #[test]
-    fn from_wherever_it_stops_a_run_ends_with_its_report(troubles in troubles(), loss in 0u8..3) {
+    fn from_wherever_it_stops_a_run_ends_with_its_report(troubles in troubles(), loss in 0u8..3, is_spread in any::<bool>()) {
         let on_node_loss = [None, Some(OnNodeLoss::Fail), Some(OnNodeLoss::Continue)][usize::from(loss)];
-        let mut world = World::new(two_trials(), on_node_loss);
+        let mut trials = two_trials();
+        if is_spread {
+            trials.iter_mut().for_each(|trial| trial.service.layout = Layout::Cluster(2.try_into().unwrap()));
+        }
+        let mut world = World::new(trials, on_node_loss);
+        world.servers = 1 + u32::from(is_spread);
         world.play(4, &troubles);
         prop_assert_eq!(world.finished, 1);
         prop_assert_eq!(world.entered.last(), Some(&Phase::Report));
         prop_assert_eq!(&world.opened, &world.closed, "every trial that was opened is closed, once");
-        prop_assert!(world.up.is_empty() || world.lost.contains(&NodeName::from("node0")), "servers are ended");
+        prop_assert!(world.up.is_empty(), "servers are ended, but those of lost nodes");
     }
 }

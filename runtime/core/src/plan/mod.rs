@@ -1,5 +1,6 @@
 //! Who does what, where: pure, so that `hbnode plan` draws on a laptop exactly what runs.
 
+mod placing;
 mod seats;
 mod shares;
 
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::seats::{Allocation, Candidate, NodeNeeds, Seat, SeatError, roles_by_ordinal};
 use crate::{
-    orders::{LoadShare, ServerOrder},
+    calibration::BESIDE,
+    orders::{Duty, LoadShare, ServerOrder},
     routing::{Router, RoutingError},
     schedule::Schedule,
     trial::{LoadModel, Stop, Trial},
@@ -51,6 +53,14 @@ pub enum PlanError {
     /// Nobody can serve.
     #[error("no server node is there, and `servers.endpoints` names none")]
     NoServer,
+    /// A server spans more nodes than there are.
+    #[error("a server spans {needed} nodes, and {found} are there to run servers")]
+    TooFewNodes {
+        /// The nodes of one server.
+        needed: u32,
+        /// The nodes there are.
+        found: u32,
+    },
     /// Clients and servers do not fit the distribution.
     #[error("{0}")]
     Routing(#[from] RoutingError),
@@ -63,8 +73,9 @@ impl Plan {
     /// No client, no server, or a distribution that does not fit them.
     pub fn of(trial: &Trial, allocation: &Allocation, default_port: u16) -> Result<Self, PlanError> {
         let servers =
-            if trial.service.endpoints.is_empty() { placed_servers(trial, allocation, default_port) } else { Vec::new() };
-        let targets = if trial.service.endpoints.is_empty() { servers.len() } else { trial.service.endpoints.len() };
+            if trial.service.endpoints.is_empty() { placing::servers(trial, allocation, default_port)? } else { Vec::new() };
+        let answering = servers.iter().filter(|placed| placed.order.part.duty == Duty::Serve).count();
+        let targets = if trial.service.endpoints.is_empty() { answering } else { trial.service.endpoints.len() };
         if targets == 0 {
             return Err(PlanError::NoServer);
         }
@@ -118,6 +129,12 @@ impl Plan {
         })
     }
 
+    /// How long the client's own error floor is measured before the load.
+    #[must_use]
+    pub fn calibration(&self) -> Span {
+        self.trial.load.calibration.map_or(Span::ZERO, |lasting| Span(lasting.0 + BESIDE.0))
+    }
+
     /// How long what is in flight may take after the window.
     #[must_use]
     pub fn drain(&self) -> Span {
@@ -129,19 +146,4 @@ impl Plan {
     pub fn node_of(&self, executor: u32) -> Option<&NodeName> {
         self.shares.iter().find(|share| share.executor == executor).map(|share| &share.node)
     }
-}
-
-fn placed_servers(trial: &Trial, allocation: &Allocation, default_port: u16) -> Vec<PlacedServer> {
-    let place = |(server, seat): (usize, &Seat)| PlacedServer {
-        node: seat.node.clone(),
-        order: ServerOrder {
-            server: server as u32,
-            service: trial.service.clone(),
-            port: trial.service.port.unwrap_or(default_port),
-            is_port_fixed: trial.service.port.is_some(),
-            host: seat.address.clone(),
-            request: trial.request.clone(),
-        },
-    };
-    allocation.servers().enumerate().map(place).collect()
 }

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     schedule::Instants,
     trial::{
-        Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec,
-        SharedPrefix, Slo, SloLimit, Stop, Timeouts, Trial,
+        Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
+        ServiceSpec, SharedPrefix, Slo, SloLimit, Stop, Timeouts, Trial,
     },
     units::{Span, TrialId},
 };
@@ -72,6 +72,7 @@ fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>)
         path: recipe.service_path(),
         binds: recipe.binds.clone(),
         extra_args,
+        runtime_args: recipe.artifacts.as_ref().map(|artifacts| artifacts.extra_args.clone()).unwrap_or_default(),
         gpus: resources.and_then(|resources| resources.gpus).unwrap_or(0),
         custom: custom.map(|custom| CustomService {
             command: custom.command.0.clone(),
@@ -83,6 +84,7 @@ fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>)
             stop_signal: custom.stop_signal.clone(),
             stop_grace: custom.stop_grace,
         }),
+        layout: Layout::OneNode,
     }
 }
 
@@ -103,6 +105,8 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
         distribution: recipe.distribution(),
         dataset: dataset::spec(workload.dataset.as_ref()),
         drills: workload.drills.iter().map(|drill| Drill { at: drill.at, kill: drill.kill }).collect(),
+        // Whether it is measured depends on the whole run.
+        calibration: None,
     }
 }
 

@@ -29,7 +29,7 @@ const HONOURED: &[(&str, &str)] = &[
     ("workload.drills[]", "at kill"),
     ("servers", "service_config endpoints api_key_env api_key_file"),
     ("servers.health_check", "enabled timeout interval endpoint"),
-    ("artifacts", "containers_dir container runtime"),
+    ("artifacts", "containers_dir container runtime extra_args"),
     ("artifacts.service", "path"),
     ("custom_services.*", "command env protocol port stop_signal stop_grace"),
     ("custom_services.*.ready", "path timeout"),

@@ -5,16 +5,20 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{
-    OneOrMany, Recipe, Workload, dataset,
+    Calibration, OneOrMany, Recipe, Workload, dataset,
     defaults::{DURATION, trial},
     stages, stop_when,
     suite::overlaid,
     trial_names::{name_of, unique},
 };
 use crate::{
-    trial::Trial,
+    calibration,
+    trial::{LoadModel, Stop, Trial},
     units::{Span, TrialId},
 };
+
+/// Runs whose load lasts longer than this measure the client's error floor unless told otherwise.
+const CALIBRATED_FROM: Span = Span::from_secs(60);
 
 /// The most trials that a recipe may expand to.
 pub(super) const MOST_TRIALS: u64 = 10_000;
@@ -45,6 +49,7 @@ pub(super) type Point = Vec<(String, Value)>;
 /// The trials of a recipe that was read without errors: each suite entry, each point, each repetition, in that order.
 #[must_use]
 pub fn trials(recipe: &Recipe) -> Vec<Trial> {
+    let is_long = least_load_time(recipe) > CALIBRATED_FROM;
     let mut names = BTreeSet::new();
     let mut trials = Vec::new();
     let config = recipe.servers.as_ref().and_then(|servers| servers.service_config.clone()).unwrap_or_default();
@@ -58,11 +63,28 @@ pub fn trials(recipe: &Recipe) -> Vec<Trial> {
                 } else {
                     name.clone()
                 };
-                trials.push(trial(recipe, &workload, config.clone(), &point, TrialId(id), repetition));
+                let mut trial = trial(recipe, &workload, config.clone(), &point, TrialId(id), repetition);
+                // Another repetition of the same load has the same floor.
+                trial.load.calibration = calibration(&workload, &trial, is_long).filter(|_| repetition == 1);
+                trials.push(trial);
             }
         }
     }
     trials
+}
+
+/// How long the client's error floor is measured before a trial's load: as written, or quickly in a run that is long.
+fn calibration(workload: &Workload, trial: &Trial, is_long: bool) -> Option<Span> {
+    if matches!(trial.load.model, LoadModel::Replay { .. }) {
+        return None;
+    }
+    match (workload.calibration, trial.load.stop) {
+        (Some(Calibration::Off), _) => None,
+        (None, _) if !is_long => None,
+        (Some(Calibration::Quick) | None, _) => Some(calibration::QUICK),
+        (Some(Calibration::Full), Stop::After(window)) => Some(window.min(calibration::FULL_AT_MOST)),
+        (Some(Calibration::Full), Stop::Requests(_)) => Some(calibration::FULL_AT_MOST),
+    }
 }
 
 /// How many trials there would be, without making them.

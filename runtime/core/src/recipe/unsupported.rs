@@ -3,7 +3,7 @@
 //! What would change a figure or leave a wanted result out is refused before anything runs; what
 //! changes neither is a warning. `every_key` holds the schema to this table.
 
-use super::{Calibration, Mode, Monitoring, NodeLoss, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
+use super::{Mode, Monitoring, NodeLoss, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
 use crate::trial::Api;
 
 /// A field, whether a recipe uses it, and what to do instead.
@@ -84,19 +84,9 @@ pub(super) const TABLE: &[Row] = &[
         "the search is not built yet; sweep target_rps or concurrency instead",
     ),
     refused_in_part(
-        "workload.calibration",
-        |recipe| recipe.workload.calibration.is_some_and(|calibration| calibration != Calibration::Off),
-        "calibration is not built yet; write `off` or leave it out",
-    ),
-    refused_in_part(
         "workload.batch",
         |recipe| has_batch(recipe) && !takes_batches(recipe),
         "only completions of the OpenAI protocol take several prompts in one request; use api: completions, or batch: 1",
-    ),
-    refused(
-        "artifacts.extra_args",
-        |recipe| recipe.artifacts.as_ref().is_some_and(|artifacts| !artifacts.extra_args.is_empty()),
-        "further words for the container runtime are not passed on yet; leave them out",
     ),
     refused(
         "monitoring.custom",

@@ -98,7 +98,7 @@ pub struct Workload {
     /// Faults that the run provokes in itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drills: Vec<DrillEntry>,
-    /// The client's own error floor, measured before the load.
+    /// The client's own error floor, measured before the load; left out, quickly in a run whose load lasts longer than 60 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
     /// One run, several loads, one after another; they make the measured window.

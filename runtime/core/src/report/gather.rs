@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Accounting;
+use super::{Accounting, endpoints::Endpoints, likeness::Likeness};
 use crate::{
     record::{Kind, Outcome, Record, Stage, TokensSource},
     tally::Latency,
@@ -43,6 +43,14 @@ pub(super) struct Gathered<'a> {
     pub(super) asked_output: u64,
     pub(super) cached: Option<u64>,
     pub(super) stopped_early: u64,
+    pub(super) other_model: u64,
+    pub(super) likeness: Likeness,
+    /// Of every stage.
+    pub(super) endpoints: Endpoints,
+    /// How often requests were put on a connection, or may have been, in every stage.
+    pub(super) attempts: u64,
+    /// Time in flight of measured requests, and how many had any.
+    pub(super) busy: (u128, u64),
     sources: BTreeSet<TokensSource>,
     /// Requests that met each limit, and every one.
     met: Vec<u64>,
@@ -71,6 +79,11 @@ impl<'a> Gathered<'a> {
             asked_output: 0,
             cached: None,
             stopped_early: 0,
+            other_model: 0,
+            likeness: Likeness::default(),
+            endpoints: Endpoints::default(),
+            attempts: 0,
+            busy: (0, 0),
             sources: BTreeSet::new(),
             met: vec![0; limits.len()],
             good: 0,
@@ -80,6 +93,10 @@ impl<'a> Gathered<'a> {
     pub(super) fn take(&mut self, record: &Record) {
         self.accounting.entry(record.stage).or_default().add(record);
         self.by_stamp(record);
+        self.endpoints.take(record);
+        // What was lost may have been sent, and by whom it was answered nobody knows.
+        let may_be_sent = record.sent.is_some() || record.outcome == Outcome::Lost;
+        self.attempts += if may_be_sent { u64::from(record.attempts.max(1)) } else { 0 };
         if record.stage == Stage::Measure {
             self.of_measured(record);
         }
@@ -124,6 +141,9 @@ impl<'a> Gathered<'a> {
         }
         self.last_end = self.last_end.max(record.end.or(record.last).unwrap_or_default());
         let until = Nanos(self.window.1.0.saturating_add(SEND_GRACE.0));
+        if let (Some(sent), Some(end)) = (record.sent, record.end.or(record.last)) {
+            self.busy = (self.busy.0 + end.since(sent).as_nanos(), self.busy.1 + 1);
+        }
         self.measured_sent += u64::from(record.sent.is_some_and(|sent| sent < until));
         if record.outcome != Outcome::Completed {
             return;
@@ -132,6 +152,8 @@ impl<'a> Gathered<'a> {
         self.total_output += u64::from(record.output_tokens.unwrap_or(0));
         self.asked_output += u64::from(record.asked_tokens);
         self.stopped_early += u64::from(record.stopped_early);
+        self.other_model += u64::from(record.is_other_model);
+        self.likeness.take(record);
         self.sources.extend(record.tokens_source);
         if let Some(cached) = record.cached_tokens {
             self.cached = Some(self.cached.unwrap_or(0) + u64::from(cached));

@@ -4,10 +4,13 @@
 
 mod accounting;
 mod concurrency;
+mod endpoints;
 mod gather;
+mod likeness;
 mod resources;
 mod run;
 mod stages;
+mod steady;
 mod summary;
 mod trial;
 
@@ -86,6 +89,9 @@ pub struct TrialReport {
     pub other_accounting: BTreeMap<String, Accounting>,
     /// The measured window.
     pub window: Window,
+    /// Its steady part; `None` where the window is too short to say, or its load was to be uneven.
+    #[serde(default)]
+    pub steady: Option<SteadyWindow>,
     /// What was asked for and what was sent.
     pub load: LoadFigures,
     /// With `workload.stop_when`: how sure its figure was when the window ended.
@@ -143,6 +149,23 @@ pub struct Window {
     pub end: f64,
     /// Its length.
     pub seconds: f64,
+}
+
+/// The steady part of a window: the longest run of whole seconds that lie near the window's level.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SteadyWindow {
+    /// Where it begins, seconds since the trial's start; `None` where there is none.
+    pub start: Option<f64>,
+    /// Where it ends.
+    pub end: Option<f64>,
+    /// Its length.
+    pub seconds: f64,
+    /// Requests completed in it, per second.
+    pub requests_per_second: f64,
+    /// Answer tokens that came in it, per second.
+    pub output_tokens_per_second: f64,
+    /// The parts of the window that are not steady, each from and to.
+    pub unsteady: Vec<[f64; 2]>,
 }
 
 /// What was asked for and what was sent.
@@ -316,6 +339,9 @@ pub struct NodeFigures {
     pub clock_offset_seconds: Option<f64>,
     /// Half the smallest round trip.
     pub clock_bound_seconds: Option<f64>,
+    /// By how much its clock moved against the leader's while load ran, beyond the bounds of both estimates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_moved_seconds: Option<f64>,
     /// Mean busy share of all its cores, percent.
     pub cpu_percent_mean: Option<f64>,
     /// The most memory in use, bytes.

@@ -14,23 +14,21 @@ use serde_json::Value;
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, concurrency, gather::Gathered, stages::Stages,
+    TrialReport, Window, concurrency, gather::Gathered, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
     certainty::Certainty,
+    counted::Counted,
     plan::Plan,
-    record::{Record, Stage},
+    record::{Kind, Record, Stage},
     schedule::Schedule,
     statistics::{Independence, distribution, distribution_of_histogram},
     tally::{Latency, LostRow, TrialTally},
-    trial::{Api, Length, LoadModel, RateStage, Stop},
+    trial::{Api, Length, LoadModel, LoadSpec, RateStage, Stop},
     units::Nanos,
-    verdict::{self, OpenLoopEvidence, SteadyEvidence, TrialEvidence},
+    verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
 };
-
-/// Below so many whole seconds nothing is said of a window's evenness.
-const SHORTEST_STEADY_SECONDS: u32 = 9;
 
 /// What is known of a trial besides its requests.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,10 +51,11 @@ pub struct TrialFrame {
     pub gpus_throttled: u32,
     /// What is known of the servers.
     pub server: BTreeMap<String, Value>,
+    /// What the servers counted before the load and after it.
+    pub counted: Counted,
     /// The client's own error floor, where it was measured.
     pub calibration: Option<Value>,
-    /// What happened. The verdict counts `executor_restarted`, `executor_gave_up`, `node_lost`,
-    /// `server_exited` and `server_restarted`.
+    /// What happened. The verdict counts `executor_restarted`, `executor_gave_up`, `node_lost` and `server_exited`.
     pub events: Vec<TimedEvent>,
     /// Whether the protocol can make an answer as long as was asked.
     pub can_force_length: bool,
@@ -88,17 +87,22 @@ pub fn trial(
     let timeline = tally.timeline();
     let (latency, percentile_source) = latencies(&mut gathered, tally);
     let client = client(frame, tally);
-    let evidence = evidence(frame, tally, &gathered, &latency, &client, steady(&plan.load.model, &timeline, &window));
-
-    let mut other_accounting = gathered.accounting.clone();
-    let accounting = other_accounting.remove(&Stage::Measure).unwrap_or_default();
-    let other_accounting = other_accounting.into_values().map(|accounting| ("warmup".to_owned(), accounting)).collect();
-    let per_second = |count: f64| if window.seconds > 0.0 { count / window.seconds } else { 0.0 };
+    let steady = steady::seconds(&plan.load.model, &timeline, &window);
     gathered.starts.sort_unstable();
     gathered.ends.sort_unstable();
     let in_flight = |window| concurrency::in_flight(&gathered.starts, &gathered.ends, window);
     let (concurrency_mean, concurrency_peak) = in_flight((start, end));
     let stages = stages.figures(end, in_flight);
+    let evidence = TrialEvidence {
+        steady: steady.as_deref().map(thirds),
+        closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
+        ..evidence(frame, tally, &gathered, &latency, &client)
+    };
+
+    let mut other_accounting = gathered.accounting.clone();
+    let accounting = other_accounting.remove(&Stage::Measure).unwrap_or_default();
+    let other_accounting = other_accounting.into_values().map(|accounting| ("warmup".to_owned(), accounting)).collect();
+    let per_second = |count: f64| if window.seconds > 0.0 { count / window.seconds } else { 0.0 };
     let (model, requested_rate, requested_concurrency) = match &plan.load.model {
         LoadModel::Closed { concurrency, .. } => ("closed", None, Some(concurrency.get())),
         model @ LoadModel::ClosedStaged { .. } => ("closed_staged", None, model.clients().map(NonZeroU32::get)),
@@ -120,6 +124,7 @@ pub fn trial(
         accounting,
         other_accounting,
         window,
+        steady: steady.as_deref().map(steady::part),
         load: LoadFigures {
             model: model.to_owned(),
             requested_rate,
@@ -220,24 +225,14 @@ fn client(frame: &TrialFrame, tally: &TrialTally) -> ClientFigures {
     }
 }
 
-/// The first and the last third of the window's whole seconds, where the load itself is even.
-fn steady(model: &LoadModel, timeline: &[Second], window: &Window) -> Option<SteadyEvidence> {
-    if matches!(model, LoadModel::Staged { .. } | LoadModel::ClosedStaged { .. } | LoadModel::Replay { .. }) {
-        // The load was told to be uneven.
-        return None;
+/// The first and the last third of the window's whole seconds.
+fn thirds(seconds: &[Second]) -> SteadyEvidence {
+    let length = seconds.len() / 3;
+    let thirds = [&seconds[..length], &seconds[seconds.len() - length..]];
+    SteadyEvidence {
+        completed: thirds.map(|third| third.iter().map(|second| second.completed).sum()),
+        output_tokens: thirds.map(|third| third.iter().map(|second| second.output_tokens).sum()),
     }
-    let (first, last) = (window.start.ceil() as u32, window.end.floor() as u32);
-    let length = last.saturating_sub(first);
-    if length < SHORTEST_STEADY_SECONDS {
-        return None;
-    }
-    let within = |from: u32, to: u32| timeline.iter().filter(move |second| (from..to).contains(&second.at));
-    let thirds = [(first, first + length / 3), (last - length / 3, last)];
-    Some(SteadyEvidence {
-        completed: thirds.map(|(from, to)| within(from, to).map(|second| second.completed).sum()),
-        output_tokens: thirds
-            .map(|(from, to)| within(from, to).map(|second| second.output_tokens).fold(0.0, |sum, tokens| sum + tokens)),
-    })
 }
 
 fn evidence(
@@ -246,7 +241,6 @@ fn evidence(
     gathered: &Gathered<'_>,
     latency: &Latencies,
     client: &ClientFigures,
-    steady: Option<SteadyEvidence>,
 ) -> TrialEvidence {
     let trial = &frame.plan.trial;
     let accounting = gathered.accounting.get(&Stage::Measure).cloned().unwrap_or_default();
@@ -261,11 +255,13 @@ fn evidence(
     let excess = gathered.total_input.saturating_sub(requested).min(accounting.completed);
     let is_open = trial.load.model.is_open();
     let has_dataset = trial.load.dataset.is_some();
+    let clock_step = tally.executors().values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
     TrialEvidence {
         // From the batches, while the others are from the rows: a row that is missing unbalances the books.
         due: tally.accounting(Stage::Measure).due,
         completed: accounting.completed,
         failed: accounting.failed_total() + accounting.timed_out,
+        without_token: accounting.failed.get(&Kind::NoToken.to_string()).copied().unwrap_or(0),
         cancelled: accounting.cancelled,
         dropped: accounting.dropped_total(),
         lost: accounting.lost,
@@ -283,7 +279,7 @@ fn evidence(
         executor_restarts: happened(&["executor_restarted", "executor_gave_up"]),
         nodes_lost: happened(&["node_lost"]),
         servers_exited: happened(&["server_exited"]),
-        servers_restarted: happened(&["server_restarted"]),
+        servers_restarted: frame.counted.restarted(),
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
         requested_output_tokens: gathered.asked_output,
@@ -292,12 +288,45 @@ fn evidence(
         cached_tokens: gathered.cached,
         // The prompts of a dataset share what they share.
         has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset,
-        steady,
+        other_model_answers: gathered.other_model,
+        // A dataset may ask the same twice.
+        has_own_prompts: !has_dataset,
+        alike: gathered.likeness.alike(),
+        dead_servers: gathered.endpoints.dead(),
+        refused_beside_answers: gathered.endpoints.refused_beside_answers(),
+        served: served(frame, gathered),
         clock_bound_seconds: bounds.fold(0.0, f64::max),
+        clocks_unknown: clocks_unknown(frame),
+        clock_step_seconds: frame.nodes.values().filter_map(|node| node.clock_moved_seconds).fold(clock_step, f64::max),
         missing_batches: client.missing_batches,
         gpus_throttled: frame.gpus_throttled,
         is_interrupted: frame.ended_early_at_seconds.is_some(),
+        ..TrialEvidence::default()
     }
+}
+
+/// What a closed loop was to keep in flight: every client is busy but for its pause after each answer. Where a number of
+/// requests ends it, its clients end one by one, and nothing is said.
+fn closed_loop(load: &LoadSpec, gathered: &Gathered<'_>, mean: f64) -> Option<ClosedLoopEvidence> {
+    let (LoadModel::Closed { concurrency, think }, Stop::After(_)) = (&load.model, load.stop) else { return None };
+    let (nanos, requests) = gathered.busy;
+    let busy = if requests == 0 { return None } else { nanos as f64 / 1e9 / requests as f64 };
+    let share = if think.0.is_zero() { 1.0 } else { busy / (busy + think.as_secs_f64()) };
+    Some(ClosedLoopEvidence { expected: f64::from(concurrency.get()) * share, mean })
+}
+
+/// What the servers counted beside what was sent. Several choices for a prompt are counted by some and not by others.
+fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence> {
+    let request = &frame.plan.trial.request;
+    let has_choices = request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1);
+    let counted = frame.counted.prompts().filter(|_| !has_choices)?;
+    Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
+}
+
+/// A node alone has nobody to be aligned with.
+fn clocks_unknown(frame: &TrialFrame) -> u32 {
+    let clients = || frame.nodes.values().filter(|node| node.roles.iter().any(|role| role == "client"));
+    if clients().count() < 2 { 0 } else { clients().filter(|node| node.clock_bound_seconds.is_none()).count() as u32 }
 }
 
 /// Prompt tokens that so many requests were to have; of a distribution, by its mean.

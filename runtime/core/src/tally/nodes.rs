@@ -71,6 +71,7 @@ pub(super) struct ExecutorSums {
     lag_nanos: u128,
     lag_samples: u64,
     lag_max_nanos: u64,
+    clock_step_nanos: u64,
     /// The newest window: incarnation, epoch and number, then its end and the requests in flight there.
     newest: Option<((u64, u32, u64), Nanos, u32)>,
     requests: u64,
@@ -85,6 +86,8 @@ pub struct ExecutorHealth {
     pub lag_mean_seconds: f64,
     /// The largest.
     pub lag_max_seconds: f64,
+    /// The largest jump of its node's clock.
+    pub clock_step_seconds: f64,
     /// Requests it told the end of.
     pub requests: u64,
 }
@@ -101,7 +104,8 @@ impl ExecutorSums {
         if from >= to {
             return;
         }
-        let ClientHealth { cpu_ratio, lag_max_seconds, lag_mean_seconds, lag_samples, .. } = batch.health;
+        let ClientHealth { cpu_ratio, lag_max_seconds, lag_mean_seconds, lag_samples, clock_step_seconds, .. } = batch.health;
+        self.clock_step_nanos = self.clock_step_nanos.max(Nanos::from_secs_f64(clock_step_seconds).0);
         let length = to.0 - from.0;
         self.window_nanos += u128::from(length);
         self.busy_nanos += (cpu_ratio * length as f64) as u128;
@@ -126,6 +130,7 @@ impl ExecutorSums {
             cpu_ratio: ratio(self.busy_nanos, self.window_nanos),
             lag_mean_seconds: ratio(self.lag_nanos, u128::from(self.lag_samples)) / 1e9,
             lag_max_seconds: self.lag_max_nanos as f64 / 1e9,
+            clock_step_seconds: self.clock_step_nanos as f64 / 1e9,
             requests: self.requests,
         }
     }

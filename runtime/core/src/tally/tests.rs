@@ -34,6 +34,7 @@ fn batch(executor: u32, seq: u64, records: Vec<Record>) -> Batch {
             lag_samples: 9,
             in_flight: 3,
             tokens_read: 0,
+            clock_step_seconds: 0.0,
         },
         is_last: false,
     }

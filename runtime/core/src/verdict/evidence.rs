@@ -9,6 +9,8 @@ pub struct TrialEvidence {
     pub completed: u64,
     /// Requests that failed or ran into one of our deadlines.
     pub failed: u64,
+    /// Of those, the ones whose whole answer had no token.
+    pub without_token: u64,
     /// Requests given up by us at the drain's end.
     pub cancelled: u64,
     /// Requests that were never sent.
@@ -51,10 +53,28 @@ pub struct TrialEvidence {
     pub cached_tokens: Option<u64>,
     /// Whether prompts were meant to share their beginning.
     pub has_shared_prefix: bool,
+    /// Answers by another model than was asked, by their own word.
+    pub other_model_answers: u64,
+    /// Whether prompts differ from each other, so that answers should.
+    pub has_own_prompts: bool,
+    /// Answers whose beginnings were compared, and how many begin as most do.
+    pub alike: (u64, u64),
+    /// Servers that answered nothing any more, or never did.
+    pub dead_servers: Vec<DeadServer>,
+    /// Requests that a server turned away while it answered others.
+    pub refused_beside_answers: u64,
+    /// What the servers counted beside what was sent to them; `None` where they do not tell.
+    pub served: Option<ServedEvidence>,
+    /// A closed loop's requests in flight.
+    pub closed_loop: Option<ClosedLoopEvidence>,
     /// How even the window was; `None` where it is too short to say.
     pub steady: Option<SteadyEvidence>,
     /// The largest bound of a client's clock, where there is more than one node.
     pub clock_bound_seconds: f64,
+    /// Client nodes whose clock is not known at all, where there is more than one.
+    pub clocks_unknown: u32,
+    /// The largest jump of a node's clock while load ran.
+    pub clock_step_seconds: f64,
     /// Batches that never came.
     pub missing_batches: u64,
     /// GPUs whose clock was held down.
@@ -72,6 +92,35 @@ pub struct OpenLoopEvidence {
     pub sent: u64,
     /// Of those that were not, the ones held back by `max_in_flight`.
     pub held_back: u64,
+}
+
+/// A server that answers nothing any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadServer {
+    /// Its ordinal.
+    pub server: u16,
+    /// No request was answered that was sent from this second on, since the trial's start.
+    pub since_second: u64,
+    /// So many failed since then.
+    pub failed: u64,
+}
+
+/// What all servers together counted while load ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServedEvidence {
+    /// Prompts by the servers' own count.
+    pub counted: u64,
+    /// Prompts that were sent to them, those of requests that may have been sent included.
+    pub sent: u64,
+}
+
+/// What a closed loop was to keep in flight, and what it kept.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ClosedLoopEvidence {
+    /// Requests in flight that all its clients would have come to, the pauses of each left out.
+    pub expected: f64,
+    /// The mean in flight.
+    pub mean: f64,
 }
 
 /// The first and the last third of the window.

@@ -7,7 +7,7 @@
 mod evidence;
 mod rules;
 
-pub use evidence::{OpenLoopEvidence, SteadyEvidence, TrialEvidence};
+pub use evidence::{ClosedLoopEvidence, DeadServer, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence};
 use serde::{Deserialize, Serialize};
 
 /// How far a result can be believed; the greater, the worse.

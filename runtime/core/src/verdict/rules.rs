@@ -1,6 +1,6 @@
 //! The rules of a verdict and their limits. Where a figure has two limits, the harder one decides.
 
-use super::{Reason, Status, TrialEvidence};
+use super::{DeadServer, Reason, Status, TrialEvidence};
 use crate::units::plural;
 
 /// An open loop that sends less than this share of what was asked did not apply the load.
@@ -35,15 +35,28 @@ pub(super) const UNSTEADY_SIGMAS: f64 = 4.0;
 /// Bound of the clocks by which the nodes' windows are aligned.
 pub(super) const CLOCK_BOUND_SECONDS: f64 = 0.05;
 
+/// A node's clock may be set by so much at once before it is a step: slewing moves it by half a millisecond a second.
+pub(super) const CLOCK_STEP_SECONDS: f64 = 0.01;
+/// Share of answers that begin alike though their prompts differ.
+pub(super) const ALIKE: f64 = 0.5;
+/// Requests that a server turned away beside those it answered; fewer may be an accident.
+pub(super) const REFUSED_BESIDE_ANSWERS: u64 = 2;
+/// Prompts that servers counted beyond those sent, as a share of the latter.
+pub(super) const FOREIGN_LOAD: f64 = 0.01;
+/// A closed loop that keeps less than this share of its requests in flight did not apply the load.
+pub(super) const LEAST_CONCURRENCY: f64 = 0.9;
+
 /// A rule: a reason, if the evidence gives one.
 pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
 
 /// All rules.
-pub(super) const RULES: [Rule; 21] = [
+pub(super) const RULES: [Rule; 30] = [
     unbalanced_books,
+    nothing_due,
     nothing_completed,
     zero_tokens,
     achieved_rate,
+    concurrency_short,
     client_cpu,
     client_lag,
     client_stall,
@@ -53,11 +66,18 @@ pub(super) const RULES: [Rule; 21] = [
     node_lost,
     server_exited,
     server_restarted,
+    dead_server,
+    dead_replica,
+    foreign_load,
+    wrong_model,
+    identical_answers,
     short_outputs,
     prompt_length,
     prefix_cache,
     unsteady,
     clock_doubt,
+    clock_unknown,
+    clock_step,
     missing_batches,
     gpu_throttled,
     interrupted,
@@ -98,18 +118,27 @@ fn unbalanced_books(evidence: &TrialEvidence) -> Option<Reason> {
     reason("unbalanced_books", Status::Invalid, ended as f64, evidence.due as f64, message)
 }
 
+fn nothing_due(evidence: &TrialEvidence) -> Option<Reason> {
+    if evidence.due > 0 {
+        return None;
+    }
+    reason("nothing_due", Status::Invalid, 0.0, 1.0, "no request was due in the measured window".to_owned())
+}
+
 fn nothing_completed(evidence: &TrialEvidence) -> Option<Reason> {
-    if evidence.completed > 0 {
+    if evidence.completed > 0 || evidence.due == 0 {
         return None;
     }
     reason("nothing_completed", Status::Invalid, 0.0, 1.0, format!("none of {} requests was answered", evidence.due))
 }
 
 fn zero_tokens(evidence: &TrialEvidence) -> Option<Reason> {
-    if evidence.completed == 0 || evidence.output_tokens > 0 {
+    let value = share(evidence.without_token, evidence.due);
+    if value <= ERRORS_SUSPECT {
         return None;
     }
-    reason("zero_tokens", Status::Invalid, 0.0, 1.0, format!("{} answers have no token", evidence.completed))
+    let message = format!("{} of {} requests were answered whole without a single token", evidence.without_token, evidence.due);
+    reason("zero_tokens", Status::Invalid, value, ERRORS_SUSPECT, message)
 }
 
 /// By counts and not by rates: the requests that a Poisson schedule really has in its window may be some per
@@ -123,6 +152,22 @@ fn achieved_rate(evidence: &TrialEvidence) -> Option<Reason> {
     let held = if asked.held_back > 0 { format!(", {} were held back by max_in_flight", asked.held_back) } else { String::new() };
     let message = format!("{} of {} requests were sent within the window, {}{held}", asked.sent, asked.due, percent(sent));
     reason("achieved_rate", Status::Invalid, sent, LEAST_SENT, message)
+}
+
+/// Clients that are gone, or that cannot keep up, leave the label of a closed loop as it was and its load smaller.
+fn concurrency_short(evidence: &TrialEvidence) -> Option<Reason> {
+    let asked = evidence.closed_loop.filter(|closed| closed.expected > 0.0)?;
+    let value = asked.mean / asked.expected;
+    if value >= LEAST_CONCURRENCY {
+        return None;
+    }
+    let message = format!(
+        "{:.1} requests were in flight on average and the clients asked for would have kept {:.1}, {}",
+        asked.mean,
+        asked.expected,
+        percent(value)
+    );
+    reason("concurrency_short", Status::Suspect, value, LEAST_CONCURRENCY, message)
 }
 
 fn client_cpu(evidence: &TrialEvidence) -> Option<Reason> {
@@ -225,6 +270,58 @@ fn server_restarted(evidence: &TrialEvidence) -> Option<Reason> {
     )
 }
 
+/// What is measured is the service without it.
+fn dead_server(evidence: &TrialEvidence) -> Option<Reason> {
+    let told = evidence.dead_servers.iter().map(|DeadServer { server, since_second, failed }| match since_second {
+        0 => format!("server {server} answered nothing, {failed} requests to it failed"),
+        second => format!("server {server} answered nothing from second {second} on, {failed} requests to it failed"),
+    });
+    let message = told.collect::<Vec<_>>().join("; ");
+    none_allowed("dead_server", Status::Invalid, evidence.dead_servers.len() as u64, message)
+}
+
+/// A balancer goes on sending to a replica that is gone. Where it holds connections open for it, this cannot be seen.
+fn dead_replica(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = evidence.refused_beside_answers;
+    if count <= REFUSED_BESIDE_ANSWERS {
+        return None;
+    }
+    let message = format!(
+        "{count} requests were turned away at once while others to the same URL were answered: behind a balancer a replica may be gone"
+    );
+    reason("dead_replica", Status::Suspect, count as f64, REFUSED_BESIDE_ANSWERS as f64, message)
+}
+
+fn foreign_load(evidence: &TrialEvidence) -> Option<Reason> {
+    let served = evidence.served.filter(|served| served.sent > 0)?;
+    let foreign = served.counted.saturating_sub(served.sent);
+    let value = share(foreign, served.sent);
+    if value <= FOREIGN_LOAD {
+        return None;
+    }
+    let message = format!(
+        "the servers counted {} prompts while load ran and {} were sent: somebody else asks them, too",
+        served.counted, served.sent
+    );
+    reason("foreign_load", Status::Suspect, value, FOREIGN_LOAD, message)
+}
+
+fn wrong_model(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = evidence.other_model_answers;
+    let message = format!("{count} of {} answers say that they are another model's than was asked", evidence.completed);
+    none_allowed("wrong_model", Status::Invalid, count, message)
+}
+
+fn identical_answers(evidence: &TrialEvidence) -> Option<Reason> {
+    let (compared, most) = evidence.alike;
+    let value = share(most, compared);
+    if !evidence.has_own_prompts || compared < FEWEST_COMPLETED || value <= ALIKE {
+        return None;
+    }
+    let message = format!("{most} of {compared} answers begin alike though every prompt is another");
+    reason("identical_answers", Status::Suspect, value, ALIKE, message)
+}
+
 /// Only where the protocol can force a length: elsewhere a natural stop is no fault.
 fn short_outputs(evidence: &TrialEvidence) -> Option<Reason> {
     let value = share(evidence.output_tokens, evidence.requested_output_tokens);
@@ -281,6 +378,22 @@ fn clock_doubt(evidence: &TrialEvidence) -> Option<Reason> {
     reason("clock_doubt", Status::Suspect, evidence.clock_bound_seconds, CLOCK_BOUND_SECONDS, message)
 }
 
+fn clock_unknown(evidence: &TrialEvidence) -> Option<Reason> {
+    let count = evidence.clocks_unknown;
+    let message = format!("the clocks of {count} nodes are not known: their seconds may stand beside wrong ones of others");
+    none_allowed("clock_unknown", Status::Suspect, count.into(), message)
+}
+
+/// No latency is touched, because those are of monotonic clocks; what is aligned by wall clocks is.
+fn clock_step(evidence: &TrialEvidence) -> Option<Reason> {
+    let value = evidence.clock_step_seconds;
+    if value <= CLOCK_STEP_SECONDS {
+        return None;
+    }
+    let message = format!("a node's clock was set while load ran, by {:.0} ms at once", value * 1e3);
+    reason("clock_step", Status::Suspect, value, CLOCK_STEP_SECONDS, message)
+}
+
 fn missing_batches(evidence: &TrialEvidence) -> Option<Reason> {
     let count = evidence.missing_batches;
     none_allowed("missing_batches", Status::Suspect, count, format!("{count} batches never came"))
@@ -299,7 +412,7 @@ fn interrupted(evidence: &TrialEvidence) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::{OpenLoopEvidence, SteadyEvidence, judge};
+    use crate::verdict::{ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, judge};
 
     /// A trial that nothing is wrong with.
     fn healthy() -> TrialEvidence {
@@ -318,6 +431,10 @@ mod tests {
             input_tokens: 1_000_000,
             requested_input_tokens: 1_000_000,
             cached_tokens: Some(0),
+            has_own_prompts: true,
+            alike: (10_000, 3),
+            served: Some(ServedEvidence { counted: 10_000, sent: 10_000 }),
+            closed_loop: Some(ClosedLoopEvidence { expected: 100.0, mean: 99.0 }),
             steady: Some(SteadyEvidence { completed: [3_000, 3_000], output_tokens: [30_000.0, 30_000.0] }),
             ..TrialEvidence::default()
         }
@@ -352,9 +469,12 @@ mod tests {
 
     #[test]
     fn a_trial_without_an_answer_is_invalid() {
-        let empty = TrialEvidence::default();
-        assert_eq!(judge(&empty).reasons[0].code, "nothing_completed");
-        check("zero_tokens", Invalid, |e| e.output_tokens = 0, |e| e.output_tokens = 98_000);
+        let codes = |evidence: &TrialEvidence| judge(evidence).reasons.into_iter().map(|reason| reason.code).collect::<Vec<_>>();
+        assert_eq!(codes(&TrialEvidence::default()), ["nothing_due"], "what was never due is not missed besides");
+        let unanswered = TrialEvidence { due: 40, dropped: 40, ..TrialEvidence::default() };
+        assert_eq!(codes(&unanswered), ["nothing_completed"]);
+        let without = |count| move |e: &mut TrialEvidence| e.without_token = count;
+        check("zero_tokens", Invalid, without(101), without(100));
     }
 
     #[test]
@@ -427,6 +547,34 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_loop_with_clients_missing_is_suspect() {
+        let mean = |mean| move |e: &mut TrialEvidence| e.closed_loop = Some(ClosedLoopEvidence { expected: 100.0, mean });
+        check("concurrency_short", Suspect, mean(89.0), mean(90.0));
+    }
+
+    #[test]
+    fn a_service_without_one_of_its_servers_is_told() {
+        let dead = |e: &mut TrialEvidence| e.dead_servers = vec![DeadServer { server: 1, since_second: 3, failed: 9 }];
+        check("dead_server", Invalid, dead, |_| {});
+        check("dead_replica", Suspect, |e| e.refused_beside_answers = 3, |e| e.refused_beside_answers = 2);
+    }
+
+    #[test]
+    fn whom_nobody_asked_is_told() {
+        let counted = |counted| move |e: &mut TrialEvidence| e.served = Some(ServedEvidence { counted, sent: 10_000 });
+        check("foreign_load", Suspect, counted(10_101), counted(10_100));
+        check("foreign_load", Suspect, counted(20_000), counted(5_000));
+        check("wrong_model", Invalid, |e| e.other_model_answers = 1, |_| {});
+    }
+
+    #[test]
+    fn answers_that_begin_alike_are_suspect_where_prompts_differ() {
+        check("identical_answers", Suspect, |e| e.alike = (100, 51), |e| e.alike = (100, 50));
+        check("identical_answers", Suspect, |e| e.alike = (30, 30), |e| e.alike = (29, 29));
+        check("identical_answers", Suspect, |e| e.alike = (99, 99), |e| (e.alike, e.has_own_prompts) = ((99, 99), false));
+    }
+
+    #[test]
     fn drift_is_told_from_chance() {
         let thirds = |first: u64, last: u64| {
             let tokens = [first, last].map(|count| count as f64 * 10.0);
@@ -439,6 +587,8 @@ mod tests {
     #[test]
     fn clocks_that_are_far_apart_are_suspect() {
         check("clock_doubt", Suspect, |e| e.clock_bound_seconds = 0.051, |e| e.clock_bound_seconds = 0.05);
+        check("clock_unknown", Suspect, |e| e.clocks_unknown = 1, |_| {});
+        check("clock_step", Suspect, |e| e.clock_step_seconds = 0.011, |e| e.clock_step_seconds = 0.01);
     }
 
     #[test]

@@ -14,7 +14,12 @@ pub struct Dummy {
 impl Dummy {
     /// Starts one with these flags, on a port of its own.
     pub fn start(scene: &Scene, flags: &[&str]) -> Self {
-        let mut process = scene.start(&[&["dummy", "--port", "0"], flags].concat());
+        Self::start_at(scene, "0", flags)
+    }
+
+    /// Starts one on this port.
+    pub fn start_at(scene: &Scene, port: &str, flags: &[&str]) -> Self {
+        let mut process = scene.start(&[&["dummy", "--port", port], flags].concat());
         let url = process.word_after("answers at ");
         Self { _process: process, address: url.trim_start_matches("http://").to_owned() }
     }
@@ -28,7 +33,7 @@ impl Dummy {
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let page = get(&self.address, "/metrics").body;
         let rows = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
-        rows.map(|(name, count)| (name.trim_start_matches("dummy_server_").to_owned(), count.parse().unwrap())).collect()
+        rows.filter_map(|(name, count)| Some((name.strip_prefix("dummy_server_")?.to_owned(), count.parse().unwrap()))).collect()
     }
 
     /// Requests for tokens that came in, over all paths.

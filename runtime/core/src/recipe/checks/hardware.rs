@@ -44,6 +44,10 @@ fn images(recipe: &Recipe, problems: &mut Vec<Problem>) {
         let problem = Problem::warning("artifacts.container", "a second image", "artifacts.service.path or artifacts.container");
         problems.push(problem.advise("service.path wins; leave this one out"));
     }
+    if !artifacts.extra_args.is_empty() && recipe.runtime() == ContainerRuntime::Bare {
+        let problem = Problem::error("artifacts.extra_args", "words for a container runtime, while there is none", "nothing");
+        problems.push(problem.advise("name artifacts.runtime, or write servers.service_config.extra_args for the server itself"));
+    }
     let remote = artifacts.service.as_ref().and_then(|artifact| artifact.remote.as_ref());
     if remote.is_some() && of_service.is_none() && artifacts.container.is_none() {
         let problem = Problem::warning("artifacts.service.remote", "where to pull from, and no path", "a path beside it");
@@ -65,15 +69,22 @@ fn parallel(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let nodes = servers.map_or(1, |servers| most(&servers.nodes));
     let distributed = config.get("distributed").and_then(Value::as_object);
     let distributed = distributed.filter(|block| block.get("enabled") != Some(&Value::Bool(false)));
-    let is_on_ray = distributed.is_some_and(|block| block.get("backend").and_then(Value::as_str) == Some("ray"));
-    let there = if is_on_ray { gpus.saturating_mul(nodes) } else { gpus };
     let Some((path, parts)) = parts(config, distributed) else { return };
-    let place = if is_on_ray { format!("{there} GPUs on {nodes} nodes") } else { format!("{gpus} GPUs on a node") };
+    // A server takes as many nodes as its parts need; what is left of the nodes are further servers.
+    let named = distributed.and_then(|block| block.get("nodes")).and_then(Value::as_u64);
+    if gpus == 0 && named.is_some() {
+        // On CPU, as the recipe says itself: a node holds as many parts as one likes.
+        return;
+    }
+    let needed = if gpus == 0 { 1 } else { parts.div_ceil(u64::from(gpus)) };
+    let each = named.unwrap_or(needed).clamp(1, u64::from(nodes.max(1)));
+    let there = u64::from(gpus).saturating_mul(each);
+    let place = if each > 1 { format!("{there} GPUs on {each} nodes") } else { format!("{gpus} GPUs on a node") };
     let accepted = "tensor_parallel_size × pipeline_parallel_size × data_parallel_size equal to the GPUs";
-    if parts > u64::from(there) {
+    if parts > there {
         let problem = Problem::error(path, format!("a need of {parts} GPUs, with {place}"), accepted);
         problems.push(problem.advise("raise resources.servers.gpus, or cut the model into fewer parts"));
-    } else if parts < u64::from(there) {
+    } else if parts < there {
         let problem = Problem::warning(path, format!("{parts} of {place} in use"), accepted);
         problems.push(problem.advise("the other GPUs stay idle and are paid for"));
     }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     batch::{Batch, BatchKey, ClientHealth},
-    record::{Kind, Outcome, TokensSource},
+    record::{Outcome, TokensSource},
     report::{Report, RunSummary, run, summary_markdown},
     tally::Taken,
     testing::{answered, closed_plan, open_plan},
@@ -25,6 +25,7 @@ fn frame(plan: Plan) -> TrialFrame {
         energy_joules: Some(50.0),
         gpus_throttled: 0,
         server: BTreeMap::new(),
+        counted: Counted::default(),
         calibration: None,
         events: Vec::new(),
         can_force_length: true,
@@ -259,6 +260,40 @@ fn a_load_of_stages_is_reported_stage_by_stage() {
     assert_eq!((report.load.model.as_str(), report.load.requested_rate), ("staged", Some(25.0)));
     let figures: Vec<_> = report.load.stages.iter().map(|stage| (stage.start, stage.end, stage.due, stage.completed)).collect();
     assert_eq!(figures, [(1.0, 6.0, 50, 50), (6.0, 11.0, 200, 200)]);
+}
+
+#[test]
+fn a_clock_that_is_not_known_or_moved_is_told_where_there_are_others() {
+    let codes = |known: [Option<f64>; 2], moved: Option<f64>| -> Vec<String> {
+        let mut frame = frame(closed_plan(1, 1));
+        let node = |bound: Option<f64>| NodeFigures {
+            roles: vec!["client".into()],
+            clock_bound_seconds: bound,
+            clock_moved_seconds: moved,
+            ..NodeFigures::default()
+        };
+        frame.nodes = known.into_iter().enumerate().map(|(at, bound)| (format!("node-{at}"), node(bound))).collect();
+        reported(&frame, even(100)).verdict.reasons.into_iter().map(|reason| reason.code).collect()
+    };
+    assert_eq!(codes([Some(0.001), Some(0.001)], Some(0.002)), Vec::<String>::new());
+    assert_eq!(codes([Some(0.001), None], None), ["clock_unknown"]);
+    assert_eq!(codes([Some(0.001), Some(0.2)], None), ["clock_doubt"]);
+    assert_eq!(codes([Some(0.001), Some(0.001)], Some(0.5)), ["clock_step"]);
+    let alone = frame(closed_plan(1, 1));
+    assert_eq!(reported(&alone, even(100)).verdict.reasons, []);
+}
+
+#[test]
+fn what_the_servers_counted_reaches_the_verdict() {
+    let counted = |before, after| {
+        let counts = |prompts| vec![crate::counted::ServerCounts { server: 0, started: Some(1.0), prompts: Some(prompts) }];
+        let mut frame = frame(closed_plan(1, 1));
+        frame.counted = Counted { before: counts(before), after: counts(after) };
+        reported(&frame, even(100)).verdict.reasons.into_iter().map(|reason| reason.code).collect::<Vec<_>>()
+    };
+    assert_eq!(counted(7, 107), Vec::<String>::new());
+    assert_eq!(counted(7, 157), ["foreign_load"]);
+    assert_eq!(counted(157, 57), ["server_restarted"]);
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! Asks servers for their own counts, before a trial's load and after it: whether somebody else asks them, and whether
+//! they are still the processes that they were. Whoever does not tell is left out; nothing fails for it.
+
+use std::time::Duration;
+
+use hb_core::{counted::ServerCounts, trial::ServiceSpec};
+use hb_services::exposition::{Taken, taken};
+use reqwest::{Client, header};
+
+use crate::server_manager::key::Key;
+
+/// The time that all servers have together; the load waits for it.
+const LIMIT: Duration = Duration::from_millis(500);
+/// Several processes behind one URL are found out by asking more than once, each time on a new connection.
+const TIMES: usize = 3;
+/// The longest exposition that is read.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// The servers of one trial.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// Base URLs, by ordinal.
+    pub urls: Vec<String>,
+    /// What they serve.
+    pub service: ServiceSpec,
+}
+
+impl Asked {
+    /// The counts of those that tell.
+    pub(super) async fn counts(&self) -> Vec<ServerCounts> {
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none()).build();
+        // A key that cannot be read fails the load itself, with its sentence.
+        let key = self.service.api_key.as_ref().and_then(|source| Key::read(source).ok());
+        let Ok(client) = client else { return Vec::new() };
+        let asked = self.urls.iter().zip(0..).map(|(url, server)| {
+            let (client, key) = (&client, key.as_ref());
+            async move {
+                let taken = tokio::time::timeout(LIMIT, agreed(client, url, key)).await.ok().flatten()?;
+                Some(ServerCounts { server, started: taken.started, prompts: taken.prompts })
+            }
+        });
+        futures_util::future::join_all(asked).await.into_iter().flatten().collect()
+    }
+}
+
+/// What one URL tells, if it tells the same each time.
+async fn agreed(client: &Client, url: &str, key: Option<&Key>) -> Option<Taken> {
+    let mut last: Option<Taken> = None;
+    for _ in 0..TIMES {
+        let told = once(client, url, key).await?;
+        if last.is_some_and(|last| last.started != told.started || told.prompts < last.prompts) {
+            return None;
+        }
+        last = Some(told);
+    }
+    last.filter(|told| told.started.is_some() || told.prompts.is_some())
+}
+
+async fn once(client: &Client, url: &str, key: Option<&Key>) -> Option<Taken> {
+    // Endpoints are often written with the `/v1` of their operations.
+    let base = url.trim_end_matches('/');
+    let mut request = client.get(format!("{}/metrics", base.strip_suffix("/v1").unwrap_or(base)));
+    if let Some(key) = key {
+        request = request.header(header::AUTHORIZATION, key.header());
+    }
+    let mut answer = request.send().await.ok()?.error_for_status().ok()?;
+    let mut text = Vec::new();
+    while let Some(bytes) = answer.chunk().await.ok()? {
+        text.extend_from_slice(&bytes);
+        if text.len() > MOST_BYTES {
+            return None;
+        }
+    }
+    Some(taken(&String::from_utf8_lossy(&text)))
+}

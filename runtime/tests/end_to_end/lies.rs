@@ -1,0 +1,322 @@
+//! Each lie that a result can tell is planted for real, and the verdict names it.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Dummy, Run, Scene, post, until};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A closed loop against these endpoints.
+fn recipe(endpoints: &[String], workload: &str) -> String {
+    format!(
+        "
+scenario: lies
+orchestration: {{mode: local}}
+workload:
+  service: openai
+  model: dummy
+  api: completions
+  warmup: 0s
+  prompt_len: 16
+  gen_tokens: 8
+  {workload}
+servers:
+  endpoints: {endpoints:?}
+"
+    )
+}
+
+/// A reason of the run's one trial.
+fn reason(run: &Run, code: &str) -> Value {
+    let reasons = run.trial()["verdict"]["reasons"].as_array().unwrap();
+    let found = reasons.iter().find(|reason| reason["code"] == code);
+    found.unwrap_or_else(|| panic!("no `{code}` among {reasons:#?}")).clone()
+}
+
+/// A Dummy with these flags makes the verdict say this, with a value beyond its limit; one without them does not.
+fn check(flags: &[&str], workload: &str, code: &str, status: &str) -> (Run, Value) {
+    let scene = Scene::new();
+    let led = |flags: &[&str]| {
+        let dummy = Dummy::start(&scene, &[&["--ttft=5ms", "--tpot=1ms"], flags].concat());
+        let ended = scene.lead(&recipe(&[dummy.url()], workload), &[]).wait();
+        ended.run(ended.code.unwrap())
+    };
+    let honest = led(&[]);
+    assert!(!honest.reasons().contains(code), "{:?}", honest.reasons());
+    let run = led(flags);
+    let reason = reason(&run, code);
+    assert_eq!(reason["status"], status, "{reason}");
+    assert_ne!(reason["value"], reason["limit"], "{reason}");
+    (run, reason)
+}
+
+const SHORT: &str = "concurrency: 4\n  requests: 60";
+
+#[test]
+fn a_prefix_cache_that_helps_is_named() {
+    let (_, reason) = check(&["--cached-share", "0.5"], SHORT, "prefix_cache", "SUSPECT");
+    assert!((reason["value"].as_f64().unwrap() - 0.5).abs() < 1e-9, "{reason}");
+}
+
+#[test]
+fn answers_that_are_cut_short_are_named() {
+    let (_, reason) = check(&["--stop-after", "4", "--always-stops", "true"], SHORT, "short_outputs", "SUSPECT");
+    assert_eq!(reason["value"], 0.5);
+}
+
+#[test]
+fn another_model_that_answers_is_named() {
+    let (_, reason) = check(&["--answer-model", "cheaper"], SHORT, "wrong_model", "INVALID");
+    assert_eq!((&reason["value"], &reason["limit"]), (&60.0.into(), &0.0.into()));
+}
+
+#[test]
+fn answers_that_are_all_alike_are_named() {
+    let (_, reason) = check(&["--same-answer", "true"], SHORT, "identical_answers", "SUSPECT");
+    assert_eq!(reason["value"], 1.0);
+}
+
+#[test]
+fn a_server_that_slows_down_is_named() {
+    let (run, reason) = check(&["--slow-after", "6s"], "concurrency: 8\n  duration: 10s", "unsteady", "SUSPECT");
+    assert!(reason["value"].as_f64().unwrap() > 0.2, "{reason}");
+    // It was steady until then, and what came after is marked.
+    let steady = &run.trial()["steady"];
+    assert!((3.0..8.0).contains(&steady["seconds"].as_f64().unwrap()), "{steady:#}");
+    assert_eq!(steady["unsteady"].as_array().unwrap().last().unwrap()[1], 10.0, "{steady:#}");
+}
+
+#[test]
+fn failures_are_named() {
+    let (_, reason) = check(&["--error-rate", "0.3"], SHORT, "errors", "INVALID");
+    assert!((0.1..0.6).contains(&reason["value"].as_f64().unwrap()), "{reason}");
+}
+
+#[test]
+fn an_endpoint_that_dies_while_load_runs_is_named() {
+    let scene = Scene::new();
+    let (first, second) = (Dummy::start(&scene, &["--ttft=5ms"]), Dummy::start(&scene, &["--ttft=5ms"]));
+    let mut running = scene.lead(&recipe(&[first.url(), second.url()], "concurrency: 4\n  duration: 4s"), &[]);
+    running.event("the load", |event| event["event"] == "load_started");
+    until("load on both", LIMIT, || (second.received() > 20).then_some(()));
+    drop(second);
+    let ended = running.wait();
+    let run = ended.run(ended.code.unwrap());
+    let reason = reason(&run, "dead_server");
+    assert_eq!((&reason["status"], &reason["value"]), (&"INVALID".into(), &1.0.into()));
+    assert!(reason["message"].as_str().unwrap().starts_with("server 1 "), "{reason}");
+}
+
+/// Hands each connection to the next of two backends; where that one is gone, the connection is closed.
+fn balancer(backends: [String; 2]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let turn = Arc::new(AtomicUsize::new(0));
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let backend = backends[turn.fetch_add(1, Relaxed) % 2].clone();
+            thread::spawn(move || {
+                let Ok(server) = TcpStream::connect(backend) else { return };
+                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let up = thread::spawn(move || pipe(from, to));
+                pipe(server, client);
+                up.join().unwrap();
+            });
+        }
+    });
+    url
+}
+
+/// Until either side has had enough.
+fn pipe(mut from: TcpStream, mut to: TcpStream) {
+    let mut bytes = [0; 4096];
+    while let Ok(count) = from.read(&mut bytes) {
+        if count == 0 || to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    // Whichever is closed already is as closed as can be.
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+#[test]
+fn a_dead_replica_behind_a_balancer_is_named() {
+    let scene = Scene::new();
+    let alive = Dummy::start(&scene, &["--ttft=5ms"]);
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = balancer([alive.address.clone(), gone.to_string()]);
+    let ended = scene.lead(&recipe(&[url], "concurrency: 16\n  duration: 3s"), &[]).wait();
+    let run = ended.run(ended.code.unwrap());
+    let reason = reason(&run, "dead_replica");
+    assert!(reason["value"].as_f64().unwrap() > reason["limit"].as_f64().unwrap(), "{reason}");
+    assert!(!run.reasons().contains("dead_server"), "{:?}", run.reasons());
+}
+
+#[test]
+fn load_of_others_on_the_same_server_is_named() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let mut running = scene.lead(&recipe(&[dummy.url()], "concurrency: 2\n  duration: 3s"), &[]);
+    running.event("the load", |event| event["event"] == "load_started");
+    for _ in 0..40 {
+        let body = r#"{"model": "dummy", "prompt": "another one", "max_tokens": 1}"#;
+        assert_eq!(post(&dummy.address, "/v1/completions", None, body).status, 200);
+    }
+    let ended = running.wait();
+    let run = ended.run(ended.code.unwrap());
+    let reason = reason(&run, "foreign_load");
+    let sent = run.rows().iter().filter(|row| !row["sent"].is_null()).count() as f64;
+    assert!((reason["value"].as_f64().unwrap() - 40.0 / sent).abs() < 1e-9, "{reason}, {sent} sent");
+}
+
+#[test]
+fn a_server_that_was_started_anew_is_named() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let (url, port) = (dummy.url(), dummy.address.rsplit(':').next().unwrap().to_owned());
+    let mut running = scene.lead(&recipe(&[url], "concurrency: 2\n  duration: 4s"), &[]);
+    running.event("the load", |event| event["event"] == "load_started");
+    until("load", LIMIT, || (dummy.received() > 20).then_some(()));
+    drop(dummy);
+    let again = Dummy::start_at(&scene, &port, &["--ttft=5ms"]);
+    let ended = running.wait();
+    assert!(again.received() > 0, "the load went on");
+    let run = ended.run(ended.code.unwrap());
+    assert_eq!(reason(&run, "server_restarted")["value"], 1.0);
+    assert!(!run.reasons().contains("dead_server"), "{:?}", run.reasons());
+}
+
+#[test]
+fn a_client_that_stands_still_is_named() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let mut running = scene.lead(&recipe(&[dummy.url()], "concurrency: 4\n  duration: 4s"), &[]);
+    running.event("the load", |event| event["event"] == "load_started");
+    until("load", LIMIT, || (dummy.received() > 20).then_some(()));
+    running.signal(Signal::STOP);
+    let received = dummy.received();
+    // It stands still for as long as it takes to see that nothing comes any more, and some more.
+    thread::sleep(Duration::from_millis(600));
+    assert!(dummy.received() <= received + 4, "it did not stand still");
+    running.signal(Signal::CONT);
+    let ended = running.wait();
+    let run = ended.run(ended.code.unwrap());
+    let reason = reason(&run, "client_stall");
+    assert!(reason["value"].as_f64().unwrap() > 0.5, "{reason}");
+}
+
+#[test]
+fn a_client_node_that_is_gone_leaves_a_smaller_load_and_that_is_named() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=20ms", "--tpot=2ms"]);
+    let load = "concurrency: 6\n  duration: 4s\n  drills: [{at: 100ms, kill: node}]";
+    let ended = scene.lead(&recipe(&[dummy.url()], load), &["--local-nodes", "3"]).wait();
+    let run = ended.run(ended.code.unwrap());
+    let reason = reason(&run, "concurrency_short");
+    assert!(reason["value"].as_f64().unwrap() < 0.8, "{reason}");
+}
+
+/// A library that sets the wall clock two seconds ahead for whoever is started with it, once a file is there.
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t id, struct timespec *at) {
+    int answer = (int)syscall(SYS_clock_gettime, id, at);
+    if (answer == 0 && id == CLOCK_REALTIME && access(getenv("CLOCK_IS_SET"), F_OK) == 0) at->tv_sec += 2;
+    return answer;
+}
+"#;
+
+#[test]
+fn a_clock_that_is_set_while_load_runs_is_named() {
+    let scene = Scene::new();
+    let (source, library, is_set) = (scene.file("clock.c", CLOCK), scene.path("clock.so"), scene.path("set"));
+    // The binary itself needs a C compiler to be built.
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(compiled.success());
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let mut command = scene.leading(&recipe(&[dummy.url()], "concurrency: 4\n  duration: 3s"), &[]);
+    command.env("LD_PRELOAD", &library).env("CLOCK_IS_SET", &is_set);
+    let mut running = scene.spawn(command);
+    running.event("the load", |event| event["event"] == "load_started");
+    until("load", LIMIT, || (dummy.received() > 20).then_some(()));
+    std::fs::write(&is_set, "").unwrap();
+    let ended = running.wait();
+    let run = ended.run(ended.code.unwrap());
+    let step = reason(&run, "clock_step")["value"].as_f64().unwrap();
+    assert!((step - 2.0).abs() < 0.1, "{step}");
+    assert!(!run.reasons().contains("client_stall"), "time itself went on: {:?}", run.reasons());
+}
+
+#[test]
+fn a_client_that_cannot_keep_up_is_named() {
+    let scene = Scene::new();
+    // Answers of a megabyte each that the server has ready: reading them is more work than writing them.
+    let dummy = Dummy::start(&scene, &["--ttft=0s", "--tpot=0s"]);
+    let load = recipe(&[dummy.url()], "concurrency: 8\n  duration: 3s").replace("gen_tokens: 8", "gen_tokens: 20000");
+    let ended = scene.lead(&load, &[]).wait();
+    let run = ended.run(ended.code.unwrap());
+    let lag = reason(&run, "client_lag");
+    assert!(lag["value"].as_f64() > lag["limit"].as_f64(), "{lag}");
+    assert!(run.trial()["client"]["cpu_ratio"].as_f64().unwrap() > 0.5, "{}", run.trial()["client"]);
+}
+
+#[test]
+fn prompts_of_another_length_are_named() {
+    let (_, reason) = check(&["--extra-prompt-tokens", "8"], SHORT, "prompt_length", "SUSPECT");
+    assert!(reason["value"].as_f64().unwrap() > 0.2, "{reason}");
+}
+
+#[test]
+fn an_open_loop_that_does_not_send_what_was_asked_is_named() {
+    let scene = Scene::new();
+    // Ten at a time and half a second each: twenty a second of the hundred that are asked.
+    let dummy = Dummy::start(&scene, &["--ttft=500ms", "--tpot=0s"]);
+    let load = "target_rps: 100\n  max_in_flight: 10\n  duration: 3s";
+    let ended = scene.lead(&recipe(&[dummy.url()], load), &[]).wait();
+    let run = ended.run(3);
+    let reason = reason(&run, "achieved_rate");
+    assert_eq!(reason["status"], "INVALID");
+    assert!((0.1..0.4).contains(&reason["value"].as_f64().unwrap()), "{reason}");
+}
+
+#[test]
+fn too_few_answers_are_named() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let ended = scene.lead(&recipe(&[dummy.url()], "concurrency: 2\n  requests: 10"), &[]).wait();
+    let run = ended.run(0);
+    assert_eq!(reason(&run, "few_samples")["value"], 10.0);
+}
+
+#[test]
+fn a_run_that_is_ended_in_its_warm_up_measured_nothing_and_says_only_that() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let load = recipe(&[dummy.url()], "concurrency: 2\n  duration: 5s").replace("warmup: 0s", "warmup: 30s");
+    let mut running = scene.lead(&load, &[]);
+    running.event("the load", |event| event["event"] == "load_started");
+    until("load", LIMIT, || (dummy.received() > 20).then_some(()));
+    running.signal(Signal::INT);
+    let run = running.wait().run(130);
+    let reasons = run.reasons();
+    assert!(reasons.contains("nothing_due") && reasons.contains("interrupted"), "{reasons:?}");
+    assert!(!reasons.contains("nothing_completed") && !reasons.contains("concurrency_short"), "{reasons:?}");
+}
