@@ -10,7 +10,7 @@ pub fn unknown_keys(config: &Map<String, Value>, known: &[&str]) -> Vec<ServiceP
     unknown
         .map(|key| ServiceProblem {
             path: format!("servers.service_config.{key}"),
-            what: "the service knows no such key".into(),
+            what: "an unknown key".into(),
             advice: match hb_core::units::nearest(key, known) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if known.is_empty() => "leave it out".into(),

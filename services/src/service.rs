@@ -119,6 +119,10 @@ pub trait Service: Sync {
     fn is_started(&self) -> bool;
     /// Everything in `servers.service_config` that it cannot take, all at once.
     fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem>;
+    /// Every key that `servers.service_config` may have for it, so that a person can be told them.
+    fn config_keys(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
     /// What in it is well written and cannot be run yet.
     fn later(&self, _: &ServiceSpec) -> Vec<ServiceProblem> {
         Vec::new()

@@ -11,6 +11,7 @@ use crate::{
     events::{Happened, RunEvent},
     facts::Fact,
     report::TimedEvent,
+    units::plural,
 };
 
 /// Everything that was told of a run.
@@ -160,7 +161,8 @@ fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {
         Fact::ExecutorRestarted { executor, epoch, lost, gap, why, .. } => {
             let gap = gap.as_secs_f64();
             let message = format!(
-                "executor {executor} on {node} failed and was started again as epoch {epoch} after {gap:.1} s, {lost} requests lost: {why}"
+                "executor {executor} on {node} failed and was started again as epoch {epoch} after {gap:.1} s, {} lost: {why}",
+                plural(*lost, "request")
             );
             ("executor_restarted", message)
         }

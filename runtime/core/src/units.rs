@@ -222,6 +222,12 @@ name! {
     TrialId
 }
 
+/// `1 trial`, `2 trials`.
+#[must_use]
+pub fn plural(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The word among `known` that was probably meant: at most a third of its letters differ.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {

@@ -140,6 +140,7 @@ const WHOLE: &[(&str, &str)] = &[
     ("one text", "just words\n"),
     ("a bracket that stays open", "scenario: [a, b\nworkload: {}\n"),
     ("a tab before a key", "scenario: s\nworkload:\n\tservice: dummy\n"),
+    ("a tab after a value's line", "scenario: s\nworkload:\n  service: dummy\n\tmodel: m\n"),
     ("a block that begins in the wrong column", "scenario: s\n  workload: {}\n orchestration: {}\n"),
     ("required keys left out", "scenario: s\npartition: gpu\n"),
     (

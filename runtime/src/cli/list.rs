@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use comfy_table::{Table, presets};
+use hb_core::units::plural;
 use serde_json::json;
 
 use super::{exit::Exit, words::ListWords};
@@ -46,7 +47,10 @@ pub fn run(words: &ListWords) -> Exit {
                 ]);
             }
             Err(problems) => {
-                table.add_row([path.clone(), format!("broken: {problems} errors, see `hbnode validate {path}`")]);
+                table.add_row([
+                    path.clone(),
+                    format!("broken: {}, see `hbnode validate {path}`", plural(*problems as u64, "error")),
+                ]);
             }
         }
     }

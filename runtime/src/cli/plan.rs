@@ -8,7 +8,7 @@ use hb_core::{
     recipe::Recipe,
     schedule::Schedule,
     trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
-    units::Span,
+    units::{Span, plural},
 };
 use hb_services::{
     runtime::{Accelerator, wrap},
@@ -232,7 +232,9 @@ fn text(drawing: &Drawing) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{}: {} trials on {} nodes", drawing.scenario, drawing.trials.len(), drawing.nodes.len());
+    let [trials, nodes] =
+        [(drawing.trials.len(), "trial"), (drawing.nodes.len(), "node")].map(|(count, what)| plural(count as u64, what));
+    let _ = writeln!(out, "{}: {trials} on {nodes}", drawing.scenario);
     let _ = match drawing.expected_seconds {
         Some(seconds) => {
             writeln!(out, "load takes {} in all, beside the starts of servers", Span::from_secs(seconds.round() as u64))
@@ -272,7 +274,7 @@ fn text(drawing: &Drawing) -> String {
         }
         for share in &trial.shares {
             let what = if share.first_due_seconds.is_empty() {
-                format!("{} clients", share.clients)
+                plural(share.clients as u64, "client")
             } else {
                 let due: Vec<String> = share.first_due_seconds.iter().map(|at| format!("{at:.3}")).collect();
                 format!("requests due at {} s…", due.join(", "))

@@ -84,12 +84,12 @@ pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<
     let mut trials = recipe::trials(&recipe);
     let (mut problems, mut later) = (reading.problems, reading.later);
     if let Some(trial) = trials.first() {
-        let (refused, unbuilt) = match hb_services::resolve(&trial.service) {
-            Ok(service) => (service.check(&trial.service), service.later(&trial.service)),
-            Err(problem) => (vec![problem], Vec::new()),
+        let (refused, unbuilt, keys) = match hb_services::resolve(&trial.service) {
+            Ok(service) => (service.check(&trial.service), service.later(&trial.service), service.config_keys()),
+            Err(problem) => (vec![problem], Vec::new(), Vec::new()),
         };
         let text = source.text();
-        problems.extend(refused.into_iter().map(|problem| as_problem(problem, &text)));
+        problems.extend(refused.into_iter().map(|problem| with_keys(as_problem(problem, &text), &keys)));
         later.extend(unbuilt.into_iter().map(|problem| as_problem(problem, &text)));
     }
     if !problems.iter().any(Problem::is_error) {
@@ -129,20 +129,29 @@ fn spread(recipe: &Recipe, trials: &mut [Trial]) -> Vec<ServiceProblem> {
     problems
 }
 
-/// A service knows fields, not lines: the line is that of the field's last word.
+/// A service knows fields, not lines.
 fn as_problem(problem: ServiceProblem, text: &str) -> Problem {
-    let key = problem.path.rsplit('.').next().unwrap_or_default();
-    let is_key = |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':'));
-    let line = text.lines().position(is_key).and_then(|index| u32::try_from(index + 1).ok());
+    let place = recipe::key_place(text, &problem.path);
     Problem {
         severity: Severity::Error,
+        line: place.map(|(line, _)| line),
+        column: place.map(|(_, column)| column),
+        // Whoever shows it says that it was found.
+        found: problem.what.strip_prefix("found ").map_or_else(|| problem.what.clone(), str::to_owned),
         path: problem.path,
-        line,
-        column: None,
-        found: problem.what,
-        accepted: "what the service takes".into(),
+        accepted: String::new(),
         advice: Some(problem.advice),
     }
+}
+
+/// The same with the keys that the service has, where it is about one that it has not.
+fn with_keys(problem: Problem, keys: &[&str]) -> Problem {
+    let key = problem.path.strip_prefix("servers.service_config.");
+    if keys.is_empty() || key.is_none_or(|key| key.contains('.') || keys.contains(&key)) {
+        return problem;
+    }
+    let advice = key.and_then(|key| hb_core::units::nearest(key, keys)).map(|near| format!("did you mean `{near}`?"));
+    Problem { accepted: format!("one of the keys {}", keys.join(", ")), advice, ..problem }
 }
 
 /// Shows problems on standard error.
@@ -176,4 +185,22 @@ pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> 
         Exit::BadWords
     })?;
     Ok(checked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_refuses_is_told_like_all_else() {
+        let text = "scenario: s\norchestration: {mode: local}\nworkload: {service: dummy, duration: 10s}\nservers:\n  service_config:\n    tfft: 1ms\n    seed: many\n";
+        let source = Source { name: "r.yaml".into(), bytes: text.into() };
+        let Err(problems) = check(&source, &[]) else { panic!("it is refused") };
+        let [unknown, wrong] = problems.as_slice() else { panic!("{problems:?}") };
+        assert_eq!((unknown.path.as_str(), unknown.line, unknown.column), ("servers.service_config.tfft", Some(6), Some(5)));
+        assert_eq!((unknown.found.as_str(), unknown.advice.as_deref()), ("an unknown key", Some("did you mean `ttft`?")));
+        assert!(unknown.accepted.starts_with("one of the keys ttft, tpot, "), "{}", unknown.accepted);
+        assert_eq!((wrong.line, wrong.accepted.as_str()), (Some(7), ""));
+        assert!(wrong.found.starts_with("\"many\"") && wrong.advice.is_some(), "{wrong:?}");
+    }
 }

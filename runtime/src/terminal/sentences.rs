@@ -4,6 +4,7 @@ use hb_core::{
     events::{Happened, RunEvent},
     facts::Fact,
     tally::Live,
+    units::plural,
 };
 
 use crate::render::{figures, status_word};
@@ -51,7 +52,7 @@ fn told(fact: &Fact) -> Option<String> {
         Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } | Fact::ImageRead { .. } => return None,
         Fact::LoadFailed { executor, why, .. } => format!("executor {executor} cannot do its share: {why}"),
         Fact::ExecutorRestarted { executor, lost, gap, why, .. } => {
-            format!("executor {executor} was started again after {gap} without load, {lost} requests lost: {why}")
+            format!("executor {executor} was started again after {gap} without load, {} lost: {why}", plural(*lost, "request"))
         }
         Fact::ExecutorGaveUp { executor, why, .. } => format!("executor {executor} gave up: {why}"),
         Fact::ChildRestarted { child, why } => format!("{child} was started again: {why}"),

@@ -227,7 +227,7 @@ fn problem(key: &str, value: &Value, error: &serde_json::Error) -> NotADummy {
     }
     NotADummy {
         key: key.into(),
-        what: "the service knows no such key".into(),
+        what: "an unknown key".into(),
         advice: match nearest(key, &names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("it knows {}", names.join(", ")),

@@ -5,7 +5,7 @@ use hb_core::{
     trial::{Api, ProtocolName, ServiceSpec},
 };
 
-use super::config::DummyConfig;
+use super::config::{DummyConfig, KEYS};
 use crate::{
     config::word,
     openai::lists_model,
@@ -33,6 +33,10 @@ impl Service for Dummy {
     }
     fn is_started(&self) -> bool {
         true
+    }
+
+    fn config_keys(&self) -> Vec<&'static str> {
+        KEYS.iter().map(|key| key.name).collect()
     }
 
     fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem> {

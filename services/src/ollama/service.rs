@@ -53,8 +53,12 @@ impl Service for Ollama {
         true
     }
 
+    fn config_keys(&self) -> Vec<&'static str> {
+        VARIABLES.iter().chain(&OPTIONS).map(|(key, _)| *key).collect()
+    }
+
     fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem> {
-        let known: Vec<&str> = VARIABLES.iter().chain(&OPTIONS).map(|(key, _)| *key).collect();
+        let known = self.config_keys();
         let is_plain = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
         let mut problems = unknown_keys(&spec.config, &known);
         problems

@@ -59,9 +59,14 @@ const KEYS: [(&str, Form); 29] = [
     ("enable_expert_parallel", Form::Switch),
 ];
 
+/// Every key that is known.
+pub fn keys() -> Vec<&'static str> {
+    KEYS.iter().map(|(key, _)| *key).chain(["distributed"]).collect()
+}
+
 /// Everything that makes no flag.
 pub fn check(spec: &ServiceSpec) -> Vec<ServiceProblem> {
-    let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).chain(["distributed"]).collect();
+    let known = keys();
     let mut problems = unknown_keys(&spec.config, &known);
     problems
         .extend(KEYS.iter().filter_map(|(key, form)| refused(&spec.config, key, form.accepted(), |value| form.accepts(value))));

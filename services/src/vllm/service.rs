@@ -40,6 +40,10 @@ impl Service for Vllm {
         true
     }
 
+    fn config_keys(&self) -> Vec<&'static str> {
+        flags::keys()
+    }
+
     fn check(&self, spec: &ServiceSpec) -> Vec<ServiceProblem> {
         let mut problems = flags::check(spec);
         problems.extend(unsafe_model(spec));

@@ -50,7 +50,7 @@ pub use self::{
     one_or_many::OneOrMany,
     orchestration::*,
     problem::{Problem, Severity},
-    read::{KnownService, Reading, names_account, read},
+    read::{KnownService, Reading, key_place, names_account, read},
     reporting::*,
     roles::Pushgateway,
     seeking::*,

@@ -7,7 +7,7 @@ use super::{
     problem::{Problem, Severity},
     schema,
     shape::Walk,
-    tree::{MOST_BYTES, Node, Shape},
+    tree::{MOST_BYTES, Node, Place, Shape},
     unsupported::unsupported,
     yaml::{self, NotYaml},
 };
@@ -93,6 +93,13 @@ pub fn names_account(bytes: &[u8]) -> bool {
     tree.is_ok_and(|tree| tree.get("account").is_some_and(|node| !matches!(node.shape, Shape::Null)))
 }
 
+/// Line and column of the key that `path` ends with; of the nearest key around it where the text has none such.
+#[must_use]
+pub fn key_place(text: &str, path: &str) -> Option<(u32, u32)> {
+    let place = tree_of(text).ok()?.key_place_of(path)?;
+    Some((place.line, place.column))
+}
+
 pub(super) fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
     if bytes.len() > MOST_BYTES {
         let found = format!("{} bytes", bytes.len());
@@ -108,6 +115,16 @@ pub(super) fn text_of(bytes: &[u8]) -> Result<&str, Problem> {
     Ok(text)
 }
 
+/// The first tab that indents the line at which the reader stopped, or the one after it: where a value might have gone
+/// on, the reader stops at the value.
+fn tab_near(text: &str, place: Place) -> Option<Place> {
+    (place.line..=place.line + 1).find_map(|line| {
+        let text = text.lines().nth(line as usize - 1)?;
+        let column = text.chars().take_while(|c| c.is_whitespace()).position(|c| c == '\t')?;
+        Some(Place { line, column: column as u32 + 1 })
+    })
+}
+
 pub(super) fn tree_of(text: &str) -> Result<Node, Problem> {
     let accepted = "a block of keys and values, beginning with `scenario: NAME`";
     // An empty stream is no error to us but a text with nothing in it.
@@ -117,10 +134,12 @@ pub(super) fn tree_of(text: &str) -> Result<Node, Problem> {
     }
     let tree = yaml::parse(text).map_err(|NotYaml { what, place }| {
         let problem = Problem::error("", what, "well-formed YAML");
-        let line = place.and_then(|place| text.lines().nth(place.line as usize - 1));
-        let is_tabbed = line.is_some_and(|line| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t'));
+        let tab = place.and_then(|place| tab_near(text, place));
+        let place = tab.or(place);
+        let is_tabbed = tab.is_some();
+        let problem = if is_tabbed { Problem { found: "a tab that indents a line".into(), ..problem } } else { problem };
         let advice = match problem.found.as_str() {
-            _ if is_tabbed => Some("the line is indented by a tab; YAML takes spaces only"),
+            _ if is_tabbed => Some("YAML is indented by spaces only"),
             what if what.contains("mapping values are not allowed") => {
                 Some("the key stands deeper than its neighbours, or a text with `: ` in it lacks quotes")
             }

@@ -13,6 +13,7 @@
 use std::fmt::{self, Write as _};
 
 use super::problem::Problem;
+use crate::units::plural;
 
 /// Texts are broken before this column.
 const WIDTH: usize = 100;
@@ -33,8 +34,7 @@ pub fn show(problems: &[Problem], text: &str, file_name: &str) -> String {
     }
     let counted = |count: usize, what: &str| match count {
         0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        many => format!("{many} {what}s"),
+        some => plural(some as u64, what),
     };
     let _ = writeln!(page, "{file_name}: {}, {}", counted(errors.len(), "error"), counted(warnings.len(), "warning"));
     page

@@ -92,6 +92,25 @@ impl Node {
         place
     }
 
+    /// The place of the key that `path` ends with, or of the nearest one around it.
+    pub fn key_place_of(&self, path: &str) -> Option<Place> {
+        let (mut node, mut place) = (self, None);
+        for step in steps(path) {
+            (node, place) = match (&node.shape, step) {
+                (Shape::Map(entries), Step::Key(key)) => match entries.iter().find(|entry| entry.key == key) {
+                    Some(entry) => (&entry.value, entry.place),
+                    None => break,
+                },
+                (Shape::List(entries), Step::Index(index)) => match entries.get(index) {
+                    Some(entry) => (entry, entry.place),
+                    None => break,
+                },
+                _ => break,
+            };
+        }
+        place
+    }
+
     /// Puts a value at `path`, making the blocks on the way.
     ///
     /// Says at which part of the path there is no block or list to go into.

@@ -13,10 +13,18 @@ const LONGEST_ID: usize = 100;
 pub(super) fn name_of(entry: Option<&str>, point: &Point) -> String {
     let swept = point.iter().map(|(path, value)| {
         let field = path.rsplit('.').next().unwrap_or(path);
-        format!("{}-{}", safe(field), safe(&plain(value)))
+        format!("{}-{}", safe(field), safe(&shortened(value)))
     });
     let parts: Vec<String> = entry.map(safe).into_iter().chain(swept).collect();
     if parts.is_empty() { "trial".to_owned() } else { parts.join(".") }
+}
+
+/// A number of a field that takes fractions is a whole one in most names.
+fn shortened(value: &Value) -> String {
+    match value.as_f64().filter(|number| value.is_f64() && number.fract() == 0.0 && number.abs() < 1e15) {
+        Some(number) => format!("{number:.0}"),
+        None => plain(value),
+    }
 }
 
 /// A value as it stands in a name: `128`, `uniform-64-256`.
@@ -62,4 +70,19 @@ pub(super) fn hash(parts: &[&[u8]]) -> u64 {
     let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_whole_number_stands_without_its_fraction() {
+        let name = |value| name_of(None, &vec![("target_rps".to_owned(), value)]);
+        assert_eq!(name(json!(20.0)), "target_rps-20");
+        assert_eq!((name(json!(0.5)), name(json!(20))), ("target_rps-0.5".to_owned(), "target_rps-20".to_owned()));
+        assert_eq!(plain(&json!(20.0)), "20.0", "a word for a command line stays as it was written");
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Accounting, Distribution, Report, TrialReport};
-use crate::verdict::Verdict;
+use crate::{units::plural, verdict::Verdict};
 
 /// The run in a page of Markdown.
 #[must_use]
@@ -13,8 +13,12 @@ pub fn summary_markdown(report: &Report) -> String {
     let finished = report.trials.iter().filter(|trial| trial.complete).count();
     let _ = writeln!(
         text,
-        "Run `{}`, {} to {}, hbnode {}. {finished} of {} trials finished.",
-        run.id, run.started_at, run.ended_at, run.hbnode_version, run.trials_planned
+        "Run `{}`, {} to {}, hbnode {}. {finished} of {} finished.",
+        run.id,
+        run.started_at,
+        run.ended_at,
+        run.hbnode_version,
+        plural(run.trials_planned.into(), "trial")
     );
     if let Some(why) = &run.incomplete_reason {
         let _ = writeln!(text, "\nThe run is incomplete: {why}.");

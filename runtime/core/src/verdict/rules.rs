@@ -1,6 +1,7 @@
 //! The rules of a verdict and their limits. Where a figure has two limits, the harder one decides.
 
 use super::{DeadServer, Reason, Status, TrialEvidence};
+use crate::units::plural;
 
 /// An open loop that sends less than this share of what was asked did not apply the load.
 pub(super) const LEAST_SENT: f64 = 0.98;
@@ -90,6 +91,11 @@ fn reason(code: &str, status: Status, value: f64, limit: f64, message: String) -
 /// A reason if there is any of what should not be at all.
 fn none_allowed(code: &str, status: Status, count: u64, message: String) -> Option<Reason> {
     if count == 0 { None } else { reason(code, status, count as f64, 0.0, message) }
+}
+
+/// `1 node was`, `2 nodes were`.
+fn of_some(count: u32, what: &str) -> String {
+    format!("{} {}", plural(count.into(), what), if count == 1 { "was" } else { "were" })
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -230,23 +236,38 @@ fn few_samples(evidence: &TrialEvidence) -> Option<Reason> {
 
 fn executor_restarted(evidence: &TrialEvidence) -> Option<Reason> {
     let count = evidence.executor_restarts;
-    none_allowed("executor_restarted", Status::Suspect, count.into(), format!("{count} times an executor failed while load ran"))
+    none_allowed(
+        "executor_restarted",
+        Status::Suspect,
+        count.into(),
+        format!("{} an executor failed while load ran", plural(count.into(), "time")),
+    )
 }
 
 fn node_lost(evidence: &TrialEvidence) -> Option<Reason> {
     let count = evidence.nodes_lost;
-    none_allowed("node_lost", Status::Suspect, count.into(), format!("{count} nodes were lost while load ran"))
+    none_allowed("node_lost", Status::Suspect, count.into(), format!("{} lost while load ran", of_some(count, "node")))
 }
 
 /// What was measured afterwards is not the service that the recipe describes.
 fn server_exited(evidence: &TrialEvidence) -> Option<Reason> {
     let count = evidence.servers_exited;
-    none_allowed("server_exited", Status::Invalid, count.into(), format!("{count} servers ended by themselves while load ran"))
+    none_allowed(
+        "server_exited",
+        Status::Invalid,
+        count.into(),
+        format!("{} ended without being told to while load ran", plural(count.into(), "server")),
+    )
 }
 
 fn server_restarted(evidence: &TrialEvidence) -> Option<Reason> {
     let count = evidence.servers_restarted;
-    none_allowed("server_restarted", Status::Suspect, count.into(), format!("{count} servers were started again while load ran"))
+    none_allowed(
+        "server_restarted",
+        Status::Suspect,
+        count.into(),
+        format!("{} started again while load ran", of_some(count, "server")),
+    )
 }
 
 /// What is measured is the service without it.

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::super::{Recipe, Workload, dataset, expand::workloads};
+use crate::units::plural;
 
 /// The clients of one load, and the field that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl Clients {
     /// Such as `16 clients` or `1 client node`.
     pub fn text(&self) -> String {
         let what = if self.is_open { "client node" } else { "client" };
-        format!("{} {what}{}", self.count, if self.count == 1 { "" } else { "s" })
+        plural(self.count.into(), what)
     }
 }
 
