@@ -187,6 +187,29 @@ fn zero_where_zero_means_something_is_accepted() {
     assert_eq!(found.problems.len(), 1, "a bare number is a warning: {:?}", found.problems);
 }
 
+/// What the shell's words stand for in one suite.
+const OF_SUITES: &[(&str, &str, &str)] = &[
+    ("pushgateway.sh", "$1", "http://127.0.0.1:1"),
+    ("resume.sh", "$2", "duration: [8s, 9s]"),
+    ("resume.sh", "$3", "00:10:00"),
+    ("vllm-nodes.sh", "$3", "2"),
+    ("vllm-ray.sh", "$3", "1"),
+];
+
+/// What they stand for in all the others.
+const OF_ALL: &[(&str, &str)] = &[
+    ("${3:-}", "drills: [{at: 3s, kill: executor}]"),
+    ("$1", "name"),
+    ("$2", "8s"),
+    ("$URL", "http://127.0.0.1:1"),
+    ("$GATEWAY", "9091"),
+    ("$PORT", "8000"),
+    ("$MASTER", "29500"),
+    ("$ROOT", "/root"),
+    ("$VLLM", "/root/vllm"),
+    ("$V/", "/root/"),
+];
+
 /// The recipes inside `tests/real/*.sh`, with the shell's own words filled in.
 #[test]
 fn recipes_of_the_real_suites_are_accepted_as_they_stand() {
@@ -198,14 +221,14 @@ fn recipes_of_the_real_suites_are_accepted_as_they_stand() {
         }
         let script = fs::read_to_string(&path).unwrap().replace("'YAML'", "YAML");
         for text in script.split("YAML\n").filter(|text| text.starts_with("scenario:")) {
-            let filled = text.replace("${3:-}", "drills: [{at: 3s, kill: executor}]").replace("$1", "name").replace("$2", "8s");
-            let filled = filled.replace("$URL", "http://127.0.0.1:1").replace("$PORT", "8000").replace("$ROOT", "/root");
-            let filled = filled.replace("url: \"name\"", "url: \"http://127.0.0.1:1\"");
+            let own = OF_SUITES.iter().filter(|(suite, ..)| path.ends_with(suite));
+            let words = own.map(|(_, word, value)| (*word, *value)).chain(OF_ALL.iter().copied());
+            let filled = words.fold(text.to_owned(), |text, (word, value)| text.replace(word, value));
             let found = reading(&filled);
             let page = show(&found.problems, &filled, &path.display().to_string());
             let recipe = found.recipe.unwrap_or_else(|| panic!("{page}"));
             assert_eq!(found.later, [], "{page}");
-            assert_eq!(trials(&recipe).len(), 1);
+            assert!(!trials(&recipe).is_empty());
             count += 1;
         }
     }
