@@ -24,6 +24,7 @@ scenario: bench
 orchestration: {{mode: local}}
 servers:
   endpoints: [{url}]{key}
+  health_check: {{timeout: {wait}}}
 workload:
   service: {service}
   model: {model}
@@ -39,6 +40,7 @@ workload:
         levels = levels.join(", "),
         warmup = quoted(&words.warmup),
         duration = quoted(&words.duration),
+        wait = quoted(&words.wait),
         prompt_len = words.prompt_len,
         gen_tokens = words.gen_tokens,
     )

@@ -339,6 +339,9 @@ pub struct BenchWords {
     /// The time before it
     #[arg(long, default_value = "5s")]
     pub warmup: String,
+    /// How long the server may take until it answers a first completion
+    #[arg(long, default_value = "30s")]
+    pub wait: String,
     /// Prompt tokens
     #[arg(long, default_value_t = 128)]
     pub prompt_len: u32,
