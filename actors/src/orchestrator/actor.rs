@@ -88,8 +88,8 @@ pub enum OrchestratorMsg {
     OrderAnswered(NodeName, OrderKind, Result<(), String>),
     /// The servers were asked for their own counts, and a trial's load can start.
     ServersCounted(TrialId, Vec<ServerCounts>),
-    /// An order that was given in this phase got no answer: the link to the node may be coming back.
-    OrderUnanswered(NodeName, Box<Order>, Option<Phase>),
+    /// An order got no answer: the link to the node may be coming back.
+    OrderUnanswered(NodeName, Box<Order>),
     /// The books of a trial are open, or why not.
     TrialOpened(TrialId, Result<(), String>),
     /// Every executor of a trial was told when to start.
@@ -175,13 +175,7 @@ impl Actor for Orchestrator {
             OrchestratorMsg::NodeTold(fact) => leading.node_told(*fact),
             OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
             OrchestratorMsg::ServersCounted(trial, servers) => leading.servers_counted(&me, trial, servers),
-            OrchestratorMsg::OrderUnanswered(node, order, phase) => {
-                // Until the node is back, declared lost, or out of time.
-                if leading.run.phase() == phase {
-                    leading.order(&me, node, *order);
-                }
-                Vec::new()
-            }
+            OrchestratorMsg::OrderUnanswered(node, order) => leading.unanswered(node, *order),
             OrchestratorMsg::TrialOpened(trial, result) => leading.run.trial_opened(&trial, result),
             OrchestratorMsg::LoadStarted(trial) => leading.run.load_started(&trial),
             OrchestratorMsg::SureEnough(trial, at) => leading.run.sure_enough(&trial, at),
@@ -366,19 +360,23 @@ impl Leading {
             tracing::debug!(%node, "an order for a node that is gone is left out");
             return;
         };
-        let (agent, me, kind, phase) = (member.agent.clone(), me.clone(), OrderKind::of(&order), self.run.phase());
+        let (agent, me, kind) = (member.agent.clone(), me.clone(), OrderKind::of(&order));
         tokio::spawn(async move {
             let message = match agent.order(order.clone()).await {
-                // What may have been carried out is simply said again: orders are idempotent, but for drills.
-                Err(WireError::Unreachable | WireError::TimedOut) if !matches!(order, Order::Drill { .. }) => {
+                Err(WireError::Unreachable | WireError::TimedOut) => {
                     tokio::time::sleep(ORDER_AGAIN_AFTER).await;
-                    OrchestratorMsg::OrderUnanswered(node, Box::new(order), phase)
+                    OrchestratorMsg::OrderUnanswered(node, Box::new(order))
                 }
                 answer => OrchestratorMsg::OrderAnswered(node, kind, answer.map_err(|error| error.to_string())),
             };
             // The run may be over by now.
             let _ = me.cast(message);
         });
+    }
+
+    /// What may have been carried out is simply said again, until the node is back, declared lost, or out of time.
+    fn unanswered(&self, node: NodeName, order: Order) -> Vec<Effect> {
+        if self.run.still_wants(&order) { vec![Effect::Order(node, order)] } else { Vec::new() }
     }
 
     fn open_trial(&self, me: &ActorRef<OrchestratorMsg>, plan: Box<Plan>) {
@@ -411,8 +409,11 @@ impl Leading {
     }
 
     fn servers_counted(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, servers: Vec<ServerCounts>) -> Vec<Effect> {
-        self.tell(Happened::ServersCounted { is_over: false, servers });
-        self.start_load(me, trial);
+        // The run may have been ended while they were asked.
+        if self.run.is_executing(&trial) {
+            self.tell(Happened::ServersCounted { is_over: false, servers });
+            self.start_load(me, trial);
+        }
         Vec::new()
     }
 

@@ -12,7 +12,7 @@ use crate::{
     histogram::Histogram,
     statistics::order_statistic_ranks,
     tally::{Latency, TrialTally},
-    trial::{LoadSpec, StopWhen},
+    trial::{LoadSpec, Stop, StopWhen},
 };
 
 /// So many looks in a row must find the figure sure enough.
@@ -68,6 +68,8 @@ pub struct Watch {
     when: StopWhen,
     latency: Latency,
     warmup_seconds: f64,
+    /// When the window ends at the latest.
+    end_seconds: f64,
     second: Option<u64>,
     narrow_in_a_row: u32,
     last: Certainty,
@@ -84,14 +86,20 @@ impl Watch {
             half_width_limit: when.half_width,
             ..Certainty::default()
         };
-        Some(Self { when, latency, warmup_seconds: load.warmup.as_secs_f64(), second: None, narrow_in_a_row: 0, last })
+        let warmup_seconds = load.warmup.as_secs_f64();
+        let end_seconds = match load.stop {
+            Stop::After(window) => warmup_seconds + window.as_secs_f64(),
+            Stop::Requests(_) => f64::INFINITY,
+        };
+        Some(Self { when, latency, warmup_seconds, end_seconds, second: None, narrow_in_a_row: 0, last })
     }
 
     /// Looks, unless it did so in this second already or knows enough; whether the figure has just become sure.
     /// `now_seconds` counts from the trial's start, and the window is to end `ahead_seconds` later.
     pub fn look(&mut self, now_seconds: f64, ahead_seconds: f64, tally: &TrialTally) -> bool {
         let second = now_seconds.max(0.0) as u64;
-        let is_time = now_seconds >= self.warmup_seconds + self.when.min.as_secs_f64();
+        let is_time =
+            now_seconds >= self.warmup_seconds + self.when.min.as_secs_f64() && now_seconds + ahead_seconds < self.end_seconds;
         if self.last.is_reached || !is_time || self.second.is_some_and(|looked_at| looked_at >= second) {
             return false;
         }

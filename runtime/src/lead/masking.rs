@@ -23,13 +23,16 @@ pub fn words_without_secrets(words: impl Iterator<Item = String>) -> Vec<String>
 }
 
 fn masked_setting(setting: &str) -> Option<String> {
-    let (field, _) = setting.split_once('=')?;
+    let (field, value) = setting.split_once('=')?;
     let last = field.rsplit('.').next().unwrap_or(field).to_lowercase();
     let is_pointer = POINTERS.contains(&last.as_str());
     let is_secret = SECRET.iter().any(|part| last.contains(part)) && !is_pointer;
     // Variables of a service may hold anything.
     let is_variable = field.split('.').any(|part| part == "environment" || part == "env");
-    (is_secret || is_variable).then(|| format!("{field}={MASK}"))
+    // A block is kept whole or not at all.
+    let block = value.to_lowercase();
+    let is_doubtful = value.contains('{') && SECRET.iter().chain(&["env"]).any(|part| block.contains(part));
+    (is_secret || is_variable || is_doubtful).then(|| format!("{field}={MASK}"))
 }
 
 /// Masks what stands between a URL's scheme and its `@`, and the values of its query.
@@ -72,6 +75,8 @@ mod tests {
             &["--set", "servers.api_key_env=NAME", "--set", "workload.gen_tokens=5"],
             &["--set", "servers.api_key_env=NAME", "--set", "workload.gen_tokens=5"],
         );
+        check(&["--set", "servers={environment: {HF_TOKEN: s3}}"], &["--set", "servers=***"]);
+        check(&["--set", "workload.prompt_len={uniform: [1, 2]}"], &["--set", "workload.prompt_len={uniform: [1, 2]}"]);
         check(&["bench", "https://u:p@h:1/v1?key=s3&x"], &["bench", "https://***@h:1/v1?key=***&x"]);
         check(
             &["--set", "servers.endpoints=['http://u:p@a','http://b:8/']"],

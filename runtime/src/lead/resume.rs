@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use hb_core::{
     recipe::Recipe,
     report::{self, Report, RunPart, TrialReport},
-    trial::Trial,
+    trial::{LoadSpec, Trial},
 };
 use serde_json::Value;
 
@@ -55,13 +55,24 @@ impl Earlier {
     /// The trials that are left, in order.
     #[must_use]
     pub fn left(&self, trials: &[Trial]) -> Vec<Trial> {
-        trials.iter().filter(|trial| !self.trials.iter().any(|finished| finished.id == trial.id)).cloned().collect()
+        let is_finished = |trial: &Trial| self.trials.iter().any(|finished| finished.id == trial.id);
+        let mut left: Vec<Trial> = trials.iter().filter(|trial| !is_finished(trial)).cloned().collect();
+        // The floor of the repetitions before is known to the parts before alone, so it is measured anew.
+        for at in 0..left.len() {
+            let (before, rest) = left.split_at_mut(at);
+            let is_first = !before.iter().any(|other| is_same_load(other, &rest[0]));
+            if is_first && rest[0].load.calibration.is_none() {
+                let first = trials.iter().find(|other| is_same_load(other, &rest[0]));
+                rest[0].load.calibration = first.and_then(|first| first.load.calibration);
+            }
+        }
+        left
     }
 
     /// The report of the whole from that of the last part.
     #[must_use]
     pub fn joined(self, last: Report, trials: &[Trial]) -> Report {
-        if self.parts.is_empty() {
+        if self.parts.is_empty() && self.trials.is_empty() {
             return last;
         }
         let place = |report: &TrialReport| trials.iter().position(|trial| trial.id == report.id);
@@ -71,6 +82,12 @@ impl Earlier {
         results::add_seconds(&mut summary.phase_seconds, self.phase_seconds);
         report::run(summary, joined, self.warnings.into_iter().chain(last.warnings).collect())
     }
+}
+
+/// Whether two trials are repetitions of one load.
+fn is_same_load(one: &Trial, other: &Trial) -> bool {
+    let load = |trial: &Trial| LoadSpec { calibration: None, ..trial.load.clone() };
+    (&one.parameters, &one.request, load(one)) == (&other.parameters, &other.request, load(other))
 }
 
 /// The run that these words resume, and its recipe.

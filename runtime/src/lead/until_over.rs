@@ -13,7 +13,7 @@ use hb_actors::{
 use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
 
-use super::ending;
+use super::{ending, own_step};
 use crate::signals::{Asked, Signals};
 
 /// Signals that follow the first within this time are the same asking: `timeout` and Slurm signal a process and
@@ -34,7 +34,9 @@ impl Leave {
     fn at_once(&self, signal: Asked) -> ! {
         eprintln!("{} again: ending at once; what was started is ended by its guardians", signal.name());
         self.join.remove_from(&self.path);
-        std::process::exit(i32::from(ending::code_of(signal).code()))
+        let exit = ending::code_of(signal);
+        own_step::write_end(&ending::line(None, None, exit));
+        std::process::exit(i32::from(exit.code()))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use hb_core::{
+    certainty::Certainty,
     chronicle::{Chronicle, TrialChapter},
     events::{Happened, RunEvent},
     phases::Phase,
@@ -79,6 +80,8 @@ pub struct TrialPast {
     pub started_at: Option<i128>,
     /// Whether its books were closed after its planned end.
     pub is_finished: bool,
+    /// How sure the figure was that ended its window, where one did.
+    pub certainty: Option<Certainty>,
     /// Its phases, events and servers.
     pub chapter: TrialChapter,
     /// The nodes of its part: name, host, roles.
@@ -98,6 +101,7 @@ impl Past {
             match &event.happened {
                 Happened::NodeJoined { node, host, roles } => past.nodes.push((node.to_string(), host.clone(), roles.clone())),
                 Happened::LoadStarted { start_unix_nanos } if is_own => past.started_at = Some(i128::from(*start_unix_nanos)),
+                Happened::SureEnough { certainty } if is_own => past.certainty = Some(certainty.clone()),
                 Happened::Interrupted { .. } | Happened::PhaseFailed { .. } => is_stopped = true,
                 Happened::TrialFinished { .. } => {
                     let chapter = chronicle.close_trial(past.started_at.unwrap_or(event.unix_nanos), event.unix_nanos);

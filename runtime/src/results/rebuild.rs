@@ -104,7 +104,8 @@ fn retallied(found: &RecoveredTrial, folder: &Path, past: &TrialPast) -> Result<
         tally.take(&batch);
     }
     let ended_early_at_seconds = (!past.is_finished).then_some(until);
-    let lost = tally.close(ended_early_at_seconds);
+    let sure_at_seconds = past.certainty.as_ref().and_then(|certainty| certainty.ended_at_seconds);
+    let lost = tally.close(ended_early_at_seconds.into_iter().chain(sure_at_seconds).reduce(f64::min));
     let node = |(name, host, roles): &(String, String, Vec<String>)| {
         (name.clone(), NodeFigures { host: host.clone(), roles: roles.clone(), ..NodeFigures::default() })
     };
@@ -112,14 +113,14 @@ fn retallied(found: &RecoveredTrial, folder: &Path, past: &TrialPast) -> Result<
     let frame = TrialFrame {
         started_at: past.started_at.map(instant).unwrap_or_default(),
         ended_early_at_seconds,
-        certainty: None,
-        counted: hb_core::counted::Counted::default(),
+        certainty: past.certainty.clone(),
+        counted: past.chapter.counted.clone(),
         phase_seconds: past.chapter.phase_seconds.clone(),
         nodes: past.nodes.iter().map(node).collect(),
         energy_joules: None,
         gpus_throttled: 0,
         server: past.chapter.server.clone(),
-        calibration: None,
+        calibration: past.chapter.calibration.clone(),
         events: past.chapter.events.clone(),
         can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),
         plan,

@@ -15,7 +15,7 @@ use super::{
 /// The folder in a run's folder that takes what was set aside.
 const ASIDE: &str = "parts";
 /// Files that the end of a part writes and the end of the next one writes again.
-const OF_THE_END: [&str; 4] = ["report.json", "report.html", "summary.md", "manifest.json"];
+const OF_THE_END: [&str; 3] = ["report.json", "report.html", "summary.md"];
 
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]

@@ -196,6 +196,30 @@ impl Run {
         }
     }
 
+    /// Whether an order that got no answer is still worth repeating: nothing that came after it made it stale.
+    #[must_use]
+    pub fn still_wants(&self, order: &Order) -> bool {
+        let is_of = |trial: &TrialId| self.trial.as_ref().is_some_and(|under_way| under_way.id() == trial);
+        match order {
+            Order::Admit(_) => self.phase == Some(Phase::Initialization),
+            Order::StartMonitoring { .. } => self.phase == Some(Phase::MonitoringSetup),
+            Order::StartServer(order) => self.phase == Some(Phase::ServiceDeployment) && self.servers.is_starting(order),
+            Order::StopServer { server } => self.servers.is_ending(*server),
+            Order::PrepareLoad(share) => {
+                self.phase == Some(Phase::ClientLaunch) && self.trial.as_ref().is_some_and(|under_way| under_way.awaits(share))
+            }
+            Order::StartLoad { trial, .. } => self.is_executing(trial),
+            Order::EndWindow { trial, .. } | Order::StopLoad { trial } => is_of(trial),
+            Order::Drill { .. } => false,
+        }
+    }
+
+    /// Whether this trial's load is to run now.
+    #[must_use]
+    pub fn is_executing(&self, trial: &TrialId) -> bool {
+        self.phase == Some(Phase::Execution) && self.trial.as_ref().is_some_and(|under_way| under_way.id() == trial)
+    }
+
     /// A node told something.
     pub fn fact(&mut self, node: &NodeName, fact: &Fact) -> Vec<Effect> {
         match fact {
@@ -221,7 +245,7 @@ impl Run {
                 self.server_trouble(format!("{} on {node} ended by itself: {why}", self.servers.name(*server)))
             }
             Fact::ServerStopped { server } => {
-                self.servers.gone(*server);
+                self.servers.stopped(*server);
                 match self.phase {
                     Some(Phase::Teardown) => self.tear_down(),
                     Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
@@ -282,6 +306,8 @@ impl Run {
             Some(Phase::ClientLaunch) if had_load => self.replan(),
             Some(Phase::Execution) if had_load => self.load_over(Some(cause)),
             Some(Phase::MonitoringSetup) if was_awaited && self.awaited.is_empty() => self.launch(),
+            // The servers that are left may be all that was still waited for.
+            Some(Phase::ServiceDeployment) => self.deployed(),
             _ => Vec::new(),
         });
         effects
@@ -307,7 +333,7 @@ impl Run {
 
     /// The books of a trial are open and its folder is made, or why not: a load whose rows cannot be kept is not sent.
     pub fn trial_opened(&mut self, trial: &TrialId, result: Result<(), String>) -> Vec<Effect> {
-        let is_now = self.phase == Some(Phase::Execution) && self.trial.as_ref().is_some_and(|under_way| under_way.id() == trial);
+        let is_now = self.is_executing(trial);
         match result {
             Ok(()) if is_now => vec![Effect::StartLoad(trial.clone())],
             Ok(()) => Vec::new(),
@@ -338,8 +364,7 @@ impl Run {
 
     /// It is time for a drill.
     pub fn drill_due(&mut self, trial: &TrialId, kill: DrillTarget) -> Vec<Effect> {
-        let is_now = self.phase == Some(Phase::Execution) && self.trial.as_ref().is_some_and(|under_way| under_way.id() == trial);
-        if !is_now {
+        if !self.is_executing(trial) {
             return Vec::new();
         }
         let client = || self.trial.as_ref().and_then(|under_way| under_way.unfinished().last());
@@ -361,14 +386,7 @@ impl Run {
             Ok(()) => self.finished += u32::from(!under_way.is_stopped_early),
             Err(why) => effects.push(Effect::Warn(format!("the results of {trial} are incomplete: {why}"))),
         }
-        if self.phase != Some(Phase::Teardown) {
-            effects.extend(self.next_trial());
-            return effects;
-        }
-        effects.extend(self.tear_down());
-        if self.phase == Some(Phase::Teardown) {
-            effects.push(self.deadline(STOP_SERVERS_WITHIN));
-        }
+        effects.extend(if self.phase == Some(Phase::Teardown) { self.tear_down() } else { self.next_trial() });
         effects
     }
 
@@ -461,7 +479,9 @@ impl Run {
             // The one that it worked for was told to end, and it has seen that before its own order came.
             Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
             Some(_) if self.spec.on_node_loss == Some(OnNodeLoss::Continue) && self.servers.urls().is_some() => {
-                vec![Effect::Warn(cause)]
+                let mut effects = vec![Effect::Warn(cause)];
+                effects.extend(self.deployed());
+                effects
             }
             Some(_) => self.fail(cause),
         }
@@ -636,11 +656,7 @@ impl Run {
             }
             under_way.is_closing = true;
             let trial = under_way.id().clone();
-            // Nobody asks the servers any more: they end while the results are written.
-            let mut effects = vec![Effect::CloseTrial { trial, is_complete: false }];
-            effects.extend(self.servers.stop());
-            effects.push(self.deadline(CLOSE_WITHIN));
-            return effects;
+            return vec![Effect::CloseTrial { trial, is_complete: false }, self.deadline(CLOSE_WITHIN)];
         }
         let mut effects = self.servers.stop();
         if !effects.is_empty() {

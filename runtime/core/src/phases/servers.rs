@@ -146,6 +146,24 @@ impl Servers {
         process.state = State::Ready(url, ports);
     }
 
+    /// One that was told to end has ended. Of one that was started since, an old answer says nothing.
+    pub fn stopped(&mut self, server: u32) {
+        if self.is_ending(server) {
+            self.gone(server);
+        }
+    }
+
+    /// Whether it was told to end and has not.
+    pub fn is_ending(&self, server: u32) -> bool {
+        self.placed.get(&server).is_some_and(|process| process.state == State::Stopping)
+    }
+
+    /// Whether it was told to start by this order and did not say yet that it runs.
+    pub fn is_starting(&self, order: &ServerOrder) -> bool {
+        let is_it = |process: &Process| process.state == State::Starting && process.order.service == order.service;
+        self.placed.get(&order.server).is_some_and(is_it)
+    }
+
     pub fn gone(&mut self, server: u32) {
         if let Some(process) = self.placed.get_mut(&server) {
             process.state = State::Gone;

@@ -450,6 +450,29 @@ fn a_load_whose_rows_cannot_be_kept_is_not_sent() {
 }
 
 #[test]
+fn orders_are_repeated_only_while_nothing_made_them_stale() {
+    let mut world = World::new(vec![trial("a", "m"), trial("b", "n")], None);
+    let begun = world.run.start();
+    world.queue.extend(begun);
+    let seated = world.run.seated(allocation(3, 1));
+    world.queue.extend(seated);
+    let mut given: Vec<Order> = Vec::new();
+    while world.finished == 0 {
+        let effect = world.queue.pop_front().expect("it goes on");
+        if let Effect::Order(_, order) = &effect {
+            assert!(world.run.still_wants(order), "it was just given: {order:?}");
+            given.push(order.clone());
+        }
+        world.carry_out(effect);
+        // In this world orders are carried out at once, so what was given is either done or stale.
+        let wanted = given.iter().filter(|order| world.run.still_wants(order));
+        let is_idle = |order: &&Order| matches!(order, Order::StartServer(_) | Order::PrepareLoad(_) | Order::Drill { .. });
+        assert_eq!(wanted.filter(is_idle).count(), 0, "in {:?}", world.run.phase());
+    }
+    assert!(given.iter().any(|order| matches!(order, Order::StopServer { .. })));
+}
+
+#[test]
 fn what_a_node_says_after_it_was_lost_changes_nothing() {
     let mut world = World::new(two_trials(), None);
     let begun = world.run.start();

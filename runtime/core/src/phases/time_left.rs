@@ -19,7 +19,7 @@ impl TimeLeft {
         let left = self.ends_at? - self.now;
         let start = if starts_servers { self.slowest_start } else { Span::ZERO };
         // A load that ends after a count may be a matter of seconds: it is tried while there is any time.
-        let needed = Span(start.0 + plan.load_time().unwrap_or_default().0);
+        let needed = Span(start.0 + plan.calibration().0 + plan.load_time().unwrap_or_default().0);
         if left > 0 && i128::try_from(needed.0.as_nanos()).is_ok_and(|needed| needed <= left) {
             return None;
         }

@@ -40,6 +40,14 @@ impl UnderWay {
         &self.plan.trial.id
     }
 
+    /// Whether this is a share of its latest plan that is not built yet.
+    pub fn awaits(&self, share: &LoadShare) -> bool {
+        let executor = self.executors.get(&share.executor);
+        share.trial == *self.id()
+            && share.executors as usize == self.executors.len()
+            && executor.is_some_and(|(node, load)| *node == share.node && *load == Load::Preparing)
+    }
+
     pub fn prepared(&mut self, executor: u32) {
         self.set(executor, Load::Prepared);
     }
