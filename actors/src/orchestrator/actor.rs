@@ -230,7 +230,11 @@ impl Leading {
                 Vec::new()
             }
             ClusterEvent::Lost { peer, why } => {
+                let known = self.figures();
                 let Some(name) = self.nodes.lost(&peer).and_then(|member| member.name) else { return Vec::new() };
+                if let Some(figures) = known.into_iter().find(|(node, _)| *node == name) {
+                    self.write(BooksMsg::Known(Box::new(figures)));
+                }
                 self.tell(Happened::NodeLost { node: name.clone(), why: why.to_string() });
                 self.run.node_lost(&name, &why.to_string())
             }

@@ -74,6 +74,8 @@ pub enum BooksMsg {
     Logs(LogBatch),
     /// Something happened.
     Event(RunEvent),
+    /// What is known of a node that was just lost: its clock, above all.
+    Known(Box<(NodeName, NodeFigures)>),
     /// Nothing more comes from this node.
     NodeLost(NodeName),
     /// No batch comes any more: build the trial's report and write it. The instant, Unix nanoseconds, is when its
@@ -148,6 +150,11 @@ impl Actor for Books {
             BooksMsg::Reading(reading) => accounts.reading(reading),
             BooksMsg::Logs(logs) => accounts.recorder.logs(&logs),
             BooksMsg::Event(event) => accounts.event(event),
+            BooksMsg::Known(known) => {
+                if let Some(open) = &mut accounts.open {
+                    open.know(known.0, known.1);
+                }
+            }
             BooksMsg::NodeLost(node) => accounts.node_lost(&node),
             BooksMsg::Close(trial, ended_early, nodes, reply) => {
                 // Reading back and sorting a million rows takes seconds; the other actors of this runtime go on meanwhile.
@@ -162,6 +169,14 @@ impl Actor for Books {
             }
         }
         Ok(())
+    }
+}
+
+impl OpenTrial {
+    /// More is known of a node than when the trial began.
+    fn know(&mut self, node: NodeName, mut figures: NodeFigures) {
+        figures.clock_moved_seconds = self.nodes.get(&node).and_then(|before| clock_moved(before, &figures));
+        self.nodes.insert(node, figures);
     }
 }
 
@@ -298,10 +313,7 @@ impl Accounts {
             self.warn(format!("{trial}: {certainty}"));
         }
         // Clock estimates get better while a trial runs; nodes that are gone keep what was known of them.
-        for (node, mut figures) in nodes {
-            figures.clock_moved_seconds = open.nodes.get(&node).and_then(|before| clock_moved(before, &figures));
-            open.nodes.insert(node, figures);
-        }
+        nodes.into_iter().for_each(|(node, figures)| open.know(node, figures));
         let rows = self.recorder.rows(trial).unwrap_or_else(|error| {
             // The trial is in the report all the same, and its books do not balance.
             self.warn(format!("the rows of {trial} cannot be read back: {error}"));

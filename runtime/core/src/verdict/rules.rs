@@ -380,7 +380,8 @@ fn clock_doubt(evidence: &TrialEvidence) -> Option<Reason> {
 
 fn clock_unknown(evidence: &TrialEvidence) -> Option<Reason> {
     let count = evidence.clocks_unknown;
-    let message = format!("the clocks of {count} nodes are not known: their seconds may stand beside wrong ones of others");
+    let nodes = plural(count.into(), "node");
+    let message = format!("the clock of {nodes} is not known: its seconds may stand beside wrong ones of others");
     none_allowed("clock_unknown", Status::Suspect, count.into(), message)
 }
 
