@@ -125,9 +125,10 @@ impl AsyncWrite for Stamped {
 /// A connection to a server.
 pub(super) struct Link {
     sender: SendRequest<Full<Bytes>>,
-    connection: Box<Connection<TokioIo<Stamped>, Full<Bytes>>>,
+    /// `None` once it is over. Dropped at once: whoever waits for something that it did not take up, such as a request
+    /// that came with the server's close, is told only then.
+    connection: Option<Box<Connection<TokioIo<Stamped>, Full<Bytes>>>>,
     reads: Arc<Reads>,
-    is_dead: bool,
     /// Whether it has carried an answer.
     pub is_used: bool,
 }
@@ -137,13 +138,13 @@ impl Link {
         let reads = Arc::new(Reads::default());
         let stream = Stamped { stream, clock, reads: reads.clone() };
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| Kind::Connect)?;
-        Ok(Self { sender, connection: Box::new(connection), reads, is_dead: false, is_used: false })
+        Ok(Self { sender, connection: Some(Box::new(connection)), reads, is_used: false })
     }
 
     /// Whether another request can be sent on it; sees a close that has arrived.
     pub fn is_ready(&mut self) -> bool {
         self.turn(&mut Context::from_waker(Waker::noop()));
-        !self.is_dead && (!self.is_used || self.sender.is_ready())
+        self.connection.is_some() && (!self.is_used || self.sender.is_ready())
     }
 
     pub fn send(&mut self, request: Request<Full<Bytes>>) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
@@ -161,8 +162,8 @@ impl Link {
 
     /// Does what can be done on the socket now.
     fn turn(&mut self, cx: &mut Context<'_>) {
-        if !self.is_dead {
-            self.is_dead = Pin::new(&mut *self.connection).poll(cx).is_ready();
+        if self.connection.as_mut().is_some_and(|connection| Pin::new(connection).poll(cx).is_ready()) {
+            self.connection = None;
         }
     }
 

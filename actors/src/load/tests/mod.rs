@@ -1,6 +1,7 @@
 //! Over loopback, against servers of a few lines that do one thing each.
 
 mod answers;
+mod closing;
 mod limits;
 mod windows;
 
