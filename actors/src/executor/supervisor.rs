@@ -113,7 +113,8 @@ impl Supervising {
             // The order was repeated, because its answer was lost on the way.
             return;
         }
-        if self.is_running() {
+        // A trial that has not started may be given other shares; nobody else's may come in between.
+        if self.work.as_ref().is_some_and(|work| work.clock.is_some() || work.share.trial != share.trial) {
             self.tell(Fact::LoadFailed {
                 trial: share.trial.clone(),
                 executor: share.executor,
@@ -289,10 +290,6 @@ impl Supervising {
         {
             tracing::debug!("the executor is ending already");
         }
-    }
-
-    fn is_running(&self) -> bool {
-        self.work.as_ref().is_some_and(|work| work.clock.is_some())
     }
 
     fn answer_stopped(&mut self) {

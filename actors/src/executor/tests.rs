@@ -10,6 +10,7 @@ use std::{
 
 use hb_core::{
     facts::Fact,
+    orders::LoadShare,
     trial::Stop,
     units::{Span, TrialId},
 };
@@ -56,24 +57,38 @@ struct Scene {
 }
 
 impl Scene {
-    /// `clients` requests are on their way.
-    async fn with_load(clients: u32) -> Self {
+    /// Nothing is prepared.
+    async fn idle() -> Self {
         let load = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let server = load.spawn(server(Answer::Hang(String::new()))).await.unwrap();
         let (sender, heard) = unbounded_channel();
         let (uplink, _) = Actor::spawn(None, Ear, sender).await.unwrap();
         let arguments = SupervisorArguments { uplink, load_runtime: load.handle().clone(), incarnation: 1 };
         let (supervisor, ended) = Actor::spawn(None, ExecutorSupervisor, arguments).await.unwrap();
-        let mut scene = Self { supervisor, ended, heard, server, load };
-        let mut share = closed(clients, Stop::After(Span::from_secs(600)), &scene.server.url);
-        share.load.timeouts.first_byte = Span::from_secs(600);
-        share.load.timeouts.total = Span::from_secs(600);
-        scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(share))).unwrap();
+        Self { supervisor, ended, heard, server, load }
+    }
+
+    /// `clients` requests are on their way.
+    async fn with_load(clients: u32) -> Self {
+        let mut scene = Self::idle().await;
+        scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(scene.share(clients)))).unwrap();
         scene.fact(|fact| matches!(fact, Fact::LoadPrepared { .. })).await;
-        let start = ExecutorSupervisorMsg::Start { trial: TrialId::from("t"), start_unix_nanos: unix_nanos() };
-        scene.supervisor.cast(start).unwrap();
+        scene.start();
         scene.asked(u64::from(clients)).await;
         scene
+    }
+
+    /// Clients that ask once and wait.
+    fn share(&self, clients: u32) -> LoadShare {
+        let mut share = closed(clients, Stop::After(Span::from_secs(600)), &self.server.url);
+        share.load.timeouts.first_byte = Span::from_secs(600);
+        share.load.timeouts.total = Span::from_secs(600);
+        share
+    }
+
+    fn start(&self) {
+        let start = ExecutorSupervisorMsg::Start { trial: TrialId::from("t"), start_unix_nanos: unix_nanos() };
+        self.supervisor.cast(start).unwrap();
     }
 
     /// Until the server has been asked so often.
@@ -144,12 +159,24 @@ async fn a_load_whose_thread_is_blocked_takes_the_node_along_and_is_never_double
 }
 
 #[tokio::test]
+async fn a_trial_that_is_prepared_is_not_pushed_out_by_another() {
+    let mut scene = Scene::idle().await;
+    let share = scene.share(2);
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(share.clone()))).unwrap();
+    let other = LoadShare { trial: "other".into(), ..share };
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(other))).unwrap();
+    let refused = scene.fact(|fact| matches!(fact, Fact::LoadFailed { .. })).await;
+    assert!(matches!(refused, Fact::LoadFailed { trial, .. } if trial.as_str() == "other"));
+    scene.start();
+    scene.asked(2).await;
+    scene.supervisor.stop(None);
+    scene.load.shutdown_background();
+}
+
+#[tokio::test]
 async fn an_order_to_prepare_that_is_repeated_changes_nothing() {
     let mut scene = Scene::with_load(2).await;
-    let mut share = closed(2, Stop::After(Span::from_secs(600)), &scene.server.url);
-    share.load.timeouts.first_byte = Span::from_secs(600);
-    share.load.timeouts.total = Span::from_secs(600);
-    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(share))).unwrap();
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(scene.share(2)))).unwrap();
     scene.supervisor.cast(ExecutorSupervisorMsg::Stop(TrialId::from("t"))).unwrap();
     let end = scene.fact(|fact| matches!(fact, Fact::LoadFinished { .. } | Fact::LoadFailed { .. })).await;
     assert!(matches!(end, Fact::LoadFinished { .. }), "{end:?}");
