@@ -116,7 +116,6 @@ fn the_report_page_names_every_kind_of_failure() {
         Kind::Resolve,
         Kind::Tls,
         Kind::Reset,
-        Kind::ReusedConnectionReset,
         Kind::Protocol,
         Kind::Http(429),
         Kind::ContextLength,

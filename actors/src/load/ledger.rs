@@ -409,7 +409,7 @@ mod tests {
                     server: Some(u16::MAX),
                     status: Some(599),
                     fingerprint: Some(full),
-                    ..Record::unsent(0, Stage::Measure, late, Outcome::TimedOut, Kind::ReusedConnectionReset)
+                    ..Record::unsent(0, Stage::Measure, late, Outcome::TimedOut, Kind::BetweenChunksTimeout)
                 });
             } else {
                 open.push(due);

@@ -48,7 +48,9 @@ impl Engine {
     ) -> Result<Option<Kind>, Kind> {
         let begun = Instant::now();
         loop {
-            let mut link = match server.idle() {
+            // Where one idle connection was found closed the others may be, too: what is tried again gets a new one.
+            let kept = if seen.attempts == 0 { server.idle() } else { None };
+            let mut link = match kept {
                 Some(link) => link,
                 None => server.connect(begun + self.timeouts.connect.0.min(self.timeouts.total.0), self.clock).await?,
             };
@@ -57,8 +59,7 @@ impl Engine {
             let result = self.exchange(&mut link, seen, server.request(made.body.clone()), reader, begun).await;
             let is_silent = link.bytes_read() == before;
             match result {
-                Err(Kind::Reset) if was_used && is_silent && seen.attempts == 1 => continue,
-                Err(Kind::Reset) if was_used && is_silent => return Err(Kind::ReusedConnectionReset),
+                Err(Kind::Reset) if was_used && is_silent => continue,
                 Err(kind) => return Err(kind),
                 Ok(kind) => {
                     link.is_used = true;

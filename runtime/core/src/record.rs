@@ -45,8 +45,6 @@ pub enum Kind {
     Tls,
     /// The connection was reset or closed before an answer began.
     Reset,
-    /// A kept-alive connection turned out closed before a byte of the answer; not retried again.
-    ReusedConnectionReset,
     /// The answer's bytes are not HTTP.
     Protocol,
     /// An HTTP status other than 2xx.
@@ -92,12 +90,11 @@ pub enum Kind {
 }
 
 /// The kinds without a number, with their stable texts.
-const KINDS: [(Kind, &str); 25] = [
+const KINDS: [(Kind, &str); 24] = [
     (Kind::Connect, "connect"),
     (Kind::Resolve, "resolve"),
     (Kind::Tls, "tls"),
     (Kind::Reset, "reset"),
-    (Kind::ReusedConnectionReset, "reused_connection_reset"),
     (Kind::Protocol, "protocol"),
     (Kind::ContextLength, "context_length"),
     (Kind::Truncated, "truncated"),

@@ -180,7 +180,7 @@ fn a_server_that_hangs_runs_into_our_deadlines() {
 
 #[test]
 fn a_server_that_hangs_up_or_speaks_no_http_is_counted_as_such() {
-    check(Manner::Closes, "failed", &["reset", "reused_connection_reset"]);
+    check(Manner::Closes, "failed", &["reset"]);
     check(Manner::NotHttp, "failed", &["protocol"]);
 }
 

@@ -326,6 +326,16 @@ async fn a_reset_of_a_reused_connection_is_retried_once_and_counted() {
     assert_eq!(rows.iter().map(|row| row.attempts).collect::<Vec<_>>(), [1, 2, 2]);
 }
 
+/// All idle connections are stale at once, as after a pause: none of them may stand in for a new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_tried_again_gets_a_new_connection() {
+    let server = server(Answer::Once(whole())).await;
+    let model = LoadModel::Closed { concurrency: NonZeroU32::new(4).unwrap(), think: Span::from_millis(100) };
+    let rows = driven(share(model, Stop::Requests(16), &server.url)).await;
+    assert_eq!(Counts::of(&rows), Counts { completed: 16, ..Counts::default() });
+    assert!(rows.iter().all(|row| row.attempts <= 2) && rows.iter().any(|row| row.attempts == 2));
+}
+
 /// Waits until the server has so many requests.
 async fn until_asked(server: &TestServer, requests: u64) {
     while server.requests.load(Ordering::SeqCst) < requests {

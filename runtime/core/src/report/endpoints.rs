@@ -60,13 +60,7 @@ impl Endpoints {
 fn is_failing(kind: Kind) -> bool {
     match kind {
         Kind::Http(status) => status >= 500,
-        Kind::Connect
-        | Kind::ConnectTimeout
-        | Kind::Resolve
-        | Kind::Tls
-        | Kind::Reset
-        | Kind::ReusedConnectionReset
-        | Kind::ResetMidway => true,
+        Kind::Connect | Kind::ConnectTimeout | Kind::Resolve | Kind::Tls | Kind::Reset | Kind::ResetMidway => true,
         _ => false,
     }
 }
