@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Accounting, endpoints::Endpoints, likeness::Likeness};
+use super::{Accounting, concurrency::InFlight, endpoints::Endpoints, likeness::Likeness};
 use crate::{
     record::{Kind, Outcome, Record, Stage, TokensSource},
     tally::Latency,
@@ -10,8 +10,8 @@ use crate::{
     units::Nanos,
 };
 
-/// Up to so many rows the percentiles are exact.
-const MOST_EXACT: u64 = 1_000_000;
+/// Up to so many rows percentiles and requests in flight are exact; beyond, memory does not grow with them.
+const MOST_EXACT: u64 = 100_000;
 /// A request that was due at the window's very end may leave so much later and still count as sent there.
 const SEND_GRACE: Nanos = Nanos(10_000_000);
 
@@ -25,9 +25,8 @@ pub(super) struct Gathered<'a> {
     samples: Option<BTreeMap<Latency, Vec<f64>>>,
     measured: u64,
     most_exact: u64,
-    /// Instants of sending and ending of all requests that have both.
-    pub(super) starts: Vec<u64>,
-    pub(super) ends: Vec<u64>,
+    /// All requests that were sent and are over.
+    pub(super) in_flight: InFlight,
     /// The last end of a measured request.
     pub(super) last_end: Nanos,
     /// By stamp, within the window, of every stage.
@@ -66,8 +65,7 @@ impl<'a> Gathered<'a> {
             samples: Some(BTreeMap::new()),
             measured: 0,
             most_exact: MOST_EXACT,
-            starts: Vec::new(),
-            ends: Vec::new(),
+            in_flight: InFlight::exact_up_to(MOST_EXACT),
             last_end: Nanos(0),
             sent: 0,
             completed: 0,
@@ -108,8 +106,7 @@ impl<'a> Gathered<'a> {
         let is_inside = |instant: &Nanos| (start..end).contains(instant);
         self.sent += u64::from(record.sent.as_ref().is_some_and(is_inside));
         if let (Some(sent), Some(ended)) = (record.sent, record.end.or(record.last)) {
-            self.starts.push(sent.0);
-            self.ends.push(ended.0.max(sent.0));
+            self.in_flight.take(sent, ended);
         }
         let (Some(first), Some(last)) = (record.first, record.last) else { return };
         self.completed += u64::from(record.outcome == Outcome::Completed && is_inside(&last));

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, concurrency, gather::Gathered, stages::Stages, steady,
+    TrialReport, Window, gather::Gathered, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
@@ -88,9 +88,8 @@ pub fn trial(
     let (latency, percentile_source) = latencies(&mut gathered, tally);
     let client = client(frame, tally);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
-    gathered.starts.sort_unstable();
-    gathered.ends.sort_unstable();
-    let in_flight = |window| concurrency::in_flight(&gathered.starts, &gathered.ends, window);
+    gathered.in_flight.sort();
+    let in_flight = |window| gathered.in_flight.within(window);
     let (concurrency_mean, concurrency_peak) = in_flight((start, end));
     let stages = stages.figures(end, in_flight);
     let evidence = TrialEvidence {
