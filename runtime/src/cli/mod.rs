@@ -64,6 +64,7 @@ fn dispatch(words: Words) -> Exit {
         Some(Verb::Schema) => schema::run(),
         Some(Verb::Completions { shell }) => completions::completions(shell),
         Some(Verb::Man) => completions::man(),
+        None if words.node.standalone => node::standalone(&words.node),
         None if words.leads() => lead::run(&words.lead, &words.node),
         None if words.has_way_in() => node::run(&words.node),
         None => {

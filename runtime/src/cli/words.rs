@@ -136,6 +136,9 @@ pub struct NodeWords {
     /// Reads the way in from standard input
     #[arg(long, conflicts_with = "join_file")]
     pub join_stdin: bool,
+    /// Serves this node's endpoints without a leader, with a token of its own: `POST /start` runs a load here
+    #[arg(long, conflicts_with_all = ["led", "join", "join_file", "join_stdin"])]
+    pub standalone: bool,
     /// This node's place in the order of roles [default: $SLURM_PROCID, else as it joins]
     #[arg(long, value_name = "N")]
     pub ordinal: Option<u32>,

@@ -3,6 +3,7 @@
 mod door;
 mod ports;
 mod solo;
+mod standalone;
 mod start;
 
 use std::{
@@ -24,6 +25,7 @@ use tokio::{
 pub use self::{
     door::Door,
     ports::{WantedPort, wanted_port},
+    standalone::run as standalone,
     start::{NodeStart, Started, start, unix_nanos},
 };
 use crate::{

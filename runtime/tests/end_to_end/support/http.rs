@@ -45,7 +45,7 @@ pub fn send(address: &str, method: &str, path: &str, token: Option<&str>, body: 
     let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{bearer}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{bearer}Content-Length: {length}\r\n\r\n{body}"
     )?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
