@@ -294,6 +294,8 @@ pub struct StatusWords {
 pub struct LogsWords {
     /// The job's number
     pub job: String,
+    /// A node of its run: only what processes on it wrote
+    pub node: Option<String>,
     /// Goes on until the job is over
     #[arg(short, long)]
     pub follow: bool,

@@ -21,7 +21,7 @@ mod target;
 pub use self::{
     continued::{Resumable, resumable},
     fetch::{Fetched, fetch},
-    follow::{Watched, follow},
+    follow::{NodeLines, Watched, follow, node_lines},
     jobs::{Job, JobList},
     probe::{Found, probe},
     question::{JobNow, Outcome, ask},
