@@ -104,6 +104,8 @@ pub enum OrchestratorMsg {
     EndpointsAnswered(Result<Option<f64>, String>),
     /// A trial's books are closed.
     TrialClosed(TrialId, Result<(), String>),
+    /// Processes of nodes that were started for the run ended otherwise than by a goodbye: which, and how.
+    NodeProcessesEnded(String),
     /// The time allowed for something ran out.
     PhaseExpired(Phase, u64),
     /// A signal or a person ends the run.
@@ -187,6 +189,7 @@ impl Actor for Orchestrator {
             OrchestratorMsg::EndpointsAnswered(Ok(tokens)) => leading.run.endpoints_ready(tokens),
             OrchestratorMsg::EndpointsAnswered(Err(why)) => leading.run.endpoints_failed(why),
             OrchestratorMsg::TrialClosed(trial, result) => leading.run.trial_closed(&trial, result),
+            OrchestratorMsg::NodeProcessesEnded(what) => leading.processes_ended(what),
             OrchestratorMsg::PhaseExpired(phase, ticket) => leading.expired(phase, ticket),
             OrchestratorMsg::Interrupt(by) => leading.interrupt(by),
         };
@@ -213,8 +216,7 @@ impl Leading {
         match event {
             ClusterEvent::Joined { peer, hello, agent } => {
                 self.nodes.joined(peer, hello, agent);
-                let is_waiting = self.run.phase() == Some(Phase::Initialization) && self.run.allocation().seats.is_empty();
-                if !is_waiting || self.nodes.len() < self.expected.nodes as usize {
+                if !self.is_gathering() || self.nodes.len() < self.expected.nodes as usize {
                     return Vec::new();
                 }
                 match self.nodes.seat(&self.expected.needs, std::process::id(), &self.own_host) {
@@ -250,7 +252,7 @@ impl Leading {
             }
             ClusterEvent::DuplicateHost { host, peer, other } => {
                 if !self.expected.may_share_hosts {
-                    let advice = "start one task per node (`--ntasks-per-node=1`)";
+                    let advice = "start one task per node (`--ntasks-per-node=1`), and name no host twice";
                     return self
                         .run
                         .unseatable(format!("{peer} and {other} are both on {host} and would measure each other; {advice}"));
@@ -293,14 +295,27 @@ impl Leading {
 
     /// While nodes are waited for, the deadline's message says how many came and who was refused.
     fn expired(&mut self, phase: Phase, ticket: u64) -> Vec<Effect> {
-        let is_joining = phase == Phase::Initialization && self.run.allocation().seats.is_empty();
-        if !is_joining || self.run.phase() != Some(phase) {
+        if !self.is_gathering() || self.run.phase() != Some(phase) {
             return self.run.expired(phase, ticket);
         }
         let here: Vec<&str> = self.nodes.iter().map(|member| member.hello.host.as_str()).collect();
         let here = if here.is_empty() { "nobody".to_owned() } else { here.join(", ") };
         let refused = if self.refused.is_empty() { String::new() } else { format!("; {}", self.refused.join("; ")) };
         self.run.unseatable(format!("{} of {} nodes joined in time ({here}){refused}", self.nodes.len(), self.expected.nodes))
+    }
+
+    /// Whether nodes are still waited for.
+    fn is_gathering(&self) -> bool {
+        self.run.phase() == Some(Phase::Initialization) && self.run.allocation().seats.is_empty()
+    }
+
+    /// A node that ends before it has a seat will never come; of a later one the cluster's watch knows what it means.
+    fn processes_ended(&mut self, what: String) -> Vec<Effect> {
+        if self.is_gathering() {
+            return self.run.unseatable(what);
+        }
+        self.warn(&what);
+        Vec::new()
     }
 
     fn interrupt(&mut self, by: String) -> Vec<Effect> {

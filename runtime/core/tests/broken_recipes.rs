@@ -190,6 +190,11 @@ const WHOLE: &[(&str, &str)] = &[
          workload: {service: openai, model: m, target_rps: 4, duration: 10s}\n",
     ),
     (
+        "hosts of mode ssh that cannot be",
+        "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, a, -oProxyCommand=id, 'b c', '']\n  total_nodes: 2\n  node_allocation: \
+         {servers: {nodes: 2}, clients: {nodes: 4}}\nworkload: {service: dummy, duration: 10s}\n",
+    ),
+    (
         "a line that is too long to be shown",
         "scenario: s\norchestration: {mode: local}\nworkload: {service: dummy, duration: 10s, prompt_len: 128, gen_tokens: 64, warmup: 1s, \
          stream: true, slo: {ttft_p99: 500ms, tpot_p99: 50ms, e2el_p99: 10s}, concurrency: many, sampling: {temperature: 0.5, top_p: 0.9}}\n",
@@ -199,7 +204,7 @@ const WHOLE: &[(&str, &str)] = &[
 /// What is well written and not built yet.
 const LATER: &[(&str, &str, &str)] = &[
     (
-        "ssh",
+        "a network to use",
         "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, b]\n  interface: ib0\nworkload: {service: dummy, duration: 10s}\n",
         "",
     ),

@@ -3,9 +3,13 @@
 //! The run's files are looked at every two seconds, which costs the scheduler nothing; the scheduler itself is
 //! asked three times a minute. A lost connection is told of once and tried again.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use hb_core::{events::RunEvent, launch::shell};
+use serde::Deserialize;
 
 use super::{
     jobs::Job,
@@ -18,12 +22,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const ASK_EVERY: Duration = Duration::from_secs(20);
 
 /// What is read of a job while it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Watched {
     /// What happens in the run, in sentences.
     Events,
     /// The job's output as it stands.
     Output,
+    /// What processes on this node wrote.
+    Node(String),
 }
 
 /// Watches until the job is over; every line goes to `say`.
@@ -31,7 +37,7 @@ pub enum Watched {
 /// # Errors
 /// The job cannot be asked for even once.
 pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(&str)) -> Result<JobNow, TargetError> {
-    let mut file = Growing::of(job, watched);
+    let mut file = Growing::of(job, &watched);
     let mut last = ask(target, std::slice::from_ref(job))?;
     let mut now = last.pop().expect("one job was asked for");
     let mut asked_at = Instant::now();
@@ -72,9 +78,14 @@ pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(
 }
 
 impl Watched {
-    fn tell(self, line: &str, since: i128, say: &mut dyn FnMut(&str)) {
+    fn tell(&self, line: &str, since: i128, say: &mut dyn FnMut(&str)) {
         match self {
             Self::Output => say(line),
+            Self::Node(node) => {
+                if let Some(written) = Written::read(line).filter(|written| written.node == *node) {
+                    say(&written.shown());
+                }
+            }
             // A line of a later version that is not understood is no reason to stop watching.
             Self::Events => {
                 let event = serde_json::from_str::<RunEvent>(line).ok().filter(|event| event.unix_nanos >= since);
@@ -97,6 +108,52 @@ impl JobNow {
     }
 }
 
+/// The lines of all nodes of a job's run, below its folder; `.partial` until the run is over.
+const NODES_LOGS: &str = "results/*/*/logs/aggregated.jsonl*";
+
+/// A line of that file.
+#[derive(Debug, Deserialize)]
+struct Written {
+    time: String,
+    node: String,
+    source: String,
+    text: String,
+}
+
+impl Written {
+    fn read(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+
+    /// The line comes from elsewhere: it must not move the cursor.
+    fn shown(&self) -> String {
+        let text: String =
+            self.text.chars().map(|letter| if letter.is_control() && letter != '\t' { ' ' } else { letter }).collect();
+        format!("{} [{}] {text}", self.time, self.source)
+    }
+}
+
+/// What was written on a node, and on which nodes something was.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NodeLines {
+    /// Its lines.
+    pub lines: Vec<String>,
+    /// All nodes with lines, sorted.
+    pub nodes: Vec<String>,
+}
+
+/// What processes on a node of the job's newest run wrote so far.
+///
+/// # Errors
+/// The place cannot be reached.
+pub fn node_lines(target: &Target, job: &Job, node: &str) -> Result<NodeLines, TargetError> {
+    let look = Growing::of(job, &Watched::Node(node.to_owned())).next(target)?;
+    let written: Vec<Written> = look.lines.iter().filter_map(|line| Written::read(line)).collect();
+    let nodes: BTreeSet<String> = written.iter().map(|written| written.node.clone()).collect();
+    let lines = written.iter().filter(|written| written.node == node).map(Written::shown).collect();
+    Ok(NodeLines { lines, nodes: nodes.into_iter().collect() })
+}
+
 /// A file there that grows, read from where the last look ended.
 struct Growing {
     /// A shell pattern; the newest file that fits is read.
@@ -113,12 +170,13 @@ struct Look {
 }
 
 impl Growing {
-    fn of(job: &Job, watched: Watched) -> Self {
+    fn of(job: &Job, watched: &Watched) -> Self {
         let dir = shell(&job.dir).into_owned();
         let pattern = match watched {
             // `.partial` until the run is over.
             Watched::Events => format!("{dir}/results/*/*/events.jsonl*"),
             Watched::Output => format!("{dir}/slurm-{}.out", job.job),
+            Watched::Node(_) => format!("{dir}/{NODES_LOGS}"),
         };
         Self { pattern, dir, offset: 0 }
     }
@@ -149,20 +207,41 @@ mod tests {
     use crate::submit::Where;
 
     #[test]
-    fn each_line_of_a_growing_file_is_read_once_and_whole() {
+    fn the_lines_of_one_node_are_told_from_those_of_the_others() {
         let folder = tempfile::tempdir().unwrap();
-        let job = Job {
+        let job = job_in(folder.path());
+        let target = Target::open(Where::default()).unwrap();
+        assert_eq!(node_lines(&target, &job, "n1").unwrap(), NodeLines::default());
+        fs::create_dir_all(format!("{}/results/s/r/logs", job.dir)).unwrap();
+        let line = |node: &str, text: &str| {
+            format!(r#"{{"time":"t","node":"{node}","source":"server-0","stream":"stdout","text":"{text}"}}"#)
+        };
+        let text = format!("{}\n{}\n{}\n{{\"tor", line("n2", "zwei"), line("n1", "eins\\u001b[2J"), line("n10", "zehn"));
+        fs::write(format!("{}/results/s/r/logs/aggregated.jsonl.partial", job.dir), text).unwrap();
+        let found = node_lines(&target, &job, "n1").unwrap();
+        assert_eq!(found.lines, ["t [server-0] eins [2J"]);
+        assert_eq!(found.nodes, ["n1", "n10", "n2"]);
+    }
+
+    fn job_in(folder: &std::path::Path) -> Job {
+        Job {
             job: 5,
             scenario: "s".into(),
-            dir: folder.path().join("it's").display().to_string(),
+            dir: folder.join("it's").display().to_string(),
             commands: "/usr/bin".into(),
             place: Where::default(),
             submitted_at: String::new(),
             continues: None,
-        };
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_growing_file_is_read_once_and_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = job_in(folder.path());
         fs::create_dir_all(format!("{}/results/s/r", job.dir)).unwrap();
         let target = Target::open(Where::default()).unwrap();
-        let mut growing = Growing::of(&job, Watched::Output);
+        let mut growing = Growing::of(&job, &Watched::Output);
         assert!(growing.next(&target).unwrap().lines.is_empty());
         let mut file = fs::File::create(format!("{}/slurm-5.out", job.dir)).unwrap();
         file.write_all("ein\nzwö\ndr".as_bytes()).unwrap();

@@ -18,6 +18,7 @@ mod phases;
 mod resuming;
 mod secrets;
 mod servers;
+mod ssh;
 mod support;
 mod totals;
 mod trials;
