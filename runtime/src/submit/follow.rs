@@ -1,7 +1,8 @@
 //! Watching a job: its states, then what happens in its run, until it is over.
 //!
 //! The run's files are looked at every two seconds, which costs the scheduler nothing; the scheduler itself is
-//! asked three times a minute. A lost connection is told of once and tried again.
+//! asked three times a minute. A lost connection is told of once and tried again. While load runs, its figures come
+//! from the leader's own page, through the same connection.
 
 use std::{
     collections::BTreeSet,
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 use super::{
     jobs::Job,
+    live::{LivePage, line_of},
     question::{JobNow, ask},
     target::{Target, TargetError},
 };
@@ -20,6 +22,7 @@ use crate::terminal::sentence;
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const ASK_EVERY: Duration = Duration::from_secs(20);
+const FIGURES_EVERY: Duration = Duration::from_secs(10);
 
 /// What is read of a job while it goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,7 @@ pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(
     let mut now = last.pop().expect("one job was asked for");
     let mut asked_at = Instant::now();
     let (mut told, mut is_lost, mut had_report) = (String::new(), false, false);
+    let mut page = Page::default();
     // What happened in the part of the job before is told already.
     let since = job.continues.and_then(|_| job.submitted_at.parse::<jiff::Timestamp>().ok());
     let since = since.map_or(i128::MIN, jiff::Timestamp::as_nanosecond);
@@ -53,7 +57,12 @@ pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(
         let looked = file.next(target);
         let has_report = looked.as_ref().is_ok_and(|look| look.has_report);
         match &looked {
-            Ok(look) => look.lines.iter().for_each(|line| watched.tell(line, since, say)),
+            Ok(look) => {
+                look.lines.iter().for_each(|line| watched.tell(line, since, say));
+                if watched == Watched::Events && !look.has_report && !now.is_over() {
+                    page.look(target, &look.page, say);
+                }
+            }
             Err(error) if !is_lost => say(&format!("cannot look at the run: {error}; trying again")),
             Err(_) => {}
         }
@@ -73,6 +82,47 @@ pub fn follow(target: &Target, job: &Job, watched: Watched, say: &mut dyn FnMut(
                 }
                 Err(_) => {}
             }
+        }
+    }
+}
+
+/// What is known of the run's live page.
+#[derive(Default)]
+struct Page {
+    open: Option<LivePage>,
+    told_at: Option<Instant>,
+    /// Nothing is told twice of a way that does not open.
+    was_refused: bool,
+}
+
+impl Page {
+    /// Opens it as soon as its leader has told where it is, then tells its figures now and then.
+    fn look(&mut self, target: &Target, line: &str, say: &mut dyn FnMut(&str)) {
+        if self.open.is_none() {
+            match LivePage::open(target, line) {
+                Some(Ok(page)) => {
+                    say(&format!("live page: {}", page.url()));
+                    self.open = Some(page);
+                }
+                Some(Err(error)) if !self.was_refused => {
+                    self.was_refused = true;
+                    say(&format!("no live figures: {error}"));
+                }
+                Some(Err(_)) | None => {}
+            }
+        }
+        if self.told_at.is_some_and(|at| at.elapsed() < FIGURES_EVERY) {
+            return;
+        }
+        let Some(page) = &self.open else { return };
+        match page.figures() {
+            Ok(figures) if figures.is_empty() => {}
+            Ok(figures) => {
+                self.told_at = Some(Instant::now());
+                say(&figures);
+            }
+            // The leader is ending, or the connection was lost: the next look opens another way.
+            Err(_) => self.open = None,
         }
     }
 }
@@ -159,6 +209,8 @@ struct Growing {
     /// A shell pattern; the newest file that fits is read.
     pattern: String,
     dir: String,
+    /// The job's output.
+    output: String,
     /// Bytes that were read.
     offset: usize,
 }
@@ -167,35 +219,40 @@ struct Growing {
 struct Look {
     lines: Vec<String>,
     has_report: bool,
+    /// The line that tells of the live page; empty where there is none yet.
+    page: String,
 }
 
 impl Growing {
     fn of(job: &Job, watched: &Watched) -> Self {
         let dir = shell(&job.dir).into_owned();
+        let output = format!("{dir}/slurm-{}.out", job.job);
         let pattern = match watched {
             // `.partial` until the run is over.
             Watched::Events => format!("{dir}/results/*/*/events.jsonl*"),
-            Watched::Output => format!("{dir}/slurm-{}.out", job.job),
+            Watched::Output => output.clone(),
             Watched::Node(_) => format!("{dir}/{NODES_LOGS}"),
         };
-        Self { pattern, dir, offset: 0 }
+        Self { pattern, dir, output, offset: 0 }
     }
 
     /// The lines that have come since; an unfinished one waits for its end.
     fn next(&mut self, target: &Target) -> Result<Look, TargetError> {
         let script = format!(
-            "for file in {}/results/*/*/report.json; do if [ -f \"$file\" ]; then echo report; break; fi; done; echo =\n\
+            "for file in {}/results/*/*/report.json; do if [ -f \"$file\" ]; then echo report; break; fi; done; {}; echo =\n\
              file=$(ls -t {} 2>/dev/null | head -n 1)\n[ -z \"$file\" ] || tail -c +{} -- \"$file\"",
             self.dir,
+            line_of(&self.output),
             self.pattern,
             self.offset + 1
         );
         let said = target.run("looking at the run", &script)?;
         let (head, text) = said.split_once("=\n").unwrap_or((said.as_str(), ""));
         let has_report = head.lines().any(|line| line == "report");
+        let page = head.lines().find(|line| *line != "report").unwrap_or_default().to_owned();
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         self.offset += whole.len();
-        Ok(Look { lines: whole.lines().map(str::to_owned).collect(), has_report })
+        Ok(Look { lines: whole.lines().map(str::to_owned).collect(), has_report, page })
     }
 }
 

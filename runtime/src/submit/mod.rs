@@ -12,6 +12,7 @@ mod continued;
 mod fetch;
 mod follow;
 mod jobs;
+mod live;
 mod probe;
 mod question;
 mod send;

@@ -49,6 +49,13 @@ impl Ssh {
         command
     }
 
+    /// The command that lets a port of this machine lead to an address there, over the connection that is open.
+    pub fn forward(&self, port: u16, to: &str) -> Command {
+        let mut command = self.plain();
+        command.args(["-O", "forward", "-L", &format!("127.0.0.1:{port}:{to}"), "--"]).arg(&self.host).stdin(Stdio::null());
+        command
+    }
+
     /// Why `ssh` itself failed.
     pub fn failure(&self, said: &str) -> TargetError {
         let advice = ADVICE.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));

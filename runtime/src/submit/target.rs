@@ -180,6 +180,17 @@ impl Target {
         TargetError::Failed { doing: doing.to_owned(), place: self.place.to_string(), said }
     }
 
+    /// Lets a port of this machine lead to an address that is reached from there, for as long as the connection lasts.
+    /// False where that is this machine, which needs no such thing.
+    ///
+    /// # Errors
+    /// There is no connection, or it carries no ports.
+    pub fn forward(&self, port: u16, to: &str) -> Result<bool, TargetError> {
+        let Some(ssh) = &self.ssh else { return Ok(false) };
+        let done = ssh.forward(port, to).output().map_err(|cause| self.unstarted(cause))?;
+        if done.status.success() { Ok(true) } else { Err(self.failure("forwarding a port", done.status, &done.stderr)) }
+    }
+
     /// Ends the connection, so that nothing is left of it.
     pub fn close(&self) {
         if let Some(ssh) = &self.ssh {
