@@ -117,7 +117,8 @@ fn a_node_without_a_leader_runs_loads_of_its_own_and_keeps_none_of_their_windows
     let token = running.word_after("the token of /start and /stop: ");
     let node = format!("127.0.0.1:{port}");
     let requests = || get(&node, "/status").json()["requests_total"].as_u64().unwrap();
-    let work = json!({"server_url": dummy.url(), "service": "openai", "model": "m", "duration": 30, "concurrency": 2}).to_string();
+    let work =
+        json!({"server_url": dummy.url(), "service": "openai", "model": "m", "duration": 30, "concurrency": 2}).to_string();
     for _ in 0..2 {
         assert_eq!(post(&node, "/start", None, &work).status, 401);
         let started = post(&node, "/start", Some(&token), &work);
