@@ -39,7 +39,7 @@ impl Asked {
             let (client, key) = (&client, key.as_ref());
             async move {
                 let taken = tokio::time::timeout(LIMIT, agreed(client, url, key)).await.ok().flatten()?;
-                Some(ServerCounts { server, started: taken.started, prompts: taken.prompts })
+                Some(ServerCounts { server, started: taken.started, prompts: taken.prompts, queued: taken.queued })
             }
         });
         futures_util::future::join_all(asked).await.into_iter().flatten().collect()

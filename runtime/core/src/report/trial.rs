@@ -10,7 +10,7 @@ use std::{
     num::NonZeroU32,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
@@ -153,7 +153,7 @@ pub fn trial(
         percentile_source,
         slo: gathered.attainment(),
         client,
-        server: frame.server.clone(),
+        server: server(frame),
         cost: cost(frame, gathered.total_output),
         resources: Resources { nodes: frame.nodes.clone() },
         events: frame.events.clone(),
@@ -320,6 +320,16 @@ fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence>
     let has_choices = request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1);
     let counted = frame.counted.prompts().filter(|_| !has_choices)?;
     Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
+}
+
+/// What is known of the servers, and what requests waited in them where they all tell it.
+fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
+    let mut server = frame.server.clone();
+    if let Some(queued) = frame.counted.queued().filter(|queued| queued.requests > 0) {
+        let mean = queued.seconds / queued.requests as f64;
+        server.insert("queue".to_owned(), json!({ "requests": queued.requests, "seconds_mean": mean }));
+    }
+    server
 }
 
 /// A node alone has nobody to be aligned with.
