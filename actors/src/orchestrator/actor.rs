@@ -90,6 +90,8 @@ pub enum OrchestratorMsg {
     ServersCounted(TrialId, Vec<ServerCounts>),
     /// An order got no answer: the link to the node may be coming back.
     OrderUnanswered(NodeName, Box<Order>),
+    /// The books cannot keep rows any more.
+    BooksGaveUp(String),
     /// The books of a trial are open, or why not.
     TrialOpened(TrialId, Result<(), String>),
     /// Every executor of a trial was told when to start.
@@ -165,6 +167,7 @@ impl Actor for Orchestrator {
             stopped_at: None,
             done: Some(leadership.done),
         };
+        leading.await_failure(&me);
         let effects = leading.run.start();
         leading.perform(&me, effects);
         Ok(leading)
@@ -178,6 +181,7 @@ impl Actor for Orchestrator {
             OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
             OrchestratorMsg::ServersCounted(trial, servers) => leading.servers_counted(&me, trial, servers),
             OrchestratorMsg::OrderUnanswered(node, order) => leading.unanswered(node, *order),
+            OrchestratorMsg::BooksGaveUp(why) => leading.run.broken(why),
             OrchestratorMsg::TrialOpened(trial, result) => leading.run.trial_opened(&trial, result),
             OrchestratorMsg::LoadStarted(trial) => leading.run.load_started(&trial),
             OrchestratorMsg::SureEnough(trial, at) => leading.run.sure_enough(&trial, at),
@@ -458,6 +462,17 @@ impl Leading {
             if let Ok(CallResult::Success(at)) = asked {
                 // The run may be over by now.
                 let _ = me.cast(OrchestratorMsg::SureEnough(trial, at));
+            }
+        });
+    }
+
+    /// A load whose rows cannot be kept is not sent any longer.
+    fn await_failure(&self, me: &ActorRef<OrchestratorMsg>) {
+        let (books, me) = (self.books.clone(), me.clone());
+        tokio::spawn(async move {
+            if let Ok(CallResult::Success(why)) = books.call(BooksMsg::GetFailure, None).await {
+                // The run may be over by now.
+                let _ = me.cast(OrchestratorMsg::BooksGaveUp(why));
             }
         });
     }

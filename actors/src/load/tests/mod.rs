@@ -310,6 +310,17 @@ async fn every_way_to_fail_has_its_own_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_counts_from_the_last_content_however_long_the_first_may_take() {
+    let server = server(Answer::Hang(format!("{HEAD}{}", piece(EVENT)))).await;
+    let mut share = closed(1, Stop::Requests(1), &server.url);
+    (share.load.timeouts.first_byte, share.load.timeouts.total) = (Span::from_secs(25), Span::from_secs(30));
+    let rows = driven(share).await;
+    assert_eq!(rows[0].kind, Some(Kind::BetweenChunksTimeout));
+    let silence = rows[0].end.unwrap().since(rows[0].last.unwrap());
+    assert!(silence < Duration::from_secs(12), "300 ms were allowed, and it was silent for {silence:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_listening_is_a_failure_to_connect() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
