@@ -203,13 +203,14 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// Whether an answer keeps a limit. One without a second token has no time per token to exceed.
+/// Whether an answer keeps a limit, from the instant at which it was due: whoever asks does not know that his request waits
+/// to be sent. One without a second token has no time per token to exceed.
 fn meets(record: &Record, limit: &SloLimit) -> bool {
     let seconds = match limit.metric.as_str() {
-        "ttft" => record.ttft(),
+        "ttft" => record.ttft_scheduled(),
         // A request's mean gap between tokens is its time per token.
         "tpot" | "itl" => return record.tpot().is_none_or(|seconds| seconds <= limit.limit.as_secs_f64()),
-        "e2el" => record.e2el(),
+        "e2el" => record.e2el_scheduled(),
         _ => None,
     };
     seconds.is_some_and(|seconds| seconds <= limit.limit.as_secs_f64())
