@@ -72,6 +72,9 @@ const SPREADING: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Its fractional part is all that counts here.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
 
+/// No draw makes a conversation longer: each of its turns carries all before it.
+const MOST_TURNS: u32 = 1_000;
+
 /// Words in the text of [`probe`].
 pub const PROBE_WORDS: u32 = 256;
 
@@ -120,6 +123,7 @@ pub struct PromptMaker {
     api: Api,
     batch: u32,
     shared_prefix: Option<SharedPrefix>,
+    turns: Option<Length>,
     seed: u64,
     fit: Fit,
     kind: PromptKind,
@@ -133,6 +137,7 @@ enum Use {
     Prefix,
     Text,
     Mark,
+    Turns,
 }
 
 impl PromptMaker {
@@ -146,6 +151,7 @@ impl PromptMaker {
             // The other operations take one prompt.
             batch: if request.api == Api::Completions { request.batch.get() } else { 1 },
             shared_prefix: request.shared_prefix,
+            turns: request.turns,
             seed,
             fit,
             kind: PromptKind::Words,
@@ -155,7 +161,9 @@ impl PromptMaker {
     /// The same, made of something else.
     #[must_use]
     pub fn of_kind(self, kind: PromptKind) -> Self {
-        Self { kind: if self.api == Api::Completions { kind } else { PromptKind::Words }, ..self }
+        // A conversation goes on with the text of answers.
+        let takes_ids = self.api == Api::Completions && self.turns.is_none();
+        Self { kind: if takes_ids { kind } else { PromptKind::Words }, ..self }
     }
 
     /// What request `index` asks for.
@@ -184,6 +192,22 @@ impl PromptMaker {
     pub fn numbers(&self, index: u64) -> impl Iterator<Item = u64> + use<> {
         let first = index.wrapping_mul(u64::from(self.batch));
         (0..self.batch).map(move |place| first.wrapping_add(place.into()))
+    }
+
+    /// The turns that conversation `conversation` is to have; one where requests stand alone.
+    #[must_use]
+    pub fn turns(&self, conversation: u64) -> u32 {
+        self.turns.map_or(1, |turns| draw(turns, &mut self.random(Use::Turns, conversation)).min(MOST_TURNS))
+    }
+
+    /// What turn `turn` of conversation `conversation` asks, and for how many tokens. Only the first turn begins with
+    /// the shared prefix of its group.
+    #[must_use]
+    pub fn question(&self, conversation: u64, turn: u32) -> (Prompt, Lengths) {
+        let number = turn_number(conversation, turn);
+        let lengths = self.lengths(number);
+        let prefix = if turn == 0 { self.prefix_of(number, lengths.prompt_tokens) } else { None };
+        (self.with_prefix(number, lengths.prompt_tokens, prefix), lengths)
     }
 
     /// The prompt with this number, of a length that a dataset gives.
@@ -226,10 +250,16 @@ impl PromptMaker {
 
     /// The prompt with this number among all of the trial.
     fn numbered(&self, number: u64, tokens: u32) -> Prompt {
-        let prefix = self.shared_prefix.map(|prefix| {
-            // At least one token is the prompt's own.
-            (number % u64::from(prefix.groups.get()), prefix.tokens.min(tokens.saturating_sub(1)))
-        });
+        self.with_prefix(number, tokens, self.prefix_of(number, tokens))
+    }
+
+    /// The group of the prompt with this number, and the tokens it shares: at least one token is the prompt's own.
+    fn prefix_of(&self, number: u64, tokens: u32) -> Option<(u64, u32)> {
+        let prefix = self.shared_prefix?;
+        Some((number % u64::from(prefix.groups.get()), prefix.tokens.min(tokens.saturating_sub(1))))
+    }
+
+    fn with_prefix(&self, number: u64, tokens: u32, prefix: Option<(u64, u32)>) -> Prompt {
         match self.kind {
             PromptKind::TokenIds { vocabulary } => Prompt::TokenIds(self.ids(number, tokens, prefix, vocabulary.max(1))),
             PromptKind::Words => Prompt::Text(self.text(number, tokens, prefix)),
@@ -287,6 +317,12 @@ impl PromptMaker {
     fn random(&self, purpose: Use, number: u64) -> Pcg64 {
         seeded(self.seed, purpose, number)
     }
+}
+
+/// The number of a turn's question among all prompts of the trial: those of first turns follow one another, and the
+/// others lie where no conversation is counted to.
+fn turn_number(conversation: u64, turn: u32) -> u64 {
+    conversation.wrapping_add(u64::from(turn) << 40)
 }
 
 /// A token id below `vocabulary`.
@@ -366,6 +402,7 @@ mod tests {
             batch: NonZeroU32::MIN,
             shared_prefix: shared_prefix
                 .map(|(groups, tokens)| SharedPrefix { groups: NonZeroU32::new(groups).unwrap(), tokens }),
+            turns: None,
             sampling: Map::new(),
         }
     }
@@ -510,6 +547,21 @@ mod tests {
         assert_eq!(maker.prompt(3), maker.prompts(3)[0]);
         let chat = PromptMaker::new(&RequestSpec { api: Api::Chat, ..spec }, 1, Fit::default());
         assert_eq!(chat.prompts(3).len(), 1, "a chat takes one prompt");
+    }
+
+    #[test]
+    fn no_two_turns_ask_alike_and_only_the_first_shares_a_prefix() {
+        let spec = RequestSpec { turns: Some(Length::Uniform(2, 5)), ..request(Length::Fixed(12), Some((1, 8))) };
+        let maker = PromptMaker::new(&spec, 1, Fit::default()).of_kind(PromptKind::TokenIds { vocabulary: 9 });
+        let turns: BTreeSet<_> = (0..50).map(|conversation| maker.turns(conversation)).collect();
+        assert_eq!(turns, (2..=5).collect());
+        let question = |conversation, turn| words(&maker.question(conversation, turn).0).join(" ");
+        let all: BTreeSet<_> = (0..50).flat_map(|at| (0..5).map(move |turn| question(at, turn))).collect();
+        assert_eq!(all.len(), 250);
+        let beginning = |text: String| text.split(' ').take(8).collect::<Vec<_>>().join(" ");
+        assert_eq!(beginning(question(0, 0)), beginning(question(1, 0)));
+        assert_ne!(beginning(question(0, 1)), beginning(question(1, 1)));
+        assert_eq!(PromptMaker::new(&request(Length::Fixed(12), None), 1, Fit::default()).turns(3), 1);
     }
 
     #[test]

@@ -21,3 +21,4 @@ mod servers;
 mod support;
 mod totals;
 mod trials;
+mod turns;
