@@ -82,6 +82,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("a variable with a space", LOCAL, "environment: {\"A B\": 1, 1A: 2, OK: 3}\n"),
     ("a bind without a target", LOCAL, "binds: [/data, \"/a:/b:rx\", \"/a:/b:ro\"]\n"),
     ("a custom service under a taken name", LOCAL, "custom_services: {vllm: {command: [x], protocol: openai}}\n"),
+    ("turns of an open loop, and of batches", LOCAL, "  turns: [1, 4]\n  target_rps: 4\n  batch: 2\n  sampling: {n: 2}\n"),
+    ("no turns, and too many", LOCAL, "  turns: [0, 2000]\n"),
     ("a custom service without a protocol", LOCAL, "custom_services: {mine: {command: [x], ready: {timeout: 0s}}}\n"),
     ("settings that every service has", LOCAL, "servers: {service_config: {port: 99999, extra_args: --flag x}}\n"),
     ("an empty sweep of the service", LOCAL, "servers: {service_config: {ttft: []}}\n"),

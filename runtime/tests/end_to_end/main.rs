@@ -22,3 +22,4 @@ mod ssh;
 mod support;
 mod totals;
 mod trials;
+mod turns;

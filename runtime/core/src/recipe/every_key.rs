@@ -18,7 +18,10 @@ const HONOURED: &[(&str, &str)] = &[
     ("orchestration.node_allocation.monitors", "nodes"),
     ("resources.servers", "gpus"),
     ("workload", "service model duration warmup clients_per_node concurrency requests sleep_seconds target_rps"),
-    ("workload", "request_distribution burstiness max_in_flight prompt_len gen_tokens batch api stream sampling slo calibration"),
+    (
+        "workload",
+        "request_distribution burstiness max_in_flight prompt_len gen_tokens turns batch api stream sampling slo calibration",
+    ),
     ("workload.shared_prefix", "groups tokens"),
     ("workload.stages[]", "duration target_rps concurrency ramp"),
     ("workload.stop_when", "metric ci min max"),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Accounting, concurrency::InFlight, endpoints::Endpoints, likeness::Likeness};
+use super::{Accounting, concurrency::InFlight, conversations::Conversations, endpoints::Endpoints, likeness::Likeness};
 use crate::{
     record::{Kind, Outcome, Record, Stage, TokensSource},
     tally::Latency,
@@ -39,6 +39,9 @@ pub(super) struct Gathered<'a> {
     /// Completed measured requests.
     pub(super) total_input: u64,
     pub(super) total_output: u64,
+    /// Of those, the ones that begin a conversation or stand alone, and their prompt tokens: of these a length was asked.
+    pub(super) openings: (u64, u64),
+    pub(super) conversations: Conversations,
     pub(super) asked_output: u64,
     pub(super) cached: Option<u64>,
     pub(super) stopped_early: u64,
@@ -74,6 +77,8 @@ impl<'a> Gathered<'a> {
             measured_sent: 0,
             total_input: 0,
             total_output: 0,
+            openings: (0, 0),
+            conversations: Conversations::default(),
             asked_output: 0,
             cached: None,
             stopped_early: 0,
@@ -142,11 +147,16 @@ impl<'a> Gathered<'a> {
             self.busy = (self.busy.0 + end.since(sent).as_nanos(), self.busy.1 + 1);
         }
         self.measured_sent += u64::from(record.sent.is_some_and(|sent| sent < until));
+        self.conversations.take(record);
         if record.outcome != Outcome::Completed {
             return;
         }
         self.total_input += u64::from(record.input_tokens.unwrap_or(0));
         self.total_output += u64::from(record.output_tokens.unwrap_or(0));
+        if record.turn.is_none_or(|turn| turn.turn == 0) {
+            self.openings.0 += 1;
+            self.openings.1 += u64::from(record.input_tokens.unwrap_or(0));
+        }
         self.asked_output += u64::from(record.asked_tokens);
         self.stopped_early += u64::from(record.stopped_early);
         self.other_model += u64::from(record.is_other_model);

@@ -134,13 +134,14 @@ pub fn trial(
             stages,
         },
         certainty: frame.certainty.clone(),
+        conversations: gathered.conversations.told(),
         latency,
         tokens: TokenFigures {
             input: gathered.total_input,
             output: gathered.total_output,
             source: gathered.tokens_source(),
             requested_output: gathered.asked_output,
-            requested_input: asked_input(frame, evidence.completed),
+            requested_input: if plan.request.turns.is_some() { 0 } else { asked_input(frame, evidence.completed) },
             cached: gathered.cached,
             stopped_early: gathered.stopped_early,
         },
@@ -250,8 +251,10 @@ fn evidence(
     let is_counted = trial.request.api == Api::Completions
         && matches!(trial.request.prompt_len, Length::Fixed(_))
         && trial.load.dataset.is_none();
-    let requested = if is_counted { asked_input(frame, accounting.completed) } else { 0 };
-    let excess = gathered.total_input.saturating_sub(requested).min(accounting.completed);
+    // A later turn carries answers, of which nobody asked a length.
+    let (openings, opening_input) = gathered.openings;
+    let requested = if is_counted { asked_input(frame, openings) } else { 0 };
+    let excess = opening_input.saturating_sub(requested).min(openings);
     let is_open = trial.load.model.is_open();
     let has_dataset = trial.load.dataset.is_some();
     let clock_step = tally.executors().values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
@@ -282,11 +285,11 @@ fn evidence(
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
         requested_output_tokens: gathered.asked_output,
-        input_tokens: if requested > 0 { gathered.total_input - excess } else { gathered.total_input },
+        input_tokens: if requested > 0 { opening_input - excess } else { gathered.total_input },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
-        // The prompts of a dataset share what they share.
-        has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset,
+        // The prompts of a dataset share what they share, and a turn what was said before.
+        has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset || trial.request.turns.is_some(),
         other_model_answers: gathered.other_model,
         // A dataset may ask the same twice.
         has_own_prompts: !has_dataset,
