@@ -156,6 +156,7 @@ fn sample(scenario: &str, concurrencies: &[u32]) -> Report {
         },
         verdict,
         trials,
+        searches: Vec::new(),
         warnings: vec!["the Pushgateway at http://127.0.0.1:9091 refused 3 pushes".to_owned()],
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     super::{
-        LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, dataset, defaults::slo_name, stages as of_stages, stop_when,
+        LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, dataset, defaults::slo_name, search as of_search,
+        stages as of_stages, stop_when,
     },
     values,
 };
@@ -23,6 +24,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     stages(&workload.stages, problems);
     of_stages::check(workload, problems);
     stop_when::check(workload, problems);
+    of_search::check(recipe, problems);
     dataset::check(workload, problems);
     let gateway = recipe.monitoring.as_ref().and_then(|monitoring| monitoring.pushgateway.as_ref());
     let Some(gateway) = gateway else { return };
@@ -67,6 +69,7 @@ fn two_loops(workload: &Workload, problems: &mut Vec<Problem>) {
         problems.push(problem.advise("an open loop sends by its schedule; leave this out"));
     }
     let is_open_anywhere = is_open
+        || of_search::is_open(workload)
         || workload.stages.iter().any(|stage| stage.target_rps.is_some())
         || dataset::replays(workload)
         || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some());
