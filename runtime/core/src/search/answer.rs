@@ -209,7 +209,7 @@ impl SearchReport {
         Some(match self.ending {
             Ending::Budget => {
                 let budget = self.spec.budget.unwrap_or_default();
-                format!("the budget of {budget} was used up before that was as precise as asked{}", self.between())
+                format!("the budget of {budget} was used up before that was as sure as asked{}", self.between())
             }
             Ending::Contradictory => {
                 format!("its probes contradict each other: the server is not the same twice{}", self.between())
@@ -225,12 +225,15 @@ impl SearchReport {
         }
         let bracket = capacity::bracket(&self.probes);
         let value = |load: &Option<Load<'_>>| load.as_ref().map(|load| number(load.value));
-        match (value(&bracket.met), value(&bracket.high)) {
+        let bounds = match (value(&bracket.met), value(&bracket.high)) {
             (Some(low), Some(high)) => format!(": the truth lies between {low} and {high}"),
             (Some(low), None) => format!(": the truth is {low} or more"),
             (None, Some(high)) => format!(": the truth is less than {high}"),
             (None, None) => String::new(),
-        }
+        };
+        let undecided = by_load(&self.probes).into_iter().find(Load::is_undecided);
+        let undecided = undecided.map(|load| format!(", and {} met and missed it as often", number(load.value)));
+        bounds + &undecided.unwrap_or_default()
     }
 
     /// A load with its unit.

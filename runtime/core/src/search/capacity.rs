@@ -32,7 +32,8 @@ pub(super) fn bracket(probes: &[Probe]) -> Bracket<'_> {
             bracket.high = Some(load);
             break;
         }
-        if load.outcome() == ProbeOutcome::Met {
+        // One that was cut short before a third probe decided is no answer.
+        if load.outcome() == ProbeOutcome::Met && !load.is_undecided() {
             bracket.met = Some(Load { value: load.value, probes: load.probes.clone() });
         }
         bracket.low = Some(load);

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Probe, ProbeOutcome, ProbePlace, ProbeReport, SearchSpec, answer::shown};
+use super::{Probe, ProbeOutcome, ProbePlace, ProbeReport, SearchSpec, SearchTarget, answer::shown};
 use crate::{
     phases::Phase,
     report::TrialReport,
@@ -99,10 +99,19 @@ pub(crate) fn judge(spec: &SearchSpec, place: &ProbePlace, report: &TrialReport,
         outcome,
         why,
         limits,
-        goodput_requests_per_second: report.throughput.goodput_requests_per_second.unwrap_or(0.0),
+        goodput_requests_per_second: goodput(spec, place, report),
         seconds,
     };
     ProbeReport { search: place.search.clone(), spec: spec.clone(), result }
+}
+
+/// Answers per second that met every limit. Of a rate it is the share of its requests that did, so that the number of
+/// requests that chance put into the window does not count.
+fn goodput(spec: &SearchSpec, place: &ProbePlace, report: &TrialReport) -> f64 {
+    match spec.maximize {
+        SearchTarget::Rate | SearchTarget::Goodput => place.load * report.slo.get("all").copied().unwrap_or(0.0),
+        SearchTarget::Concurrency => report.throughput.goodput_requests_per_second.unwrap_or(0.0),
+    }
 }
 
 fn judged(report: &TrialReport, limits: &[LimitFigure]) -> (ProbeOutcome, String) {

@@ -35,7 +35,7 @@ pub struct Probe {
     pub why: String,
     /// Each limit of the SLO beside its figure.
     pub limits: Vec<LimitFigure>,
-    /// Answers that met every limit, per second.
+    /// Answers that met every limit, per second; of a rate, the rate times the share of its requests that did.
     pub goodput_requests_per_second: f64,
     /// Seconds that it took, from the building of its shares to the closing of its books.
     pub seconds: f64,

@@ -206,6 +206,26 @@ fn a_budget_that_is_used_up_leaves_the_bounds() {
 }
 
 #[test]
+fn a_load_whose_probes_contradict_each_other_is_no_answer_before_a_third_decides() {
+    let spec = SearchSpec { budget: Some(Span::from_secs(66)), ..spec(SearchTarget::Rate, 4.0, 64.0, 0.5) };
+    let gives =
+        |load: f64, times: usize| (if load <= 8.0 && times == 0 { ProbeOutcome::Met } else { ProbeOutcome::Missed }, load);
+    let found = searched(&spec, gives);
+    let loads: Vec<f64> = found.probes.iter().map(|probe| probe.load).collect();
+    assert_eq!(loads, [4.0, 8.0, 16.0, 11.31, 8.0, 8.0], "the third at 8 decides, and 4 to 8 is wide");
+    let cut = SearchReport { probes: found.probes[..5].to_vec(), ..found };
+    let trial = |probe: &Probe| TrialReport {
+        id: probe.trial.clone(),
+        complete: true,
+        probe: Some(ProbeReport { search: "t".into(), spec: spec.clone(), result: probe.clone() }),
+        ..TrialReport::default()
+    };
+    let cut = answers(&cut.probes.iter().map(trial).collect::<Vec<_>>()).remove(0);
+    assert_eq!((cut.answer, cut.beyond), (Some(4.0), Some(11.31)));
+    assert!(cut.sentence.ends_with("the truth lies between 4 and 11.31, and 8 met and missed it as often"), "{}", cut.sentence);
+}
+
+#[test]
 fn what_was_cut_short_is_left_out_and_the_search_goes_on_from_there() {
     let spec = spec(SearchTarget::Rate, 1.0, 64.0, 0.05);
     let whole = searched(&spec, steady(12.5));
