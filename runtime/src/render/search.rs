@@ -50,11 +50,11 @@ pub(crate) fn outcome(outcome: ProbeOutcome) -> &'static str {
 }
 
 fn probes(report: &Report, search: &SearchReport) -> String {
-    let limits: Vec<&str> = search.probes.first().map(|probe| names(probe).collect()).unwrap_or_default();
+    let limits: Vec<String> = search.probes.first().map(|probe| names(probe).map(escape).collect()).unwrap_or_default();
     let unit = search.spec.maximize.unit();
     let load = format!("Load, {unit}");
     let mut head = vec!["Probe", load.as_str(), "SLO"];
-    head.extend(limits.iter());
+    head.extend(limits.iter().map(String::as_str));
     head.extend(["Goodput /s", "Why"]);
     let row = |probe: &Probe| {
         let number = report.trials.iter().position(|trial| trial.id == probe.trial);
@@ -157,4 +157,75 @@ fn chart(
          misses it, a triangle could not be judged; what lies far above is drawn at the edge</span></figcaption>\n{svg}\n</figure>\n",
         escape(title)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use hb_core::{
+        report::{RunSummary, TrialReport},
+        search::{LimitFigure, ProbeReport, SearchSpec},
+        trial::Stop,
+        units::Span,
+    };
+
+    use super::*;
+
+    const HOSTILE: &str = "</title></script><script>alert(1)</script>\"onload='x'";
+
+    /// A search over rates whose probes had these loads and figures, against a limit of half a second.
+    fn searched(maximize: SearchTarget, probes: &[(f64, Option<f64>)]) -> Report {
+        let spec = SearchSpec {
+            maximize,
+            from: 1.0,
+            to: 64.0,
+            precision: 0.05,
+            budget: None,
+            warmup: Span::ZERO,
+            stop: Stop::After(Span::from_secs(10)),
+        };
+        let trial = |(number, (load, value)): (usize, &(f64, Option<f64>))| {
+            let limit = LimitFigure {
+                name: HOSTILE.into(),
+                percentile: 99.0,
+                limit_seconds: 0.5,
+                value_seconds: *value,
+                answers: 1_000,
+                within: 990,
+            };
+            let outcome = if value.is_some_and(|value| value <= 0.5) { ProbeOutcome::Met } else { ProbeOutcome::Missed };
+            let result = Probe {
+                trial: format!("{HOSTILE}{number}").into(),
+                number: number as u32 + 1,
+                load: *load,
+                outcome,
+                why: HOSTILE.into(),
+                limits: vec![limit],
+                goodput_requests_per_second: *load,
+                seconds: 11.0,
+            };
+            let probe = Some(ProbeReport { search: HOSTILE.into(), spec: spec.clone(), result });
+            TrialReport { id: format!("{HOSTILE}{number}").into(), complete: true, probe, ..TrialReport::default() }
+        };
+        hb_core::report::run(RunSummary::default(), probes.iter().enumerate().map(trial).collect(), Vec::new())
+    }
+
+    #[test]
+    fn a_search_shows_its_answer_each_probe_as_a_point_and_a_row_and_the_limit() {
+        let probes = [(1.0, Some(0.1)), (2.0, Some(0.2)), (4.0, None), (2.828, Some(99.0)), (2.378, Some(f64::NAN))];
+        let report = searched(SearchTarget::Rate, &probes);
+        let page = super::super::report_html(&report);
+        super::super::tests::assert_well_formed(&page);
+        let section = sections(&report);
+        assert_eq!(section.matches("<g class=\"point").count(), probes.len());
+        assert_eq!(section.matches("<tr>").count(), probes.len() + 1);
+        assert_eq!(section.matches("<path class=\"limit\"").count(), 1);
+        assert!(section.contains("href=\"#trial-3\"") && !page.contains("alert(1)</script>"));
+        assert!(!section.contains("NaN") && !section.contains("inf"), "{section}");
+    }
+
+    #[test]
+    fn the_best_goodput_is_drawn_over_the_rate_without_a_limit() {
+        let section = sections(&searched(SearchTarget::Goodput, &[(1.0, Some(0.1)), (2.0, Some(0.2))]));
+        assert_eq!((section.matches("<figure").count(), section.matches("class=\"limit\"").count()), (1, 0));
+    }
 }

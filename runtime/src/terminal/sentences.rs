@@ -106,6 +106,8 @@ mod tests {
 
     #[test]
     fn what_happened_is_a_line_that_cannot_move_the_cursor() {
+        let over = Happened::SearchOver { search: "t".into(), ending: Ending::Budget };
+        assert_eq!(said(over).unwrap(), "   search t is over: its budget is used up");
         let begun = Happened::TrialBegun { number: 2, of: 7, expected_seconds: Some(95.0) };
         assert_eq!(said(begun).unwrap(), "   trial 2 of 7: t, about 1 min 35 s");
         let failed = Fact::ServerFailed { server: 0, why: "\u{1b}[2Jout of\nmemory".to_owned() };
