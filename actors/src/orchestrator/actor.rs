@@ -20,7 +20,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t, rpc:
 use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BooksMsg, counts::Asked, nodes::Nodes};
+use super::{BooksMsg, books::Closed, counts::Asked, nodes::Nodes};
 use crate::{
     cluster::ClusterEvent,
     server_manager::{
@@ -105,7 +105,7 @@ pub enum OrchestratorMsg {
     /// Servers that already run were asked.
     EndpointsAnswered(Result<Option<f64>, String>),
     /// A trial's books are closed.
-    TrialClosed(TrialId, Result<(), String>),
+    TrialClosed(TrialId, Closed),
     /// Processes of nodes that were started for the run ended otherwise than by a goodbye: which, and how.
     NodeProcessesEnded(String),
     /// The time allowed for something ran out.
@@ -372,6 +372,7 @@ impl Leading {
                 Effect::CloseTrial { trial, is_complete } => self.close_trial(me, trial, is_complete),
                 Effect::WriteOff(node) => self.write(BooksMsg::NodeLost(node)),
                 Effect::Fail { phase, cause } => self.tell(Happened::PhaseFailed { phase, cause }),
+                Effect::SearchOver { search, ending } => self.tell(Happened::SearchOver { search, ending }),
                 Effect::Warn(what) => self.tell(Happened::Warned { what }),
                 Effect::Finish => self.finish(me),
             }

@@ -3,7 +3,11 @@
 //!
 //! One Tally feeds the live view, the pushes and the report, so that they cannot disagree.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
 
 use hb_core::{
     batch::{Batch, BatchKey},
@@ -14,6 +18,7 @@ use hb_core::{
     phases::Phase,
     plan::Plan,
     report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
+    search::ProbeReport,
     tally::{Live, Taken, TrialTally},
     trial::{LoadSpec, ProtocolName, RequestSpec, Trial},
     units::{Nanos, NodeName, TrialId},
@@ -43,6 +48,8 @@ pub struct BooksArguments {
     pub recorder: Box<dyn Recorder>,
     /// What is known of the run before it begins: its name, its scenario, how many trials are planned.
     pub summary: RunSummary,
+    /// How many of them earlier parts of the run finished.
+    pub finished_before: u32,
 }
 
 /// How a run ended, for its report.
@@ -80,14 +87,18 @@ pub enum BooksMsg {
     Known(Box<(NodeName, NodeFigures)>),
     /// Nothing more comes from this node.
     NodeLost(NodeName),
-    /// No batch comes any more: build the trial's report and write it. The instant, Unix nanoseconds, is when its
+    /// No batch comes any more: build the trial's report and write it; answered with what it came to, where it is a probe of
+    /// a search. The instant, Unix nanoseconds, is when its
     /// load was told to stop before its planned end, if it was.
-    Close(TrialId, Option<i128>, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Result<(), String>>),
+    Close(TrialId, Option<i128>, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Closed>),
     /// Time for a new live view.
     Tick,
     /// The run is over: build its report.
     Finish(Ending, RpcReplyPort<Box<Report>>),
 }
+
+/// A trial whose books are closed: what it came to, where it is a probe, or why its results are incomplete.
+pub type Closed = Result<Option<ProbeReport>, String>;
 
 /// The behaviour; its state is [`Accounts`].
 pub struct Books;
@@ -110,6 +121,9 @@ struct OpenTrial {
 pub struct Accounts {
     recorder: Box<dyn Recorder>,
     summary: RunSummary,
+    finished_before: u32,
+    /// The trials of the recipe that were begun, whose probes count as one.
+    begun: BTreeSet<TrialId>,
     open: Option<OpenTrial>,
     reports: Vec<TrialReport>,
     chronicle: Chronicle,
@@ -134,6 +148,8 @@ impl Actor for Books {
         Ok(Accounts {
             recorder: arguments.recorder,
             summary: arguments.summary,
+            finished_before: arguments.finished_before,
+            begun: BTreeSet::new(),
             open: None,
             reports: Vec::new(),
             chronicle: Chronicle::default(),
@@ -198,9 +214,8 @@ fn clock_moved(before: &NodeFigures, after: &NodeFigures) -> Option<f64> {
 
 impl Accounts {
     fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
-        // What earlier parts of a resumed run finished is in its report, and not repeated here.
-        let earlier: usize = self.summary.parts.iter().map(|part| part.trials.len()).sum();
-        let number = (earlier + self.reports.len()) as u32 + 1;
+        self.begun.insert(plan.trial.planned_id().clone());
+        let number = self.finished_before + self.begun.len() as u32;
         self.recorder.begin_trial(&plan).map_err(|error| error.to_string())?;
         let expected_seconds = plan.load_time().map(|span| span.as_secs_f64());
         let begun = Happened::TrialBegun { number, of: self.summary.trials_planned, expected_seconds };
@@ -316,8 +331,8 @@ impl Accounts {
         }
     }
 
-    fn close(&mut self, trial: &TrialId, ended_early: Option<i128>, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
-        let Some(mut open) = self.open.take_if(|open| open.plan.trial.id == *trial) else { return Ok(()) };
+    fn close(&mut self, trial: &TrialId, ended_early: Option<i128>, nodes: Vec<(NodeName, NodeFigures)>) -> Closed {
+        let Some(mut open) = self.open.take_if(|open| open.plan.trial.id == *trial) else { return Ok(None) };
         let now = unix_nanos();
         let start = open.start_unix_nanos.unwrap_or(now);
         let ended_early_at_seconds = ended_early.map(|at| (at - start).max(0) as f64 / 1e9);
@@ -349,8 +364,12 @@ impl Accounts {
             trial: Some(trial.clone()),
             happened: Happened::TrialFinished { verdict },
         });
+        let probe = report.probe.clone();
+        if let Some(probe) = probe.clone().filter(|_| report.complete) {
+            self.event(RunEvent { unix_nanos: unix_nanos(), trial: Some(trial.clone()), happened: Happened::Probed { probe } });
+        }
         self.reports.push(report);
-        written
+        written.map(|()| probe)
     }
 
     fn tick(&mut self) {

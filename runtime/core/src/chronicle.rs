@@ -147,6 +147,8 @@ fn timed(event: &RunEvent, start: i128) -> Option<TimedEvent> {
         Happened::NodeTold { node, fact } => told(node.as_str(), fact)?,
         Happened::PhaseEntered { .. }
         | Happened::TrialBegun { .. }
+        | Happened::Probed { .. }
+        | Happened::SearchOver { .. }
         | Happened::LoadStarted { .. }
         | Happened::TrialFinished { .. }
         | Happened::ServersCounted { .. }

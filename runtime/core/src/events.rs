@@ -7,6 +7,7 @@ use crate::{
     counted::ServerCounts,
     facts::Fact,
     phases::Phase,
+    search::{Ending, ProbeReport},
     units::{NodeName, TrialId},
     verdict::Status,
 };
@@ -69,6 +70,18 @@ pub enum Happened {
     TrialFinished {
         /// Whether to believe it.
         verdict: Status,
+    },
+    /// A probe of a search was judged.
+    Probed {
+        /// What it came to.
+        probe: ProbeReport,
+    },
+    /// A search needs no further probe.
+    SearchOver {
+        /// Which.
+        search: TrialId,
+        /// Why.
+        ending: Ending,
     },
     /// A node was let in.
     NodeJoined {

@@ -89,6 +89,8 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             sampling: Map::new(),
         },
         slo: Slo::default(),
+        search: None,
+        place: None,
     };
     let share = |executor| LoadShare {
         trial: trial.id.clone(),

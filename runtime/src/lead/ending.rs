@@ -9,7 +9,7 @@ use hb_actors::orchestrator::Outcome;
 use hb_core::{
     launch::shell,
     phases::{Phase, WALL_TIME},
-    report::{Report, TrialReport},
+    report::{self, Report, TrialReport},
     verdict::Status,
 };
 use serde_json::{Value, json};
@@ -85,9 +85,9 @@ pub fn end(ended: Ended<'_>) -> Exit {
 
 /// What of the run is left, and the command that goes on with it.
 fn left(report: &Report, checked: &Checked, run_dir: &Path) -> Option<String> {
-    let is_finished = |id: &hb_core::units::TrialId| report.trials.iter().any(|trial| trial.id == *id && trial.complete);
-    let left: Vec<&str> =
-        checked.trials.iter().map(|trial| &trial.id).filter(|id| !is_finished(id)).map(|id| id.as_str()).collect();
+    let finished = report::finished(&report.trials);
+    let planned = checked.trials.iter().map(|trial| &trial.id);
+    let left: Vec<&str> = planned.filter(|id| !finished.contains(id)).map(|id| id.as_str()).collect();
     if left.is_empty() {
         return None;
     }

@@ -15,7 +15,7 @@ use hb_actors::{
         Books, BooksArguments, BooksMsg, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339,
     },
 };
-use hb_core::{phases::RunSpec, recipe::Pushgateway, report::RunSummary, trial::Trial, units::Span};
+use hb_core::{phases::RunSpec, recipe::Pushgateway, report::RunSummary, search::ProbeReport, trial::Trial, units::Span};
 use ractor::{Actor, ActorRef};
 use tokio::{
     net::TcpListener,
@@ -156,11 +156,12 @@ async fn led(
     let mut own = lead.own_node(runtimes).await?;
     let begun =
         tokio::task::block_in_place(|| beginning::begin(&source, &lead.checked, surroundings, &lead.results, &lead.run, kept));
-    let beginning::Begun { folder, summary, trials, earlier } =
+    let beginning::Begun { folder, summary, trials, probes, earlier } =
         begun.map_err(|refused| refuse(refused.exit)(refused.sentence))?;
     *begun_in = Some(folder.path().to_owned());
-    let records = lead.records(folder, summary).await?;
-    let deciding = lead.deciding(&records.books, trials).await?;
+    let finished_before = (lead.checked.trials.len() - trials.len()) as u32;
+    let records = lead.records(folder, summary, finished_before).await?;
+    let deciding = lead.deciding(&records.books, trials, probes).await?;
     let Deciding { orchestrator, inbox, events, mut done } = deciding;
 
     let token = random_secret().map_err(|error| refuse(Exit::Failed)(error.to_string()))?;
@@ -292,7 +293,7 @@ impl Lead<'_> {
         node::start(start).await.map(Some).map_err(refuse(Exit::BadWords))
     }
 
-    async fn records(&self, folder: RunFolder, summary: RunSummary) -> Result<Records, Refusal> {
+    async fn records(&self, folder: RunFolder, summary: RunSummary, finished_before: u32) -> Result<Records, Refusal> {
         let recipe = &self.checked.recipe;
         let run_dir = folder.path().to_owned();
         let folder = Arc::new(Mutex::new(folder));
@@ -303,12 +304,17 @@ impl Lead<'_> {
             Some(gateway) => Some(start_pushing(&gateway, &self.run, shown.nodes.clone())?),
             None => None,
         };
-        let arguments = BooksArguments { recorder: Box::new(scribe), summary };
+        let arguments = BooksArguments { recorder: Box::new(scribe), summary, finished_before };
         let (books, books_task) = Actor::spawn(None, Books, arguments).await.map_err(not_spawned)?;
         Ok(Records { run_dir, folder, books, books_task, pusher, page: shown.page })
     }
 
-    async fn deciding(&self, books: &ActorRef<BooksMsg>, left: Vec<Trial>) -> Result<Deciding, Refusal> {
+    async fn deciding(
+        &self,
+        books: &ActorRef<BooksMsg>,
+        left: Vec<Trial>,
+        probes: Vec<ProbeReport>,
+    ) -> Result<Deciding, Refusal> {
         let Checked { recipe, trials, .. } = &self.checked;
         let service = trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok());
         let wall_time = tokio::task::block_in_place(|| WallTime::look(node::unix_nanos()));
@@ -319,6 +325,7 @@ impl Lead<'_> {
         let spec = RunSpec {
             run: self.run.clone(),
             trials: left,
+            probes,
             default_port: service.map_or(0, |service| service.default_port()),
             on_node_loss: recipe.on_node_loss(),
             monitor_interval: recipe.monitor_interval().map(|own| self.words.monitor_interval.map_or(own, Span::from_secs)),

@@ -1,9 +1,12 @@
 //! The table at the end: what a person would paste into a mail.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use hb_core::report::{Accounting, Distribution, Report, TrialReport};
+use hb_core::{
+    report::{Accounting, Distribution, Report, TrialReport},
+    search::SearchReport,
+};
 
-use crate::render::{figures, status_word};
+use crate::render::{figures, search::outcome, status_word};
 
 /// The run's result as plain text: table, sums, verdict with its reasons, warnings.
 #[must_use]
@@ -19,6 +22,9 @@ pub fn summary(report: &Report) -> String {
         if let Some(certainty) = &trial.certainty {
             text.push_str(&format!("  {certainty}\n"));
         }
+    }
+    for search in &report.searches {
+        text.push_str(&format!("\n{}\n{}\n", probes(search), search.sentence));
     }
     if !report.run.complete {
         let why = report.run.incomplete_reason.as_deref().unwrap_or("no reason is known");
@@ -61,6 +67,25 @@ fn table(trials: &[TrialReport]) -> Table {
             format!("{} of {}", figures::count(trial.accounting.completed), figures::count(trial.accounting.due)),
         ];
         table.add_row(row.into_iter().enumerate().map(|(place, text)| cell(place, text)));
+    }
+    table
+}
+
+/// The probes of a search.
+fn probes(search: &SearchReport) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    // The last column holds words again.
+    let row = |texts: [String; 5]| texts.into_iter().enumerate().map(|(place, text)| cell(place % 4, text)).collect::<Vec<_>>();
+    table.set_header(row(["probe", "SLO", search.spec.maximize.unit(), "goodput/s", "why"].map(str::to_owned)));
+    for probe in &search.probes {
+        table.add_row(row([
+            probe.number.to_string(),
+            outcome(probe.outcome).to_owned(),
+            figures::three_digits(probe.load),
+            figures::three_digits(probe.goodput_requests_per_second),
+            probe.why.clone(),
+        ]));
     }
     table
 }
@@ -112,6 +137,7 @@ mod tests {
                 complete: true,
                 ..Default::default()
             },
+            searches: Vec::new(),
             verdict: Verdict { status: Status::Suspect, reasons: vec![reason] },
             trials: vec![trial],
             warnings: vec!["one warning".to_owned()],

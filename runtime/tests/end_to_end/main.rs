@@ -16,6 +16,7 @@ mod lies;
 mod loads;
 mod phases;
 mod resuming;
+mod searching;
 mod secrets;
 mod servers;
 mod ssh;

@@ -4,6 +4,7 @@ use crate::{
     orders::Order,
     phases::Phase,
     plan::Plan,
+    search::Ending,
     trial::DrillTarget,
     units::{NodeName, Span, TrialId},
 };
@@ -54,6 +55,13 @@ pub enum Effect {
         phase: Phase,
         /// The cause.
         cause: String,
+    },
+    /// Tell the world that a search is over.
+    SearchOver {
+        /// Which.
+        search: TrialId,
+        /// Why.
+        ending: Ending,
     },
     /// Tell a person.
     Warn(String),

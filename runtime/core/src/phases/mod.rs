@@ -9,6 +9,7 @@
 //! From every phase a failure, a lost node that the recipe does not bear, or an interrupt leads to
 //! teardown and report.
 
+mod agenda;
 mod effects;
 mod run;
 mod servers;

@@ -4,11 +4,18 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, OrderKind, Phase, WALL_TIME, servers::Servers, time_left::TimeLeft, under_way::UnderWay};
+use super::{
+    Effect, OrderKind, Phase, WALL_TIME,
+    agenda::{Agenda, Next},
+    servers::Servers,
+    time_left::TimeLeft,
+    under_way::UnderWay,
+};
 use crate::{
     facts::Fact,
     orders::{Admission, Order},
     plan::{Allocation, Plan},
+    search::ProbeReport,
     trial::{DrillTarget, ServiceSpec, Trial},
     units::{Nanos, NodeName, Span, TrialId},
 };
@@ -30,6 +37,8 @@ pub struct RunSpec {
     pub run: String,
     /// Its trials, in order.
     pub trials: Vec<Trial>,
+    /// Probes of its searches that earlier parts of the run finished, in order.
+    pub probes: Vec<ProbeReport>,
     /// The port a server takes where the recipe names none.
     pub default_port: u16,
     /// What to do when a node is lost; `None` bears the loss of a client and not that of a server.
@@ -66,13 +75,12 @@ pub struct Run {
     allocation: Allocation,
     /// Nodes whose answer the phase waits for.
     awaited: BTreeSet<NodeName>,
-    next: usize,
+    agenda: Agenda,
     plan: Option<Plan>,
     servers: Servers,
     trial: Option<UnderWay>,
     pub(super) time: TimeLeft,
     is_monitoring: bool,
-    finished: u32,
     failure: Option<(Phase, String)>,
     interrupted: Option<String>,
 }
@@ -80,20 +88,19 @@ pub struct Run {
 impl Run {
     /// A run that has not begun.
     #[must_use]
-    pub fn new(spec: RunSpec) -> Self {
+    pub fn new(mut spec: RunSpec) -> Self {
         Self {
+            agenda: Agenda::new(std::mem::take(&mut spec.trials), std::mem::take(&mut spec.probes)),
             time: TimeLeft { ends_at: spec.ends_at, ..TimeLeft::default() },
             spec,
             phase: None,
             ticket: 0,
             allocation: Allocation::default(),
             awaited: BTreeSet::new(),
-            next: 0,
             plan: None,
             servers: Servers::default(),
             trial: None,
             is_monitoring: false,
-            finished: 0,
             failure: None,
             interrupted: None,
         }
@@ -126,7 +133,7 @@ impl Run {
     /// Whether every planned trial was finished.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.finished as usize == self.spec.trials.len()
+        self.agenda.is_complete()
     }
 
     /// It is this late, Unix nanoseconds; told before whatever else is told.
@@ -378,13 +385,17 @@ impl Run {
         }
     }
 
-    /// A trial's books are closed and its results are on disk, or why they are not.
-    pub fn trial_closed(&mut self, trial: &TrialId, result: Result<(), String>) -> Vec<Effect> {
+    /// A trial's books are closed and its results are on disk, with what it came to where it is a probe; or why they are not.
+    pub fn trial_closed(&mut self, trial: &TrialId, result: Result<Option<ProbeReport>, String>) -> Vec<Effect> {
         let Some(under_way) = self.trial.take_if(|under_way| under_way.id() == trial) else { return Vec::new() };
         let mut effects = Vec::new();
         match result {
-            Ok(()) => self.finished += u32::from(!under_way.is_stopped_early),
-            Err(why) => effects.push(Effect::Warn(format!("the results of {trial} are incomplete: {why}"))),
+            Ok(_) if under_way.is_stopped_early => {}
+            Ok(probe) => self.agenda.closed(&under_way.plan.trial, probe),
+            Err(why) => {
+                self.agenda.give_up(&under_way.plan.trial);
+                effects.push(Effect::Warn(format!("the results of {trial} are incomplete: {why}")));
+            }
         }
         effects.extend(if self.phase == Some(Phase::Teardown) { self.tear_down() } else { self.next_trial() });
         effects
@@ -488,8 +499,15 @@ impl Run {
     }
 
     fn next_trial(&mut self) -> Vec<Effect> {
-        let Some(trial) = self.spec.trials.get(self.next).cloned() else { return self.enter_teardown() };
-        self.next += 1;
+        let trial = match self.agenda.next() {
+            Next::Trial(trial) => *trial,
+            Next::SearchOver(search, ending) => {
+                let mut effects = vec![Effect::SearchOver { search, ending }];
+                effects.extend(self.next_trial());
+                return effects;
+            }
+            Next::Nothing => return self.enter_teardown(),
+        };
         let planned = Plan::of(&trial, &self.allocation, self.spec.default_port);
         let lacks = |plan: &Plan| self.time.lacks(plan, !plan.servers.is_empty() && !self.servers.serve(plan));
         if let Some(why) = planned.as_ref().ok().and_then(lacks) {

@@ -66,6 +66,8 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             sampling: Map::new(),
         },
         slo: Slo::default(),
+        search: None,
+        place: None,
     }
 }
 
@@ -130,6 +132,7 @@ impl World {
             monitor_interval: Some(Span::from_secs(1)),
             join_within: Span::from_secs(5),
             ends_at: None,
+            probes: Vec::new(),
         };
         Self {
             run: Run::new(spec),
@@ -265,13 +268,13 @@ impl World {
             Effect::DrillAt { trial, kill, .. } => self.run.drill_due(&trial, kill),
             Effect::CloseTrial { trial, .. } => {
                 self.closed.push(trial.clone());
-                self.run.trial_closed(&trial, Ok(()))
+                self.run.trial_closed(&trial, Ok(None))
             }
             Effect::Finish => {
                 self.finished += 1;
                 Vec::new()
             }
-            Effect::WriteOff(_) | Effect::Fail { .. } | Effect::Warn(_) => Vec::new(),
+            Effect::WriteOff(_) | Effect::Fail { .. } | Effect::SearchOver { .. } | Effect::Warn(_) => Vec::new(),
         };
         self.queue.extend(more);
     }

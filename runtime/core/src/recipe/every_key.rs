@@ -25,6 +25,7 @@ const HONOURED: &[(&str, &str)] = &[
     ("workload.shared_prefix", "groups tokens"),
     ("workload.stages[]", "duration target_rps concurrency ramp"),
     ("workload.stop_when", "metric ci min max"),
+    ("workload.search", "maximize from to precision budget"),
     ("workload.dataset", "path format time_scale skip limit jitter on_bad_line"),
     ("workload.benchmark_suite[]", "name duration warmup num_threads clients_per_node concurrency requests sleep_seconds"),
     ("workload.benchmark_suite[]", "target_rps prompt_len gen_tokens batch"),

@@ -73,11 +73,6 @@ pub(super) const TABLE: &[Row] = &[
         |recipe| recipe.client_nodes().and_then(|clients| clients.nodes.as_ref()).is_some_and(is_list),
         "a scaling study over node counts is not built yet; write one number",
     ),
-    refused(
-        "workload.search",
-        |recipe| recipe.workload.search.is_some(),
-        "the search is not built yet; sweep target_rps or concurrency instead",
-    ),
     refused_in_part(
         "workload.batch",
         |recipe| has_batch(recipe) && !takes_batches(recipe),

@@ -121,6 +121,17 @@ fn count_schema(things: &str, most: u32) -> Schema {
 #[serde(transparent)]
 pub struct PlainText(pub String);
 
+impl PlainText {
+    /// A share, written as `5%` or as 0.05.
+    pub(super) fn share(&self) -> Option<f64> {
+        let text = self.0.trim();
+        match text.strip_suffix('%') {
+            Some(percent) => Some(percent.trim().parse::<f64>().ok()? / 100.0),
+            None => text.parse().ok(),
+        }
+    }
+}
+
 impl fmt::Display for PlainText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Accounting, concurrency::InFlight, conversations::Conversations, endpoints::Endpoints, likeness::Likeness};
 use crate::{
     record::{Kind, Outcome, Record, Stage, TokensSource},
-    tally::Latency,
+    search::LimitFigure,
+    statistics,
+    tally::{Latency, TrialTally},
     trial::SloLimit,
     units::Nanos,
 };
@@ -196,14 +198,57 @@ impl<'a> Gathered<'a> {
 
     /// The share of due requests that met each limit, by name, and all of them.
     pub(super) fn attainment(&self) -> BTreeMap<String, f64> {
-        let due = self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.due);
+        let due = self.due();
         if self.limits.is_empty() || due == 0 {
             return BTreeMap::new();
         }
         let share = |met: u64| met as f64 / due as f64;
-        let named = |limit: &SloLimit| format!("{}_p{}", limit.metric, limit.percentile.to_string().replace('.', "_"));
         let each = self.limits.iter().zip(&self.met).map(|(limit, met)| (named(limit), share(*met)));
         each.chain([("all".to_owned(), share(self.good))]).collect()
+    }
+
+    /// Each limit beside its figure over all that was due: what did not end well counts as endlessly late. Asked before
+    /// the samples are taken away.
+    pub(super) fn limit_figures(&self, tally: &TrialTally) -> Vec<LimitFigure> {
+        let completed = self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.completed);
+        let endless = self.due() - completed;
+        let figure = |(limit, met): (&SloLimit, &u64)| {
+            let latency = Latency::ALL.into_iter().find(|latency| latency.name() == limit.metric)?;
+            let (limit_seconds, quantile) = (limit.limit.as_secs_f64(), limit.percentile / 100.0);
+            let of_answered = |answered: u64| {
+                // The percentile over all is a higher one over those that were answered.
+                let place = quantile * (answered + endless).saturating_sub(1) as f64;
+                let among = place / answered.saturating_sub(1).max(1) as f64;
+                (answered > 0 && among <= 1.0).then_some(among)
+            };
+            let (value_seconds, answered, within) = match &self.samples {
+                Some(samples) => {
+                    let mut sorted = samples.get(&latency).cloned().unwrap_or_default();
+                    statistics::sort(&mut sorted);
+                    let among = of_answered(sorted.len() as u64);
+                    let within = sorted.partition_point(|seconds| *seconds <= limit_seconds);
+                    (among.and_then(|among| statistics::percentile(&sorted, among)), sorted.len() as u64, within as u64)
+                }
+                None => {
+                    let answers = tally.latency(latency);
+                    let among = of_answered(answers.count());
+                    (among.and_then(|among| answers.quantile(among)), answers.count(), *met)
+                }
+            };
+            Some(LimitFigure {
+                name: named(limit),
+                percentile: limit.percentile,
+                limit_seconds,
+                value_seconds,
+                answers: answered + endless,
+                within: within.min(answered),
+            })
+        };
+        self.limits.iter().zip(&self.met).filter_map(figure).collect()
+    }
+
+    fn due(&self) -> u64 {
+        self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.due)
     }
 
     /// Measured requests that `max_in_flight` held back.
@@ -211,6 +256,11 @@ impl<'a> Gathered<'a> {
         let dropped = self.accounting.get(&Stage::Measure).map(|accounting| &accounting.dropped);
         dropped.and_then(|dropped| dropped.get(&Kind::MaxInFlight.to_string())).copied().unwrap_or(0)
     }
+}
+
+/// A limit's name in reports: `ttft_p99_9` of the recipe's `ttft_p99.9`.
+fn named(limit: &SloLimit) -> String {
+    format!("{}_p{}", limit.metric, limit.percentile.to_string().replace('.', "_"))
 }
 
 /// Whether an answer keeps a limit, from the instant at which it was due: whoever asks does not know that his request waits

@@ -23,6 +23,7 @@ use crate::{
     plan::Plan,
     record::{Kind, Record, Stage},
     schedule::Schedule,
+    search,
     statistics::{Independence, distribution, distribution_of_histogram},
     tally::{Latency, LostRow, TrialTally},
     trial::{Api, Length, LoadModel, LoadSpec, RateStage, Stop},
@@ -85,6 +86,8 @@ pub fn trial(
     let end = if planned_end == Nanos(u64::MAX) { gathered.last_end.max(start) } else { planned_end };
     let window = Window { start: start.as_secs_f64(), end: end.as_secs_f64(), seconds: end.since(start).as_secs_f64() };
     let timeline = tally.timeline();
+    // Sorting a million samples once more is for those who judge by them.
+    let limits = if plan.place.is_some() { gathered.limit_figures(tally) } else { Vec::new() };
     let (latency, percentile_source) = latencies(&mut gathered, tally);
     let client = client(frame, tally);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
@@ -112,7 +115,7 @@ pub fn trial(
             ("replay", Some(per_second(measured as f64)), None)
         }
     };
-    TrialReport {
+    let mut report = TrialReport {
         id: plan.id.clone(),
         parameters: plan.parameters.clone(),
         repetition: plan.repetition,
@@ -135,6 +138,7 @@ pub fn trial(
         },
         certainty: frame.certainty.clone(),
         conversations: gathered.conversations.told(),
+        probe: None,
         latency,
         tokens: TokenFigures {
             input: gathered.total_input,
@@ -159,7 +163,11 @@ pub fn trial(
         resources: Resources { nodes: frame.nodes.clone() },
         events: frame.events.clone(),
         timeline,
+    };
+    if let (Some(spec), Some(place)) = (&plan.search, &plan.place) {
+        report.probe = Some(search::judge(spec, place, &report, limits));
     }
+    report
 }
 
 /// Where the measured stage lies; it ends at the end of time where only its requests can say.

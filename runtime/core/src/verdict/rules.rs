@@ -16,7 +16,7 @@ pub(super) const LAG_FLOOR_SECONDS: f64 = 0.002;
 /// A single stall longer than the median time to first token, and than this, is a stall of the client.
 pub(super) const STALL_FLOOR_SECONDS: f64 = 0.1;
 /// Share of due requests that failed, ran into a deadline, were given up or were lost.
-pub(super) const ERRORS_SUSPECT: f64 = 0.01;
+pub(crate) const ERRORS_SUSPECT: f64 = 0.01;
 /// Percentiles over what is left then say nothing of the service.
 pub(super) const ERRORS_INVALID: f64 = 0.10;
 /// Below this many answers even a median is a guess.

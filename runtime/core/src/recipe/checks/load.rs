@@ -1,7 +1,10 @@
 //! Whether the words about the load speak of one load.
 
 use super::{
-    super::{LoadStage, OneOrMany, Problem, Recipe, Workload, dataset, defaults::slo_name, stages as of_stages, stop_when},
+    super::{
+        LoadStage, OneOrMany, Problem, Recipe, Workload, dataset, defaults::slo_name, search as of_search,
+        stages as of_stages, stop_when,
+    },
     turns, values,
 };
 use crate::trial::Length;
@@ -23,6 +26,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     stages(&workload.stages, problems);
     of_stages::check(workload, problems);
     stop_when::check(workload, problems);
+    of_search::check(recipe, problems);
     dataset::check(workload, problems);
     let gateway = recipe.monitoring.as_ref().and_then(|monitoring| monitoring.pushgateway.as_ref());
     let Some(gateway) = gateway else { return };
@@ -85,6 +89,7 @@ fn two_loops(workload: &Workload, problems: &mut Vec<Problem>) {
 /// Whether any trial of this workload sends by a schedule.
 pub(super) fn is_open_anywhere(workload: &Workload) -> bool {
     workload.target_rps.is_some()
+        || of_search::is_open(workload)
         || workload.stages.iter().any(|stage| stage.target_rps.is_some())
         || dataset::replays(workload)
         || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some())
