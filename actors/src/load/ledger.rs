@@ -15,6 +15,7 @@ use std::{
 use hb_core::{
     batch::{Batch, BatchKey, ClientHealth, MAX_BATCH_BYTES, Open, Source},
     record::{Kind, Outcome, Record, Stage},
+    schedule::Numbers,
     units::Nanos,
 };
 
@@ -109,6 +110,12 @@ impl Ledger {
     #[must_use]
     pub fn take_messages(&self) -> Vec<String> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The load joins its trial so long after its start: its first window begins there.
+    pub fn joins(&self, since: Nanos) {
+        let mut books = self.books();
+        books.window_start = books.window_start.max(since);
     }
 
     /// Cuts the window at `now`. Only the last batch of the last cut says so.
@@ -245,7 +252,7 @@ impl Book {
     }
 
     /// The next request of a closed loop; `None` once `limit` measured ones were given out.
-    pub fn open_next(&self, stage: Stage, due: Nanos, (first, step): (u64, u64), limit: Option<u64>) -> Option<Due> {
+    pub fn open_next(&self, stage: Stage, due: Nanos, numbers: Numbers, limit: Option<u64>) -> Option<Due> {
         let mut books = self.books()?;
         if stage == Stage::Measure {
             if limit.is_some_and(|limit| books.measured >= limit) {
@@ -253,7 +260,7 @@ impl Book {
             }
             books.measured += 1;
         }
-        let index = first + step * books.next_turn;
+        let index = numbers.first + numbers.step.get() * books.next_turn;
         books.next_turn += 1;
         books.open(index, stage, due);
         Some(Due { book: self.clone(), index, stage, due })
@@ -323,6 +330,10 @@ mod tests {
         Source { trial: "t".into(), node: "n".into(), incarnation: 1, executor: 0, epoch: 0 }
     }
 
+    fn numbers(first: u64, step: u64) -> Numbers {
+        Numbers { first, step: step.try_into().unwrap() }
+    }
+
     #[derive(Debug, Clone)]
     enum Deed {
         Open,
@@ -351,7 +362,7 @@ mod tests {
                 let now = Nanos(at as u64);
                 match deed {
                     Deed::Open => {
-                        open.extend(ledger.book().open_next(Stage::Measure, now, (1, 3), None));
+                        open.extend(ledger.book().open_next(Stage::Measure, now, numbers(1, 3), None));
                         started += 1;
                     }
                     Deed::Send(pick) if !open.is_empty() => {
@@ -391,7 +402,7 @@ mod tests {
         let late = Nanos(1 << 60);
         let mut open = Vec::new();
         for turn in 0..6000u64 {
-            let due = book.open_next(Stage::Measure, late, (1 << 40, 1), None).unwrap();
+            let due = book.open_next(Stage::Measure, late, numbers(1 << 40, 1), None).unwrap();
             due.sent(late);
             if turn % 2 == 0 {
                 let full = u32::MAX;

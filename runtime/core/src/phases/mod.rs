@@ -10,6 +10,7 @@
 //! teardown and report.
 
 mod effects;
+mod handing_on;
 mod run;
 mod servers;
 #[cfg(test)]
