@@ -180,7 +180,11 @@ mod tests {
         let round = Router::new(&Distribution::RoundRobin, 9, 3, 5).unwrap().without(&BTreeSet::from([1]));
         let asked = |client| (0..9).map(|turn| round.pick(client, turn, turn)).collect::<BTreeSet<_>>().len();
         assert!((0..9).all(|client| asked(client) == 1), "a client keeps to one server");
-        assert_eq!(round.without(&BTreeSet::from([0, 1, 2])).pick(4, 0, 4), round.pick(4, 0, 4), "where none is left nobody moves");
+        assert_eq!(
+            round.without(&BTreeSet::from([0, 1, 2])).pick(4, 0, 4),
+            round.pick(4, 0, 4),
+            "where none is left nobody moves"
+        );
     }
 
     #[test]
