@@ -14,6 +14,7 @@ mod https;
 mod joining;
 mod lies;
 mod loads;
+mod node_loss;
 mod phases;
 mod resuming;
 mod searching;

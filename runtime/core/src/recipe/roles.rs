@@ -47,8 +47,8 @@ impl Recipe {
     pub fn on_node_loss(&self) -> Option<OnNodeLoss> {
         match self.orchestration.on_node_loss? {
             NodeLoss::Fail => Some(OnNodeLoss::Fail),
-            // Redistribute is refused before a run begins.
-            NodeLoss::Continue | NodeLoss::Redistribute => Some(OnNodeLoss::Continue),
+            NodeLoss::Continue => Some(OnNodeLoss::Continue),
+            NodeLoss::Redistribute => Some(OnNodeLoss::Redistribute),
         }
     }
 

@@ -213,7 +213,11 @@ impl<'a> Gathered<'a> {
         let completed = self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.completed);
         let endless = self.due() - completed;
         let figure = |(limit, met): (&SloLimit, &u64)| {
-            let latency = Latency::ALL.into_iter().find(|latency| latency.name() == limit.metric)?;
+            let latency = match Latency::ALL.into_iter().find(|latency| latency.name() == limit.metric)? {
+                Latency::Ttft => Latency::TtftScheduled,
+                Latency::E2el => Latency::E2elScheduled,
+                other => other,
+            };
             let (limit_seconds, quantile) = (limit.limit.as_secs_f64(), limit.percentile / 100.0);
             let of_answered = |answered: u64| {
                 // The percentile over all is a higher one over those that were answered.
