@@ -56,7 +56,8 @@ pub struct Words {
 impl Words {
     /// Whether these words ask to lead.
     pub fn leads(&self) -> bool {
-        self.lead.leader.is_some() || self.lead.workload_config_file.is_some() || self.lead.resume.is_some()
+        let lead = &self.lead;
+        lead.leader.is_some() || lead.workload_config_file.is_some() || lead.resume.is_some()
     }
 
     /// Whether something says where the leader is.
@@ -112,6 +113,12 @@ pub struct LeadWords {
     /// A workload block or a recipe (the old orchestrator's name for --leader)
     #[arg(long, value_name = "PATH", conflicts_with = "leader", group = "led")]
     pub workload_config_file: Option<PathBuf>,
+    /// The nodes that run the servers: hosts of this job, else reached over ssh (the old orchestrator's way to place roles)
+    #[arg(long, value_name = "NODE", num_args = 1.., value_delimiter = ',', requires = "led", conflicts_with = "local_nodes")]
+    pub server_nodes: Vec<String>,
+    /// The nodes that send the load; the same list as for the servers shares them
+    #[arg(long, value_name = "NODE", num_args = 1.., value_delimiter = ',', requires = "led", conflicts_with = "local_nodes")]
+    pub client_nodes: Vec<String>,
     /// The port servers listen on [default: the service's own]
     #[arg(long, value_name = "PORT")]
     pub server_port: Option<u16>,
@@ -124,12 +131,21 @@ pub struct LeadWords {
     /// The node that runs the Pushgateway, at port 9091
     #[arg(long, value_name = "NODE")]
     pub pushgateway_node: Option<String>,
-    /// The pause between two samples, in seconds [default: the recipe's, else 1]
+    /// The pause between two samples, in seconds [default: the recipe's; else 5 with --enable-monitoring, 1 without]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub monitor_interval: Option<u64>,
-    /// Writes a further copy of metrics.csv here
+    /// Writes a further copy of metrics.csv here [default: benchmark_metrics.csv with --enable-monitoring]
     #[arg(long, value_name = "PATH")]
     pub monitor_output: Option<PathBuf>,
+}
+
+impl LeadWords {
+    /// Where a further copy of the run's `metrics.csv` goes, if anywhere.
+    #[must_use]
+    pub fn metrics_copy(&self) -> Option<PathBuf> {
+        let default = || self.enable_monitoring.then(|| PathBuf::from("benchmark_metrics.csv"));
+        self.monitor_output.clone().or_else(default)
+    }
 }
 
 /// Words for being a node.

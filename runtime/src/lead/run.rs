@@ -28,12 +28,14 @@ use super::{
     crowd::Crowd,
     ending,
     local_nodes::LocalNodes,
+    placement::Placement,
     recipe::{Checked, Source},
     recorder::{Scribe, SharedFolder},
     ssh_nodes::{self, Preparing, Reach, Ready, SshNodes},
     surroundings::{Surroundings, own_address},
     until_over::{Leave, heard_while_closing, until_over},
     wall_time::WallTime,
+    words::monitor_interval,
 };
 use crate::{
     cli::{BUILD, LeadWords, NodeWords, exit::Exit},
@@ -57,6 +59,8 @@ pub struct Place {
     pub results: PathBuf,
     /// The run that goes on, if it is none that begins.
     pub kept: Option<KeptRun>,
+    /// Where the words place roles, if they do.
+    pub placement: Option<Placement>,
 }
 
 /// Leads a run.
@@ -104,6 +108,8 @@ struct Lead<'a> {
     results: PathBuf,
     /// The run's name.
     run: String,
+    /// Where the words place roles.
+    placement: Option<Placement>,
     /// How nodes that are started over ssh reach this machine.
     reach: Option<Reach>,
 }
@@ -138,9 +144,9 @@ async fn led(
     let mut signals = Signals::listen().map_err(|error| refuse(Exit::Failed)(format!("cannot listen to signals: {error}")))?;
     let crowd = Crowd::of(words, &checked.recipe.orchestration, surroundings);
     crowd.check(&checked.recipe.needs(), checked.recipe.orchestration.mode).map_err(refuse(Exit::NoCluster))?;
-    let Place { source, results, kept } = place;
+    let Place { source, results, kept, placement } = place;
     let run = kept.as_ref().map_or_else(beginning::run_id, KeptRun::id);
-    let mut lead = Lead { words, node_words, checked, surroundings, crowd, results, run, reach: None };
+    let mut lead = Lead { words, node_words, checked, surroundings, crowd, results, run, reach: None, placement };
     let ready = tokio::select! {
         ready = lead.ready_nodes() => ready?,
         signal = signals.next() => {
@@ -276,6 +282,12 @@ impl Lead<'_> {
         &self.checked.recipe.workload.service
     }
 
+    /// The place of the leader's own node in the order of roles.
+    fn ordinal(&self) -> u32 {
+        let rank = self.surroundings.step.as_ref().map_or(0, |step| step.rank);
+        self.placement.as_ref().map_or(rank, |placement| placement.ordinal(&self.surroundings.host, rank))
+    }
+
     /// The leader's own node, where its process hosts one.
     async fn own_node(&self, runtimes: &Runtimes) -> Result<Option<node::Started>, Refusal> {
         if !self.crowd.hosts_own_node {
@@ -284,7 +296,7 @@ impl Lead<'_> {
         let start = NodeStart {
             host: self.surroundings.host.clone(),
             address: self.address(),
-            ordinal: Some(self.surroundings.step.as_ref().map_or(0, |step| step.rank)),
+            ordinal: Some(self.ordinal()),
             port: node::wanted_port(self.node_words, self.service()),
             service: self.service().to_owned(),
             load_runtime: runtimes.load.handle().clone(),
@@ -321,7 +333,7 @@ impl Lead<'_> {
             trials: left,
             default_port: service.map_or(0, |service| service.default_port()),
             on_node_loss: recipe.on_node_loss(),
-            monitor_interval: recipe.monitor_interval().map(|own| self.words.monitor_interval.map_or(own, Span::from_secs)),
+            monitor_interval: monitor_interval(self.words, recipe),
             join_within: Span::from_secs(self.words.join_timeout),
             ends_at: wall_time.map(WallTime::last_moment),
         };
@@ -329,7 +341,12 @@ impl Lead<'_> {
         let (done_sender, done) = oneshot::channel::<Outcome>();
         let leadership = Leadership {
             spec,
-            expected: Expected { nodes: self.crowd.nodes, needs: recipe.needs(), may_share_hosts: self.crowd.local.is_some() },
+            expected: Expected {
+                nodes: self.crowd.nodes,
+                needs: recipe.needs(),
+                may_share_hosts: self.crowd.local.is_some(),
+                are_placed: self.placement.is_some(),
+            },
             books: books.clone(),
             cluster,
             own_host: self.surroundings.host.clone(),

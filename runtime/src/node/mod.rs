@@ -31,7 +31,7 @@ pub use self::{
 };
 use crate::{
     cli::{BUILD, NodeWords, exit::Exit},
-    lead::surroundings::{SlurmStep, Surroundings, own_address, results_root},
+    lead::surroundings::{Surroundings, own_address, results_root},
     runtimes::Runtimes,
     signals::{Asked, Signals},
 };
@@ -100,11 +100,11 @@ pub fn run(words: &NodeWords) -> Exit {
     }
 }
 
-/// A task of the step whose rank 0 leads: the same command line, another rank.
-pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surroundings, step: &SlurmStep, recipe: &Recipe) -> Exit {
+/// A task of the step whose rank 0 leads: the same command line, another place in the order of roles.
+pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surroundings, ordinal: u32, recipe: &Recipe) -> Exit {
     let state_dir = surroundings.state_dir(results, "");
     match source_of(words, Some(state_dir)) {
-        Ok(source) => join(words, source, surroundings, Some(step.rank), &recipe.workload.service),
+        Ok(source) => join(words, source, surroundings, Some(ordinal), &recipe.workload.service),
         Err(sentence) => {
             eprintln!("error: {sentence}");
             Exit::BadWords
