@@ -57,7 +57,7 @@ RUN_DIR=$(grep -h '^{"run_dir"' "$SCRATCH/out" | tail -n 1 | jq -r .run_dir)
 check "the one client is the leader's own host, which was named" test "$(jq -r .node "$RUN_DIR"/*/requests.jsonl | sort -u)" = node001
 check "the server is on the host that was named, at its port" sh -c "jq -e '.trials[0].server | tostring | test(\"node003\")' '$RUN_DIR/report.json' >/dev/null && grep -q 11434 '$RUN_DIR/report.json'"
 check "the third host took part without a role" grep -q '"node":"node002","host":"node002","roles":\[\]' "$RUN_DIR/events.jsonl"
-missing() { { srun "$HOME_DIR/hbnode" --server-nodes node009 --client-nodes node001 --leader recipe.yaml 2>&1 || true; } | grep 'this job has no node `node009`; it has node001, node002, node003'; }
+missing() { { srun "$HOME_DIR/hbnode" --server-nodes node009 --client-nodes node001 --leader recipe.yaml 2>&1 || true; } | grep 'this job has no node .node009.; it has node001, node002, node003'; }
 check "a host that the job has not is named" missing
 
 say "a client's host loses power while it is measured"

@@ -206,6 +206,8 @@ pub enum Verb {
     Fetch(FetchWords),
     /// Measures a server that already runs, without a recipe
     Bench(Box<BenchWords>),
+    /// Brings the images and models that a recipe needs to where it will look for them, or says what to bring by hand
+    Prefetch(PrefetchWords),
     /// Builds the reports of a run folder anew from its raw data
     Report(ReportWords),
     /// Runs the Dummy service alone: OpenAI's and Ollama's protocols with set timings
@@ -394,6 +396,19 @@ pub struct BenchWords {
     /// Prints one line of JSON at the end, and nothing else, on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// Words of `hbnode prefetch`.
+#[derive(Debug, Args)]
+pub struct PrefetchWords {
+    /// The recipe
+    pub recipe: PathBuf,
+    /// Overrides a field before looking
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    pub sets: Vec<(String, String)>,
+    /// Prints what is there and every command that would be run, and runs none
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Words of `hbnode report`.

@@ -15,6 +15,7 @@ mod joining;
 mod lies;
 mod loads;
 mod phases;
+mod prefetch;
 mod resuming;
 mod secrets;
 mod servers;
