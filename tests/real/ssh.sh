@@ -88,6 +88,13 @@ check "it is brought, and the run is whole" holds "$(newest)" '.run.complete and
 check "one copy is kept, though three nodes took it to one home folder" test "$(find "$HOME_DIR/hbnode" -type f | wc -l)" = 1
 check "nothing is left on any host" wait_for 10 nothing_left
 
+say "a network of one's own choice"
+check "an interface that the leader has not is named with those it has" sh -c '{ "$@" 2>&1 || true; } | grep "no network interface .ib7. with an address; it has .*eth0 (10.77.0.3)"' - \
+    "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$HB" --leader recipe.yaml --set orchestration.interface=ib7
+user "$HB" --leader recipe.yaml --set orchestration.interface=eth0 --set workload.duration=3s --json >"$SCRATCH/out" 2>"$SCRATCH/err" || true
+check "one that all have carries the run" holds "$(newest)" '.run.complete and (.trials[0].accounting | .due > 0 and .due == .completed)'
+check "nothing is left on any host" wait_for 10 nothing_left
+
 say "the old orchestrator's options, with a bare workload block"
 printf 'service: dummy\nmodel: dummy\nduration: 5\nwarmup: 1\nclients_per_node: 4\n' >"$HOME_DIR/workload.yaml"
 code=0

@@ -204,11 +204,6 @@ const WHOLE: &[(&str, &str)] = &[
 /// What is well written and not built yet.
 const LATER: &[(&str, &str, &str)] = &[
     (
-        "a network to use",
-        "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, b]\n  interface: ib0\nworkload: {service: dummy, duration: 10s}\n",
-        "",
-    ),
-    (
         "search",
         LOCAL,
         "  search: {maximize: rate}

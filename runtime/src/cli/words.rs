@@ -180,6 +180,10 @@ pub struct NodeWords {
     /// that ssh reached]
     #[arg(long, value_name = "ADDRESS")]
     pub address: Option<std::net::IpAddr>,
+    /// The network interface whose address the others reach this node by, and a leader [default: the recipe's
+    /// orchestration.interface]
+    #[arg(long, value_name = "NAME", conflicts_with = "address")]
+    pub interface: Option<String>,
     /// A leader that is not up yet is waited for this long, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub wait: u64,

@@ -32,7 +32,7 @@ use super::{
     recipe::{Checked, Source},
     recorder::{Scribe, SharedFolder},
     ssh_nodes::{self, Preparing, Reach, Ready, SshNodes},
-    surroundings::{Surroundings, own_address},
+    surroundings::{Surroundings, reached_by},
     until_over::{Leave, heard_while_closing, until_over},
     wall_time::WallTime,
     words::monitor_interval,
@@ -108,6 +108,8 @@ struct Lead<'a> {
     results: PathBuf,
     /// The run's name.
     run: String,
+    /// The address of this machine, as it was named or by its name.
+    own: IpAddr,
     /// Where the words place roles.
     placement: Option<Placement>,
     /// How nodes that are started over ssh reach this machine.
@@ -146,7 +148,8 @@ async fn led(
     crowd.check(&checked.recipe.needs(), checked.recipe.orchestration.mode).map_err(refuse(Exit::NoCluster))?;
     let Place { source, results, kept, placement } = place;
     let run = kept.as_ref().map_or_else(beginning::run_id, KeptRun::id);
-    let mut lead = Lead { words, node_words, checked, surroundings, crowd, results, run, reach: None, placement };
+    let own = reached_by(node_words, &surroundings.host, crowd.is_on_this_machine()).map_err(refuse(Exit::BadWords))?;
+    let mut lead = Lead { words, node_words, checked, surroundings, crowd, results, run, own, reach: None, placement };
     let ready = tokio::select! {
         ready = lead.ready_nodes() => ready?,
         signal = signals.next() => {
@@ -231,8 +234,7 @@ impl Lead<'_> {
         if let Some(address) = self.reach.as_ref().and_then(|reach| reach.of_node.first()) {
             return *address;
         }
-        let own = || own_address(&self.surroundings.host, self.crowd.is_on_this_machine());
-        self.node_words.address.unwrap_or_else(own)
+        self.own
     }
 
     /// Where it listens.
@@ -259,8 +261,9 @@ impl Lead<'_> {
         if is_alone {
             ready.iter_mut().for_each(|node| node.address = Some(std::net::Ipv4Addr::LOCALHOST.into()));
         }
-        let own = own_address(&self.surroundings.host, is_alone);
-        let reach = Reach::of(&ready, self.node_words.address, own);
+        let is_named = self.node_words.address.is_some() || self.node_words.interface.is_some();
+        let own = reached_by(self.node_words, &self.surroundings.host, is_alone).map_err(refuse(Exit::BadWords))?;
+        let reach = Reach::of(&ready, is_named.then_some(own), own);
         Ok(Some((ready, reach)))
     }
 
@@ -375,7 +378,7 @@ impl Lead<'_> {
     fn local_nodes(&self, join: Option<&Path>) -> Result<Option<LocalNodes>, Refusal> {
         let (Some(count), Some(join)) = (self.crowd.local, join) else { return Ok(None) };
         let from = node::wanted_port(self.node_words, self.service()).first();
-        let started = LocalNodes::start(count.get(), join, from);
+        let started = LocalNodes::start(count.get(), join, from, self.address());
         started.map(Some).map_err(|error| refuse(Exit::NoCluster)(format!("cannot start node processes: {error}")))
     }
 }

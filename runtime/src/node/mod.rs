@@ -31,7 +31,7 @@ pub use self::{
 };
 use crate::{
     cli::{BUILD, NodeWords, exit::Exit},
-    lead::surroundings::{Surroundings, own_address, results_root},
+    lead::surroundings::{Surroundings, reached_by, results_root},
     runtimes::Runtimes,
     signals::{Asked, Signals},
 };
@@ -113,6 +113,13 @@ pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surrounding
 }
 
 fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordinal: Option<u32>, service: &str) -> Exit {
+    let address = match reached_by(words, &surroundings.host, false) {
+        Ok(address) => address,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Exit::BadWords;
+        }
+    };
     let runtimes = match Runtimes::start() {
         Ok(runtimes) => runtimes,
         Err(error) => {
@@ -122,7 +129,7 @@ fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordi
     };
     let start = NodeStart {
         host: surroundings.host.clone(),
-        address: words.address.unwrap_or_else(|| own_address(&surroundings.host, false)),
+        address,
         ordinal,
         port: wanted_port(words, service),
         service: service.to_owned(),

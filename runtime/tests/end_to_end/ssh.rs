@@ -156,6 +156,19 @@ fn of_a_killed_leader_nothing_stays_on_its_nodes() {
 }
 
 #[test]
+fn an_interface_is_used_by_all_and_one_that_is_not_there_is_told() {
+    let scene = Scene::new();
+    let ended = led(&scene, "[alpha]", &["--set", "orchestration.interface=lo"]);
+    let run = ended.run(ended.code.unwrap());
+    assert_eq!(run.report["run"]["complete"], true, "{}", run.complaints());
+    assert!(fs::read_to_string(scene.path("bin/said")).unwrap().contains("--interface=lo"));
+    assert!(ended.stderr.contains("live page: http://127.0.0.1:"), "{}", ended.stderr);
+    let ended = led(&scene, "[alpha]", &["--set", "orchestration.interface=ib7"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no network interface `ib7`") && ended.stderr.contains("lo (127.0.0.1)"), "{}", ended.stderr);
+}
+
+#[test]
 fn words_for_ssh_are_refused_where_nothing_is_started_over_it() {
     let scene = Scene::new();
     let local = recipe("[]", "duration: 1s").replace("mode: ssh, nodes: []", "mode: local");

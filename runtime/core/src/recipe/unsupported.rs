@@ -55,11 +55,6 @@ pub(super) const TABLE: &[Row] = &[
         |recipe| recipe.orchestration.on_node_loss == Some(NodeLoss::Redistribute),
         "redistribute is not built yet; use continue or fail",
     ),
-    refused(
-        "orchestration.interface",
-        |recipe| recipe.orchestration.interface.is_some(),
-        "the interface cannot be chosen yet; leave it out",
-    ),
     refused_in_part(
         "orchestration.node_allocation.servers.nodes",
         |recipe| {
