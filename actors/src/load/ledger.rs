@@ -259,14 +259,7 @@ impl Book {
 
     /// The next request of a closed loop, which may be a turn of a conversation; `None` once `limit` measured ones were
     /// given out.
-    pub fn open_next(
-        &self,
-        stage: Stage,
-        due: Nanos,
-        numbers: Numbers,
-        limit: Option<u64>,
-        turn: Option<Turn>,
-    ) -> Option<Due> {
+    pub fn open_next(&self, stage: Stage, due: Nanos, numbers: Numbers, limit: Option<u64>, turn: Option<Turn>) -> Option<Due> {
         let mut books = self.books()?;
         if stage == Stage::Measure {
             if limit.is_some_and(|limit| books.measured >= limit) {

@@ -48,6 +48,8 @@ pub struct Expected {
     pub needs: NodeNeeds,
     /// Whether several nodes may sit on one host, as they do when they were started on this machine.
     pub may_share_hosts: bool,
+    /// Whether every ordinal was chosen for its role, so that the leader's own node is not kept from load.
+    pub are_placed: bool,
 }
 
 /// What the Orchestrator is given.
@@ -232,7 +234,7 @@ impl Leading {
                 if !self.is_gathering() || self.nodes.len() < self.expected.nodes as usize {
                     return Vec::new();
                 }
-                match self.nodes.seat(&self.expected.needs, std::process::id(), &self.own_host) {
+                match self.nodes.seat(&self.expected, std::process::id(), &self.own_host) {
                     Ok(allocation) => {
                         self.tell_seats(&allocation.seats);
                         self.run.seated(allocation)

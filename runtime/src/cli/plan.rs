@@ -171,7 +171,7 @@ fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
     let node = |seat: &Seat| Node {
         node: seat.node.to_string(),
         roles: seat.roles.clone(),
-        command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, &recipe.workload.service)),
+        command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, recipe)),
     };
     let nodes = allocation.seats.iter().map(node).collect();
     Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, trials: drawn })

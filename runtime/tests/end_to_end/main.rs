@@ -16,6 +16,7 @@ mod lies;
 mod loads;
 mod node_loss;
 mod phases;
+mod prefetch;
 mod resuming;
 mod searching;
 mod secrets;

@@ -100,7 +100,8 @@ impl Recipe {
     }
 
     /// Whether the servers run already.
-    pub(super) fn has_endpoints(&self) -> bool {
+    #[must_use]
+    pub fn has_endpoints(&self) -> bool {
         self.servers.as_ref().is_some_and(|servers| !servers.endpoints.is_empty())
     }
 

@@ -50,11 +50,6 @@ pub(super) const TABLE: &[Row] = &[
         |recipe| recipe.orchestration.mode == Mode::Kubernetes,
         "the mode kubernetes is not built yet; use slurm, ssh or local",
     ),
-    refused(
-        "orchestration.interface",
-        |recipe| recipe.orchestration.interface.is_some(),
-        "the interface cannot be chosen yet; leave it out",
-    ),
     refused_in_part(
         "orchestration.node_allocation.servers.nodes",
         |recipe| {
