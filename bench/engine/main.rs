@@ -173,6 +173,6 @@ fn share(shape: &Shape) -> LoadShare {
         },
         servers: vec![shape.url.clone()],
         seed: 7,
-        tokens_per_word: None,
+        counting: None,
     }
 }

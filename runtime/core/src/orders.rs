@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    counting::Counting,
     trial::{DrillTarget, LoadSpec, RequestSpec, ServiceSpec},
     units::{Nanos, NodeName, Span, TrialId},
 };
@@ -195,6 +196,7 @@ pub struct LoadShare {
     pub servers: Vec<String>,
     /// The trial's seed.
     pub seed: u64,
-    /// Tokens that a word of a prompt has on average, by the first server's own count; `None` where it is not known.
-    pub tokens_per_word: Option<f64>,
+    /// What the first server that told anything says of its tokens; `None` where none did.
+    #[serde(default)]
+    pub counting: Option<Counting>,
 }

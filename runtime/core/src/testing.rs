@@ -102,7 +102,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
         service: trial.service.clone(),
         servers: Vec::new(),
         seed: trial.seed,
-        tokens_per_word: None,
+        counting: None,
     };
     Plan { shares: (0..executors).map(share).collect(), servers: Vec::new(), trial }
 }

@@ -231,7 +231,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
         },
         servers: vec![url.to_owned()],
         seed: 7,
-        tokens_per_word: None,
+        counting: None,
     }
 }
 

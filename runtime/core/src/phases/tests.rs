@@ -219,7 +219,7 @@ impl World {
                             server: server.server,
                             url: "http://s".into(),
                             took: Span::from_secs(self.server_seconds),
-                            tokens_per_word: None,
+                            counting: None,
                         };
                         self.tell(&node, ready);
                     }

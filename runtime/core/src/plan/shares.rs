@@ -34,7 +34,7 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
         service: trial.service.clone(),
         servers: Vec::new(),
         seed: trial.seed,
-        tokens_per_word: None,
+        counting: None,
     };
     (0..executors).zip(&seats).map(share).collect()
 }

@@ -27,7 +27,7 @@ use serde_json::Value;
 pub use summary::summary_markdown;
 pub use trial::{TrialFrame, trial};
 
-use crate::{certainty::Certainty, units::TrialId, verdict::Verdict};
+use crate::{certainty::Certainty, counting::LengthsBy, units::TrialId, verdict::Verdict};
 
 /// The version of this contract: `major.minor`; additions raise the minor part.
 pub const SCHEMA_VERSION: &str = "1.0";
@@ -291,6 +291,9 @@ pub struct TokenFigures {
     pub output: u64,
     /// Who counted: `usage`, `events`, or `mixed`.
     pub source: Option<String>,
+    /// What prompts that are made got their length by: `token_ids`, `tokenize`, `usage`, or `words` where nobody told it.
+    #[serde(default)]
+    pub lengths_by: LengthsBy,
     /// Answer tokens that were asked for.
     pub requested_output: u64,
     /// Prompt tokens that were asked for; 0 where nobody asked for a length.
