@@ -178,6 +178,6 @@ fn share(shape: &Shape) -> LoadShare {
         servers: vec![shape.url.clone()],
         left_servers: Default::default(),
         seed: 7,
-        tokens_per_word: None,
+        counting: None,
     }
 }

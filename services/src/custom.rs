@@ -96,6 +96,10 @@ impl Service for Custom {
         path.and_then(|path| healthy(spec, path)).into_iter().chain([Step::Completes]).collect()
     }
 
+    fn tokenize_path(&self) -> Option<&'static str> {
+        (self.block.protocol == ProtocolName::Openai).then_some(crate::tokenize::PATH)
+    }
+
     fn lists_model(&self, body: &[u8], model: &str) -> bool {
         match self.block.protocol {
             ProtocolName::Openai => lists_model(body, model),

@@ -21,6 +21,7 @@ pub mod protocol;
 mod refusal;
 pub mod runtime;
 pub mod service;
+pub mod tokenize;
 pub mod vllm;
 mod whole;
 

@@ -164,6 +164,10 @@ pub trait Service: Sync {
     fn command(&self, order: &ServerOrder) -> Result<CommandLine, ServiceProblem>;
     /// The questions that show it is ready, in order.
     fn readiness(&self, spec: &ServiceSpec) -> Vec<Step>;
+    /// Where it tells the tokens of a text, in the way of [`crate::tokenize`], if it may.
+    fn tokenize_path(&self) -> Option<&'static str> {
+        None
+    }
     /// Whether the answer of a [`Step::ModelListed`] question names the model.
     fn lists_model(&self, body: &[u8], model: &str) -> bool;
 

@@ -47,7 +47,7 @@ async fn measure(share: &LoadShare, lasting: Span, url: &str) -> Result<Floor, S
         load,
         request: calibration::request(&share.request),
         servers: vec![url.to_owned(); share.servers.len()],
-        tokens_per_word: None,
+        counting: None,
         ..share.clone()
     };
     share.service.api_key = None;

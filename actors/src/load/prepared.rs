@@ -17,7 +17,7 @@ use hb_core::{
 };
 use hb_services::{
     datasets::{Dataset, DatasetError},
-    prompts::{Fit, PromptMaker},
+    prompts::PromptMaker,
     protocol::{Prompt, Protocol, Reader},
 };
 use rustls::ClientConfig;
@@ -96,9 +96,7 @@ impl Prepared {
         let clients = share.load.model.clients();
         let clients = clients.map_or_else(|| open_clients(&share.load.distribution), NonZeroU32::get);
         let router = Router::new(&share.load.distribution, clients, share.servers.len() as u32, share.seed)?;
-        // Where the server told nothing, a word stands for a token.
-        let fit = share.tokens_per_word.map_or_else(Fit::default, |tokens_per_word| Fit { tokens_per_word, overhead: 0.0 });
-        let prompts = PromptMaker::new(&share.request, share.seed, fit);
+        let prompts = PromptMaker::counted(&share.request, share.seed, share.counting.as_ref());
         let window = Window::of(&share.load);
         let drain = share.load.timeouts.total.0.min(DRAIN);
         let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, share.numbers);

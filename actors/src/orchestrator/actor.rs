@@ -7,6 +7,7 @@ use std::{
 
 use hb_core::{
     counted::ServerCounts,
+    counting::Counting,
     events::{Happened, RunEvent},
     facts::NodeFact,
     orders::{LoadShare, Order, Role},
@@ -107,7 +108,7 @@ pub enum OrchestratorMsg {
     /// A server that already runs is not ready yet: what is waited for.
     EndpointWaitedFor(String),
     /// Servers that already run were asked.
-    EndpointsAnswered(Result<Option<f64>, String>),
+    EndpointsAnswered(Result<Option<Counting>, String>),
     /// A trial's books are closed.
     TrialClosed(TrialId, Closed),
     /// Processes of nodes that were started for the run ended otherwise than by a goodbye: which, and how.
@@ -614,8 +615,8 @@ fn ask_endpoints(me: ActorRef<OrchestratorMsg>, trial: Trial) {
         let (ready, troubles): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
         let troubles: Vec<String> = troubles.into_iter().filter_map(Result::err).collect();
         // All serve one model, so the count of any of them is that of all.
-        let tokens_per_word = ready.into_iter().filter_map(Result::ok).find_map(|ready| ready.tokens_per_word);
-        let result = if troubles.is_empty() { Ok(tokens_per_word) } else { Err(troubles.join("; ")) };
+        let counting = ready.into_iter().filter_map(Result::ok).find_map(|ready| ready.counting);
+        let result = if troubles.is_empty() { Ok(counting) } else { Err(troubles.join("; ")) };
         // The run may be over by now.
         let _ = me.cast(OrchestratorMsg::EndpointsAnswered(result));
     });

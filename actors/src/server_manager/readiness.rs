@@ -11,14 +11,16 @@ use std::{
 };
 
 use hb_core::{
+    counting::{Counting, LengthsBy},
     record::Kind,
-    trial::{Length, RequestSpec, ServiceSpec},
+    trial::{Api, Length, RequestSpec, ServiceSpec},
     units::Span,
 };
 use hb_services::{
     prompts::{PROBE_WORDS, probe},
     protocol::Prompt,
     service::{Gathering, Service, Step, request_for},
+    tokenize,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use tokio::time::{Instant, sleep, timeout};
@@ -35,6 +37,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const COMPLETION_LIMIT: Duration = Duration::from_secs(120);
 /// The tokens of the first completion, where the recipe asks for no fewer.
 const FIRST_TOKENS: u32 = 8;
+/// Without a chat's template no more is added to a prompt: a mark of the beginning.
+const MOST_ADDED: u32 = 4;
+/// Fewer different ids than this make prompts that are too much alike.
+const LEAST_IDS: usize = 16;
 /// The longest answer to a question, in bytes.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
@@ -55,12 +61,12 @@ pub struct Question<'a> {
 }
 
 /// A server that gave its first completion.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ready {
     /// How long was asked.
     pub took: Span,
-    /// Tokens that a word of a prompt has on average, by its own count; `None` where it told none.
-    pub tokens_per_word: Option<f64>,
+    /// What it told of its tokens, if anything.
+    pub counting: Option<Counting>,
 }
 
 /// Why a server is not ready.
@@ -130,16 +136,13 @@ pub async fn ask_all(
     let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     let client = client.tls_backend_preconfigured(trusted).build();
     let client = client.map_err(|error| NotReady::NoClient(chain(&error)))?;
-    let asking = Asking { question, client, progress, tokens_per_word: Mutex::new(None) };
+    let asking = Asking { question, client, progress, counting: Mutex::new(None) };
     for step in steps {
         if question.spec.health.enabled || !matches!(step, Step::Healthy { .. }) {
             asking.until(step, begun).await?;
         }
     }
-    Ok(Ready {
-        took: Span(begun.elapsed()),
-        tokens_per_word: asking.tokens_per_word.into_inner().unwrap_or_else(PoisonError::into_inner),
-    })
+    Ok(Ready { took: Span(begun.elapsed()), counting: asking.counting.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
 /// A few names for a sentence.
@@ -154,8 +157,8 @@ struct Asking<'a> {
     question: &'a Question<'a>,
     client: Client,
     progress: &'a (dyn Fn(String) + Send + Sync),
-    /// Told by the first completion.
-    tokens_per_word: Mutex<Option<f64>>,
+    /// Told by the first completion and what was asked for it.
+    counting: Mutex<Option<Counting>>,
 }
 
 impl Asking<'_> {
@@ -234,7 +237,8 @@ impl Asking<'_> {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         // Endpoints are often written with the `/v1` that the path has, too.
         let base = self.question.url.trim_end_matches('/');
-        let base = if path.starts_with("/v1/") { base.strip_suffix("/v1").unwrap_or(base) } else { base };
+        let base =
+            if path.starts_with("/v1/") || path == tokenize::PATH { base.strip_suffix("/v1").unwrap_or(base) } else { base };
         let slash = if path.starts_with('/') { "" } else { "/" };
         let request = self.client.request(method, format!("{base}{slash}{path}"));
         match self.question.key {
@@ -286,25 +290,64 @@ impl Asking<'_> {
     /// One real completion, through the very reader of the load path. Its prompt holds every word that prompts are made
     /// of, so that the server's count of it tells how many words make the tokens that are asked for.
     async fn complete(&self) -> Result<(), Trouble> {
-        match self.complete_with(&probe(0)).await {
-            Ok(tokens) => {
-                let per_word = tokens.map(|tokens| f64::from(tokens) / f64::from(PROBE_WORDS));
-                *self.tokens_per_word.lock().unwrap_or_else(PoisonError::into_inner) = per_word;
-                Ok(())
+        let text = probe(0);
+        let ids = self.tokenized(&text).await;
+        let counting = match &ids {
+            Some(ids) => self.complete_with_ids(ids).await,
+            None => None,
+        };
+        let counting = match counting {
+            Some(counting) => Some(counting),
+            None => {
+                let counted = match self.complete_with(&Prompt::Text(text)).await {
+                    // A model of a short context is ready all the same.
+                    Err(Trouble::TooLong) => self.complete_with(&Prompt::Text("Hello".into())).await.map(|_| None),
+                    counted => counted,
+                };
+                counted_words(ids.as_deref(), counted?, self.question.request.api)
             }
-            // A model of a short context is ready all the same.
-            Err(Trouble::TooLong) => self.complete_with("Hello").await.map(drop),
-            Err(trouble) => Err(trouble),
+        };
+        *self.counting.lock().unwrap_or_else(PoisonError::into_inner) = counting;
+        Ok(())
+    }
+
+    /// The server's own ids of a text, if it tells them.
+    async fn tokenized(&self, text: &str) -> Option<Vec<u32>> {
+        let path = self.question.service.tokenize_path()?;
+        let asked = self.post(path, tokenize::body(&self.question.spec.model, text));
+        let answer = async {
+            let answer = send(asked).await.ok().filter(|answer| answer.status().is_success())?;
+            whole(answer).await.ok()
+        };
+        tokenize::ids(&timeout(QUESTION_LIMIT, answer).await.ok()??)
+    }
+
+    /// The first completion, asked by ids: what it tells, if the server takes them as what they are. Whatever else comes
+    /// of it, a text is asked then.
+    async fn complete_with_ids(&self, ids: &[u32]) -> Option<Counting> {
+        let request = self.question.request;
+        if request.api != Api::Completions || request.turns.is_some() {
+            return None;
         }
+        let count = ids.len() as u32;
+        let prompt = Prompt::TokenIds(ids.to_vec());
+        let counted = timeout(COMPLETION_LIMIT / 2, self.complete_with(&prompt)).await.ok()?.ok()?;
+        // A server that reads the list as something else counts something else.
+        let overhead = counted.unwrap_or(count).checked_sub(count).filter(|overhead| *overhead <= MOST_ADDED)?;
+        let mut different = ids.to_vec();
+        different.sort_unstable();
+        different.dedup();
+        let counting = counted_words(Some(ids), Some(count + overhead), request.api)?;
+        (different.len() >= LEAST_IDS).then_some(Counting { ids: different, ..counting })
     }
 
     /// A completion of this prompt; the tokens that the server counts in one such prompt, if it does.
-    async fn complete_with(&self, prompt: &str) -> Result<Option<u32>, Trouble> {
+    async fn complete_with(&self, prompt: &Prompt) -> Result<Option<u32>, Trouble> {
         let Question { service, spec, .. } = *self.question;
         let request = request_for(service, spec, self.question.request);
         let protocol = hb_services::protocol(service.protocol());
         let batch = request.batch.get();
-        let prompts: Vec<Prompt> = (0..batch).map(|_| Prompt::Text(prompt.to_owned())).collect();
+        let prompts: Vec<Prompt> = (0..batch).map(|_| prompt.clone()).collect();
         let call = protocol.call(&spec.model, &request, &prompts, first_tokens(&request));
         let mut answer = send(self.post(call.path, call.body)).await?;
         let status = answer.status();
@@ -329,6 +372,19 @@ impl Asking<'_> {
             (Some(kind), None) => Err(Trouble::Again(kind.to_string())),
         }
     }
+}
+
+/// What is known of words by the ids of all of them, or by the tokens that a completion of them had.
+fn counted_words(ids: Option<&[u32]>, counted: Option<u32>, api: Api) -> Option<Counting> {
+    let (by, tokens) = match ids {
+        Some(ids) => (LengthsBy::Tokenize, ids.len() as u32),
+        None => (LengthsBy::Usage, counted?),
+    };
+    // Only a chat has a template. What else a server adds to a prompt nobody asked for, and the verdict is to see it.
+    let most = if api == Api::Chat { u32::MAX } else { MOST_ADDED };
+    let overhead = counted.and_then(|counted| counted.checked_sub(tokens)).filter(|added| *added <= most).unwrap_or(0);
+    let tokens_per_word = f64::from(tokens) / f64::from(PROBE_WORDS);
+    Some(Counting { by, tokens_per_word, overhead, api, ids: Vec::new() })
 }
 
 /// As few tokens as make an answer, but never fewer than the recipe's own minimum.

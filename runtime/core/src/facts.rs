@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     calibration::Floor,
+    counting::Counting,
     units::{NodeName, Span, TrialId},
 };
 
@@ -43,9 +44,9 @@ pub enum Fact {
         url: String,
         /// Time since its start.
         took: Span,
-        /// Tokens that a word of a prompt has on average, by its own count; `None` where it tells no counts.
+        /// What it told of its tokens, if anything.
         #[serde(default)]
-        tokens_per_word: Option<f64>,
+        counting: Option<Counting>,
     },
     /// The image that servers run in was looked at.
     ImageRead {

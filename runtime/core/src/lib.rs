@@ -15,6 +15,7 @@ pub mod calibration;
 pub mod certainty;
 pub mod chronicle;
 pub mod counted;
+pub mod counting;
 pub mod events;
 pub mod facts;
 pub mod histogram;

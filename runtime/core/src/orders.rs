@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    counting::Counting,
     schedule::Numbers,
     trial::{DrillTarget, LoadSpec, RequestSpec, ServiceSpec},
     units::{Nanos, NodeName, Span, TrialId},
@@ -219,6 +220,7 @@ pub struct LoadShare {
     pub left_servers: BTreeSet<u32>,
     /// The trial's seed.
     pub seed: u64,
-    /// Tokens that a word of a prompt has on average, by the first server's own count; `None` where it is not known.
-    pub tokens_per_word: Option<f64>,
+    /// What the first server that told anything says of its tokens; `None` where none did.
+    #[serde(default)]
+    pub counting: Option<Counting>,
 }

@@ -109,7 +109,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
         servers: Vec::new(),
         left_servers: Default::default(),
         seed: trial.seed,
-        tokens_per_word: None,
+        counting: None,
     };
     Plan { shares: (0..executors).map(share).collect(), servers: Vec::new(), trial }
 }

@@ -62,6 +62,8 @@ fn serve(mut stream: TcpStream, manner: Manner, prompts: &AtomicU32) -> std::io:
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         if first.starts_with("GET") {
             whole(&mut stream, "application/json", r#"{"object":"list","data":[{"id":"m","object":"model"}]}"#)?;
+        } else if !first.contains("/completions") {
+            write!(&mut stream, "HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno")?;
         } else if prompts.fetch_add(1, Relaxed) == 0 {
             well(&mut stream, &body)?;
         } else {

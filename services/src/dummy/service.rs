@@ -67,6 +67,10 @@ impl Service for Dummy {
         healthy(spec, "/health").into_iter().chain([listed, Step::Completes]).collect()
     }
 
+    fn tokenize_path(&self) -> Option<&'static str> {
+        Some(crate::tokenize::PATH)
+    }
+
     fn lists_model(&self, body: &[u8], model: &str) -> bool {
         lists_model(body, model)
     }

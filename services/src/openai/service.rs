@@ -59,6 +59,10 @@ impl Service for Openai {
         vec![Step::ModelListed { path: "/v1/models".into() }, Step::Completes]
     }
 
+    fn tokenize_path(&self) -> Option<&'static str> {
+        Some(crate::tokenize::PATH)
+    }
+
     fn lists_model(&self, body: &[u8], model: &str) -> bool {
         lists_model(body, model)
     }

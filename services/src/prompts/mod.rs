@@ -12,7 +12,12 @@ mod lengths;
 mod random;
 mod words;
 
-use hb_core::trial::{Api, Length, RequestSpec, SharedPrefix};
+use std::sync::Arc;
+
+use hb_core::{
+    counting::{Counting, LengthsBy},
+    trial::{Api, Length, RequestSpec, SharedPrefix},
+};
 use rand_pcg::{Pcg64, rand_core::Rng as _};
 
 pub use self::{
@@ -32,16 +37,17 @@ const SPREADING: u64 = 0x9e37_79b9_7f4a_7c15;
 const MOST_TURNS: u32 = 1_000;
 
 /// What prompts are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum PromptKind {
     /// Words.
     #[default]
     Words,
-    /// Token ids below `vocabulary`, exactly as many as asked for. Only `/v1/completions` takes them; other operations
-    /// get words.
+    /// These token ids, exactly as many as asked for. Only `/v1/completions` takes them; other operations get words.
     TokenIds {
-        /// How many ids the model has.
-        vocabulary: u32,
+        /// What is chosen from, each once.
+        ids: Arc<[u32]>,
+        /// Tokens that the server adds to each prompt.
+        overhead: u32,
     },
 }
 
@@ -83,6 +89,20 @@ impl PromptMaker {
             seed,
             fit,
             kind: PromptKind::Words,
+        }
+    }
+
+    /// The same, made of what is known of the server's tokens.
+    #[must_use]
+    pub fn counted(request: &RequestSpec, seed: u64, counting: Option<&Counting>) -> Self {
+        // Where the server told nothing, a word stands for a token.
+        let Some(counting) = counting else { return Self::new(request, seed, Fit::default()) };
+        let overhead = counting.overhead_of(request);
+        let fit = Fit { tokens_per_word: counting.tokens_per_word, overhead: f64::from(overhead) };
+        let maker = Self::new(request, seed, fit);
+        match counting.lengths_by(request) {
+            LengthsBy::TokenIds => maker.of_kind(PromptKind::TokenIds { ids: counting.ids.as_slice().into(), overhead }),
+            LengthsBy::Tokenize | LengthsBy::Usage | LengthsBy::Words => maker,
         }
     }
 
@@ -152,12 +172,12 @@ impl PromptMaker {
             let before = block_tokens.saturating_mul(place as u32);
             tokens.saturating_sub(before).min(block_tokens)
         };
-        match self.kind {
-            PromptKind::TokenIds { vocabulary } => {
+        match &self.kind {
+            PromptKind::TokenIds { ids: table, .. } => {
                 let mut ids = Vec::with_capacity(tokens as usize);
                 for (place, block) in blocks.iter().enumerate() {
                     let mut random = self.random(Use::Prefix, *block);
-                    ids.extend((0..own(place)).map(|_| below(random.next_u64(), vocabulary.max(1))));
+                    ids.extend((0..own(place)).map(|_| one_of(table, random.next_u64())));
                 }
                 Prompt::TokenIds(ids)
             }
@@ -188,8 +208,10 @@ impl PromptMaker {
     }
 
     fn with_prefix(&self, number: u64, tokens: u32, prefix: Option<(u64, u32)>) -> Prompt {
-        match self.kind {
-            PromptKind::TokenIds { vocabulary } => Prompt::TokenIds(self.ids(number, tokens, prefix, vocabulary.max(1))),
+        match &self.kind {
+            PromptKind::TokenIds { ids, overhead } => {
+                Prompt::TokenIds(self.ids(number, tokens.saturating_sub(*overhead).max(1), prefix, ids))
+            }
             PromptKind::Words => Prompt::Text(self.text(number, tokens, prefix)),
         }
     }
@@ -210,22 +232,23 @@ impl PromptMaker {
         text
     }
 
-    fn ids(&self, number: u64, tokens: u32, prefix: Option<(u64, u32)>, vocabulary: u32) -> Vec<u32> {
+    fn ids(&self, number: u64, tokens: u32, prefix: Option<(u64, u32)>, table: &[u32]) -> Vec<u32> {
         let mut ids = Vec::with_capacity(tokens as usize);
         if let Some((group, shared)) = prefix {
             let mut random = self.random(Use::Prefix, group);
-            ids.extend((0..shared).map(|_| below(random.next_u64(), vocabulary)));
+            ids.extend((0..shared.min(tokens - 1)).map(|_| one_of(table, random.next_u64())));
         }
-        // The number in the vocabulary's own digits, lowest first, as many as a `u64` can have.
+        // The number in digits that are the table's places, lowest first, as many as a `u64` can have.
+        let digits = table.len() as u64;
         let (mut rest, mut span) = (self.mark(number), u64::MAX);
-        while span > 0 && ids.len() < tokens as usize && vocabulary > 1 {
-            ids.push((rest % u64::from(vocabulary)) as u32);
-            rest /= u64::from(vocabulary);
-            span /= u64::from(vocabulary);
+        while span > 0 && ids.len() < tokens as usize && digits > 1 {
+            ids.push(table[(rest % digits) as usize]);
+            rest /= digits;
+            span /= digits;
         }
         let mut random = self.random(Use::Text, number);
         while ids.len() < tokens as usize {
-            ids.push(below(random.next_u64(), vocabulary));
+            ids.push(one_of(table, random.next_u64()));
         }
         ids
     }
@@ -251,6 +274,11 @@ impl PromptMaker {
 /// others lie where no conversation is counted to.
 fn turn_number(conversation: u64, turn: u32) -> u64 {
     conversation.wrapping_add(u64::from(turn) << 40)
+}
+
+/// One of these ids; zero where there are none.
+fn one_of(ids: &[u32], random: u64) -> u32 {
+    ids.get(below(random, ids.len() as u32) as usize).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

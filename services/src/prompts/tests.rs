@@ -24,6 +24,11 @@ fn maker(tokens: u32, shared_prefix: Option<(u32, u32)>, seed: u64) -> PromptMak
     PromptMaker::new(&request(Length::Fixed(tokens), shared_prefix), seed, Fit::default())
 }
 
+/// The ids below `size`.
+fn vocabulary(size: u32) -> PromptKind {
+    PromptKind::TokenIds { ids: (0..size).collect(), overhead: 0 }
+}
+
 fn words(prompt: &Prompt) -> Vec<&str> {
     let Prompt::Text(text) = prompt else { panic!("{prompt:?} is no text") };
     text.split(' ').collect()
@@ -49,17 +54,17 @@ proptest! {
         prop_assume!(one != other);
         let maker = maker(tokens, None, seed);
         prop_assert_ne!(maker.prompt(one), maker.prompt(other));
-        let maker = maker.of_kind(PromptKind::TokenIds { vocabulary: 500 });
+        let maker = maker.of_kind(vocabulary(500));
         prop_assert_ne!(maker.prompt(one), maker.prompt(other));
     }
 
     #[test]
-    fn neighbours_differ_in_their_first_word(seed: u64, first in 0..u64::MAX - 256, vocabulary in 256_u32..200_000) {
+    fn neighbours_differ_in_their_first_word(seed: u64, first in 0..u64::MAX - 256, size in 256_u32..2_000) {
         let words_alone = maker(20, None, seed);
         let begun: BTreeSet<_> =
             (first..first + 256).map(|index| words(&words_alone.prompt(index))[0].to_owned()).collect();
         prop_assert_eq!(begun.len(), 256);
-        let as_ids = words_alone.of_kind(PromptKind::TokenIds { vocabulary });
+        let as_ids = words_alone.of_kind(vocabulary(size));
         let begun: BTreeSet<_> = (first..first + 200).map(|index| ids(&as_ids.prompt(index))[0]).collect();
         prop_assert!(begun.len() >= 199, "only {} different first ids", begun.len());
     }
@@ -77,11 +82,11 @@ proptest! {
     }
 
     #[test]
-    fn token_ids_are_exactly_as_many_and_in_the_vocabulary(seed: u64, index: u64, tokens in 1_u32..200, vocabulary in 1_u32..200_000) {
-        let maker = maker(tokens, Some((2, 10)), seed).of_kind(PromptKind::TokenIds { vocabulary });
+    fn token_ids_are_exactly_as_many_and_in_the_vocabulary(seed: u64, index: u64, tokens in 1_u32..200, size in 1_u32..2_000) {
+        let maker = maker(tokens, Some((2, 10)), seed).of_kind(vocabulary(size));
         let prompt = maker.prompt(index);
         prop_assert_eq!(ids(&prompt).len(), tokens as usize);
-        prop_assert!(ids(&prompt).iter().all(|id| *id < vocabulary));
+        prop_assert!(ids(&prompt).iter().all(|id| *id < size));
         let sibling = maker.prompt(index ^ 2);
         let shared = (tokens as usize - 1).min(10);
         prop_assert_eq!(&ids(&prompt)[..shared], &ids(&sibling)[..shared]);
@@ -148,7 +153,7 @@ fn a_batch_has_prompts_of_its_own() {
 #[test]
 fn no_two_turns_ask_alike_and_only_the_first_shares_a_prefix() {
     let spec = RequestSpec { turns: Some(Length::Uniform(2, 5)), ..request(Length::Fixed(12), Some((1, 8))) };
-    let maker = PromptMaker::new(&spec, 1, Fit::default()).of_kind(PromptKind::TokenIds { vocabulary: 9 });
+    let maker = PromptMaker::new(&spec, 1, Fit::default()).of_kind(vocabulary(9));
     let turns: BTreeSet<_> = (0..50).map(|conversation| maker.turns(conversation)).collect();
     assert_eq!(turns, (2..=5).collect());
     let question = |conversation, turn| words(&maker.question(conversation, turn).0).join(" ");
@@ -169,9 +174,9 @@ fn trials_with_different_seeds_share_no_prompt() {
 
 #[test]
 fn only_completions_are_asked_by_token_ids() {
-    let kind = PromptKind::TokenIds { vocabulary: 100 };
+    let kind = vocabulary(100);
     let chat = RequestSpec { api: Api::Chat, ..request(Length::Fixed(3), None) };
-    assert!(matches!(PromptMaker::new(&chat, 1, Fit::default()).of_kind(kind).prompt(0), Prompt::Text(_)));
+    assert!(matches!(PromptMaker::new(&chat, 1, Fit::default()).of_kind(kind.clone()).prompt(0), Prompt::Text(_)));
     assert!(matches!(maker(3, None, 1).of_kind(kind).prompt(0), Prompt::TokenIds(_)));
 }
 
@@ -189,10 +194,22 @@ fn prompts_are_alike_as_far_as_their_blocks_are() {
     assert_eq!((one.len(), other.len()), (40, 48));
     assert_eq!(one[..32], other[..32]);
     assert_ne!(one[32..], other[32..40]);
-    let kind = PromptKind::TokenIds { vocabulary: 1000 };
+    let kind = vocabulary(1000);
     let maker = maker.of_kind(kind);
     let (one, other) = (maker.of_blocks(&[7, 8, 9], 16, 40), maker.of_blocks(&[7, 8, 4], 16, 48));
     assert_eq!((ids(&one).len(), ids(&other).len()), (40, 48));
     assert_eq!(ids(&one)[..32], ids(&other)[..32]);
     assert_ne!(ids(&one)[32..], ids(&other)[32..40]);
+}
+
+#[test]
+fn what_the_server_adds_is_part_of_the_asked_length() {
+    let table: Vec<u32> = (100..200).collect();
+    let counting = Counting { by: LengthsBy::Tokenize, tokens_per_word: 1.0, overhead: 3, api: Api::Completions, ids: table };
+    let spec = request(Length::Fixed(12), Some((2, 30)));
+    let prompt = PromptMaker::counted(&spec, 1, Some(&counting)).prompt(7);
+    assert!(ids(&prompt).len() == 9 && ids(&prompt).iter().all(|id| (100..200).contains(id)), "{prompt:?}");
+    let as_text = Counting { ids: Vec::new(), ..counting };
+    assert_eq!(words(&PromptMaker::counted(&spec, 1, Some(&as_text)).prompt(7)).len(), 9);
+    assert_eq!(words(&PromptMaker::counted(&spec, 1, None).prompt(7)).len(), 12);
 }

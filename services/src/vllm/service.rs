@@ -122,6 +122,10 @@ impl Service for Vllm {
         healthy(spec, "/health").into_iter().chain([listed, Step::Completes]).collect()
     }
 
+    fn tokenize_path(&self) -> Option<&'static str> {
+        Some(crate::tokenize::PATH)
+    }
+
     fn lists_model(&self, body: &[u8], model: &str) -> bool {
         lists_model(body, model)
     }

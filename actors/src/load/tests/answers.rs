@@ -1,6 +1,10 @@
 //! What is read of answers: counts, gaps, messages, and through TLS.
 
-use hb_core::{histogram::Histogram, record::TokensSource};
+use hb_core::{
+    counting::{Counting, LengthsBy},
+    histogram::Histogram,
+    record::TokensSource,
+};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{RootCertStore, ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -68,7 +72,8 @@ async fn prompts_have_the_asked_tokens_by_what_a_word_has() {
     let mut share = closed(1, Stop::Requests(3), &server.url);
     share.request.stream = false;
     share.request.prompt_len = Length::Fixed(300);
-    share.tokens_per_word = Some(2.0);
+    let api = Api::Completions;
+    share.counting = Some(Counting { by: LengthsBy::Usage, tokens_per_word: 2.0, overhead: 0, api, ids: Vec::new() });
     let prepared = Prepared::build(share, None).await.unwrap();
     assert_eq!(server.requests.load(Ordering::SeqCst), 0, "a trial's requests are all that it sends");
     let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;

@@ -236,7 +236,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
         servers: vec![url.to_owned()],
         left_servers: Default::default(),
         seed: 7,
-        tokens_per_word: None,
+        counting: None,
     }
 }
 

@@ -23,8 +23,8 @@ type Script = fn(&str, usize) -> (u16, &'static str);
 const COMPLETION: &str =
     r#"{"choices":[{"text":"Hi","finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":8}}"#;
 
-/// A service whose steps are the test's.
-struct Scripted(Vec<Step>);
+/// A service whose steps are the test's, and which may tell tokens.
+struct Scripted(Vec<Step>, bool);
 
 impl Service for Scripted {
     fn name(&self) -> &str {
@@ -53,6 +53,9 @@ impl Service for Scripted {
     }
     fn readiness(&self, _: &ServiceSpec) -> Vec<Step> {
         self.0.clone()
+    }
+    fn tokenize_path(&self) -> Option<&'static str> {
+        self.1.then_some("/tokenize")
     }
     fn lists_model(&self, body: &[u8], model: &str) -> bool {
         String::from_utf8_lossy(body).contains(model)
@@ -149,7 +152,7 @@ struct Asked {
 async fn asked(steps: Vec<Step>, spec: ServiceSpec, limit: Span, key: Option<&Key>, script: Script) -> Asked {
     let (url, heads) = serve(script).await;
     let told = Mutex::new(Vec::new());
-    let (service, request) = (Scripted(steps), request());
+    let (service, request) = (Scripted(steps, false), request());
     let question = Question { url: &url, service: &service, spec: &spec, request: &request, key, limit };
     let ready = ask(&question, &|what| told.lock().unwrap().push(what)).await;
     let heads = heads.lock().unwrap().clone();
@@ -267,7 +270,7 @@ async fn the_deadline_ends_the_questions_and_names_the_last_answer() {
 #[tokio::test]
 async fn nobody_at_the_port_is_said_so() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (url, service, spec, request) = (format!("http://{free}"), Scripted(vec![health()]), spec(), request());
+    let (url, service, spec, request) = (format!("http://{free}"), Scripted(vec![health()], false), spec(), request());
     // On a busy machine even a refusal takes its time.
     let limit = Span::from_secs(1);
     let question = Question { url: &url, service: &service, spec: &spec, request: &request, key: None, limit };
@@ -298,4 +301,78 @@ fn the_first_completion_is_short_but_not_shorter_than_the_recipe_allows() {
     assert_eq!(first_tokens(&request), 3);
     request.sampling.insert("min_tokens".into(), 20.into());
     assert_eq!(first_tokens(&request), 20);
+}
+
+/// What a server that answers so tells of its tokens, and the paths and prompts that it was asked.
+async fn counted(api: Api, script: Script) -> (Option<Counting>, Vec<String>) {
+    let (url, heads) = serve(script).await;
+    let (service, spec, request) = (Scripted(vec![Step::Completes], true), spec(), RequestSpec { api, ..request() });
+    let question = Question { url: &url, service: &service, spec: &spec, request: &request, key: None, limit: LONG };
+    let ready = ask(&question, &|_| {}).await.unwrap();
+    let heads = heads.lock().unwrap();
+    let asked = heads.iter().map(|head| match head.split(' ').nth(1).unwrap() {
+        "/tokenize" => "tokenize",
+        _ if head.contains(r#""prompt":["#) => "ids",
+        _ if head.contains("Hello") => "hello",
+        _ => "text",
+    });
+    (ready.counting, asked.map(str::to_owned).collect())
+}
+
+/// Twenty ids, more than the least, and a word has a fraction of a token.
+const IDS: &str = r#"{"tokens":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]}"#;
+const TWENTY_ONE: &str =
+    r#"{"choices":[{"text":"a","finish_reason":"length"}],"usage":{"prompt_tokens":21,"completion_tokens":8}}"#;
+const SIXTY: &str = r#"{"choices":[{"text":"a","finish_reason":"length"}],"usage":{"prompt_tokens":60,"completion_tokens":8}}"#;
+
+#[tokio::test]
+async fn the_first_completion_goes_down_the_ladder_as_far_as_it_must() {
+    let (takes_ids, asked) = counted(Api::Completions, |head, _| match head.split(' ').nth(1) {
+        Some("/tokenize") => (200, IDS),
+        _ => (200, TWENTY_ONE),
+    })
+    .await;
+    let takes_ids = takes_ids.unwrap();
+    assert_eq!((takes_ids.by, takes_ids.overhead, takes_ids.ids.len()), (LengthsBy::Tokenize, 1, 20));
+    assert_eq!(asked, ["tokenize", "ids"], "one completion is all");
+
+    let refused: Script = |head, _| match head.split(' ').nth(1) {
+        Some("/tokenize") => (200, IDS),
+        _ if head.contains(r#""prompt":["#) => (400, r#"{"error":{"message":"prompt must be a string"}}"#),
+        _ => (200, TWENTY_ONE),
+    };
+    let misread: Script = |head, _| match head.split(' ').nth(1) {
+        Some("/tokenize") => (200, IDS),
+        _ if head.contains(r#""prompt":["#) => (200, SIXTY),
+        _ => (200, TWENTY_ONE),
+    };
+    for script in [refused, misread] {
+        let (counting, asked) = counted(Api::Completions, script).await;
+        let known = counting.map(|counting| (counting.by, counting.tokens_per_word, counting.overhead, counting.ids.len()));
+        assert_eq!(known, Some((LengthsBy::Tokenize, 20.0 / 256.0, 1, 0)));
+        assert_eq!(asked, ["tokenize", "ids", "text"]);
+    }
+
+    let (chat, asked) = counted(Api::Chat, |head, _| match head.split(' ').nth(1) {
+        Some("/tokenize") => (200, IDS),
+        _ => (200, SIXTY),
+    })
+    .await;
+    assert_eq!(chat.map(|chat| (chat.by, chat.overhead, chat.ids.len())), Some((LengthsBy::Tokenize, 40, 0)), "its template");
+    assert_eq!(asked, ["tokenize", "text"]);
+
+    let (usage, asked) = counted(Api::Completions, |head, _| match head.split(' ').nth(1) {
+        Some("/tokenize") => (404, ""),
+        _ => (200, SIXTY),
+    })
+    .await;
+    assert_eq!(usage.map(|usage| (usage.by, usage.tokens_per_word)), Some((LengthsBy::Usage, 60.0 / 256.0)));
+    assert_eq!(asked, ["tokenize", "text"]);
+
+    let (words, _) = counted(Api::Completions, |head, _| match head.split(' ').nth(1) {
+        Some("/tokenize") => (501, ""),
+        _ => (200, r#"{"choices":[{"text":"a","finish_reason":"length"}]}"#),
+    })
+    .await;
+    assert_eq!(words, None, "nobody told anything");
 }

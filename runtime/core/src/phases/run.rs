@@ -12,6 +12,7 @@ use super::{
     under_way::UnderWay,
 };
 use crate::{
+    counting::Counting,
     facts::Fact,
     orders::{Admission, Order},
     plan::{Allocation, Plan},
@@ -240,9 +241,9 @@ impl Run {
     /// A node told something.
     pub fn fact(&mut self, node: &NodeName, fact: &Fact) -> Vec<Effect> {
         match fact {
-            Fact::ServerReady { server, url, took, tokens_per_word } => {
+            Fact::ServerReady { server, url, took, counting } => {
                 self.time.slowest_start = self.time.slowest_start.max(*took);
-                self.servers.ready(*server, url.clone(), *tokens_per_word);
+                self.servers.ready(*server, url.clone(), counting.clone());
                 self.deployed()
             }
             Fact::PartReady { server, .. } => {
@@ -344,10 +345,10 @@ impl Run {
         Some((self.servers.urls()?, self.trial.as_ref()?.plan.trial.service.clone()))
     }
 
-    /// Servers that already run answered as they should, and counted so many tokens in a word.
-    pub fn endpoints_ready(&mut self, tokens_per_word: Option<f64>) -> Vec<Effect> {
+    /// Servers that already run answered as they should, and told this of their tokens.
+    pub fn endpoints_ready(&mut self, counting: Option<Counting>) -> Vec<Effect> {
         let Some(plan) = self.plan.as_ref().filter(|_| self.phase == Some(Phase::ServiceDeployment)) else { return Vec::new() };
-        self.servers.endpoints_ready(&plan.trial.service, tokens_per_word);
+        self.servers.endpoints_ready(&plan.trial.service, counting);
         self.monitor()
     }
 
@@ -615,7 +616,7 @@ impl Run {
             return self.out_of_time(&why);
         }
         let mut effects = self.enter(Phase::ClientLaunch);
-        let shares = plan.shares_at(&urls, self.servers.tokens_per_word());
+        let shares = plan.shares_at(&urls, self.servers.counting());
         let prepare_within = Span(PREPARE_WITHIN.0 + plan.calibration().0);
         let (under_way, orders) = UnderWay::launch(plan, shares);
         self.trial = Some(under_way);

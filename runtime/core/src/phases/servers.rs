@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Effect;
 use crate::{
+    counting::Counting,
     orders::{Duty, Meeting, Order, ServerOrder},
     plan::{PlacedServer, Plan},
     trial::ServiceSpec,
@@ -59,8 +60,8 @@ impl Process {
 pub(super) struct Servers {
     service: Option<ServiceSpec>,
     endpoints: Option<Vec<String>>,
-    /// By the count of the first that told it.
-    tokens_per_word: Option<f64>,
+    /// By the first that told it.
+    counting: Option<Counting>,
     placed: BTreeMap<u32, Process>,
     is_ending: bool,
 }
@@ -121,8 +122,8 @@ impl Servers {
     }
 
     /// Servers that somebody else runs answered.
-    pub fn endpoints_ready(&mut self, service: &ServiceSpec, tokens_per_word: Option<f64>) {
-        self.tokens_per_word = tokens_per_word;
+    pub fn endpoints_ready(&mut self, service: &ServiceSpec, counting: Option<Counting>) {
+        self.counting = counting;
         self.service = Some(service.clone());
         self.endpoints = Some(service.endpoints.clone());
     }
@@ -135,8 +136,8 @@ impl Servers {
     }
 
     /// A process answers.
-    pub fn ready(&mut self, server: u32, url: String, tokens_per_word: Option<f64>) {
-        self.tokens_per_word = self.tokens_per_word.or(tokens_per_word);
+    pub fn ready(&mut self, server: u32, url: String, counting: Option<Counting>) {
+        self.counting = self.counting.take().or(counting);
         let Some(process) = self.placed.get_mut(&server) else { return };
         let ports = match &process.state {
             State::Starting => BTreeMap::new(),
@@ -201,8 +202,8 @@ impl Servers {
         self.placed.values().filter(move |other| other.of(server))
     }
 
-    pub fn tokens_per_word(&self) -> Option<f64> {
-        self.tokens_per_word
+    pub fn counting(&self) -> Option<&Counting> {
+        self.counting.as_ref()
     }
 
     /// Orders that end every process whose turn it is and that was not told yet: of each server the one that

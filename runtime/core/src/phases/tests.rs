@@ -232,7 +232,7 @@ impl World {
                             server: server.server,
                             url: format!("http://s{}", server.server),
                             took: Span::from_secs(self.server_seconds),
-                            tokens_per_word: None,
+                            counting: None,
                         };
                         self.tell(&node, ready);
                     }

@@ -39,6 +39,8 @@ impl UnderWay {
     /// The trial, and the orders that have its shares built.
     pub fn launch(plan: Plan, shares: Vec<LoadShare>) -> (Self, Vec<Effect>) {
         let executors = shares.iter().map(|share| (share.executor, (share.node.clone(), Load::Preparing))).collect();
+        // What is kept of the trial is what its executors are told.
+        let plan = Plan { shares: shares.clone(), ..plan };
         let orders = shares.iter().map(prepare).collect();
         let under_way = Self {
             plan,

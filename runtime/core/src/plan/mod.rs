@@ -15,6 +15,7 @@ pub use self::{
 };
 use crate::{
     calibration::BESIDE,
+    counting::Counting,
     orders::{Duty, LoadShare, ServerOrder},
     routing::{Router, RoutingError},
     schedule::Schedule,
@@ -91,10 +92,10 @@ impl Plan {
         Ok(Self { trial: trial.clone(), servers, shares })
     }
 
-    /// The shares once it is known where the servers answer, by ordinal, and how many tokens they count in a word.
+    /// The shares once it is known where the servers answer, by ordinal, and what they told of their tokens.
     #[must_use]
-    pub fn shares_at(&self, urls: &[String], tokens_per_word: Option<f64>) -> Vec<LoadShare> {
-        let known = |share: &LoadShare| LoadShare { servers: urls.to_vec(), tokens_per_word, ..share.clone() };
+    pub fn shares_at(&self, urls: &[String], counting: Option<&Counting>) -> Vec<LoadShare> {
+        let known = |share: &LoadShare| LoadShare { servers: urls.to_vec(), counting: counting.cloned(), ..share.clone() };
         self.shares.iter().map(known).collect()
     }
 

@@ -43,7 +43,7 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
         servers: Vec::new(),
         left_servers: BTreeSet::new(),
         seed: trial.seed,
-        tokens_per_word: None,
+        counting: None,
     };
     (0..executors).zip(&seats).map(share).collect()
 }

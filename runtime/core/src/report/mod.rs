@@ -29,6 +29,7 @@ pub use trial::{TrialFrame, trial};
 
 use crate::{
     certainty::Certainty,
+    counting::LengthsBy,
     search::{ProbeReport, SearchReport},
     units::TrialId,
     verdict::Verdict,
@@ -311,6 +312,9 @@ pub struct TokenFigures {
     pub output: u64,
     /// Who counted: `usage`, `events`, or `mixed`.
     pub source: Option<String>,
+    /// What prompts that are made got their length by: `token_ids`, `tokenize`, `usage`, or `words` where nobody told it.
+    #[serde(default)]
+    pub lengths_by: LengthsBy,
     /// Answer tokens that were asked for.
     pub requested_output: u64,
     /// Prompt tokens that were asked for; 0 where nobody asked for a length.

@@ -20,6 +20,7 @@ use crate::{
     batch::Source,
     certainty::Certainty,
     counted::Counted,
+    counting::LengthsBy,
     plan::Plan,
     record::{Kind, Record, Stage},
     schedule::Schedule,
@@ -144,6 +145,7 @@ pub fn trial(
             input: gathered.total_input,
             output: gathered.total_output,
             source: gathered.tokens_source(),
+            lengths_by: lengths_by(&frame.plan),
             requested_output: gathered.asked_output,
             requested_input: if plan.request.turns.is_some() { 0 } else { asked_input(frame, evidence.completed) },
             cached: gathered.cached,
@@ -363,6 +365,12 @@ fn asked_input(frame: &TrialFrame, requests: u64) -> u64 {
         Length::Lognormal(median, sigma) => median * (sigma * sigma / 2.0).exp(),
     };
     (mean * requests as f64 * f64::from(request.batch.get())).round() as u64
+}
+
+/// What the plan's prompts get their length by.
+fn lengths_by(plan: &Plan) -> LengthsBy {
+    let counting = plan.shares.iter().find_map(|share| share.counting.as_ref());
+    counting.map_or(LengthsBy::Words, |counting| counting.lengths_by(&plan.trial.request))
 }
 
 fn cost(frame: &TrialFrame, output_tokens: u64) -> BTreeMap<String, f64> {
