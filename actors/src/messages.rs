@@ -126,6 +126,8 @@ pub enum UplinkMsg {
     InboxFound(InboxHandle),
     /// The link to the leader is gone: nothing is sent until it is found again.
     InboxLost,
+    /// There is no leader and will be none: what is handed in is shown in the node's share and then dropped.
+    NobodyListens,
     /// A post was answered, or was not.
     Posted(PostResult),
     /// Answered when everything handed in so far is acknowledged, or nobody is there to take it.

@@ -121,6 +121,11 @@ impl Node {
         self.uplink_told(UplinkMsg::InboxLost);
     }
 
+    /// Nobody leads this node, and nobody will.
+    pub fn stands_alone(&self) {
+        self.uplink_told(UplinkMsg::NobodyListens);
+    }
+
     /// Ends load and servers; returns when nothing of them is left, or what is left was given up.
     pub async fn stop(&self) {
         let within = STOP_LOAD_WITHIN_MS + STOP_SERVERS_WITHIN_MS + DRAIN_WITHIN_MS + 1_000;

@@ -34,6 +34,15 @@ pub(crate) fn system() -> Result<ClientConfig, TrustError> {
     Ok(speaking_http1(verified.with_no_client_auth()))
 }
 
+/// A configuration for these URLs. Where no TLS is spoken, nobody needs to know an authority.
+///
+/// # Errors
+/// As [`system`], where one of them is behind `https`.
+pub(crate) fn of_urls<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<ClientConfig, TrustError> {
+    let is_any_secure = urls.into_iter().any(|url| url.starts_with("https://"));
+    if is_any_secure { system() } else { Ok(only(RootCertStore::empty())) }
+}
+
 /// A configuration that trusts these authorities alone.
 pub(crate) fn only(roots: RootCertStore) -> ClientConfig {
     speaking_http1(versions().with_root_certificates(roots).with_no_client_auth())

@@ -79,6 +79,8 @@ pub struct Posting {
     /// The trial that is shown, and its sums.
     shown: Option<(TrialId, NodeSums)>,
     inbox: Option<InboxHandle>,
+    /// Whether there is no leader and will be none.
+    is_alone: bool,
     main: Lane,
     bulk: Lane,
     next_ticket: u64,
@@ -97,6 +99,7 @@ impl Actor for Uplink {
             share: arguments.share,
             shown: None,
             inbox: None,
+            is_alone: false,
             main: Lane::default(),
             bulk: Lane::default(),
             next_ticket: 0,
@@ -113,6 +116,7 @@ impl Actor for Uplink {
             UplinkMsg::Logs(logs) => posting.logs(logs),
             UplinkMsg::InboxFound(inbox) => posting.inbox = Some(inbox),
             UplinkMsg::InboxLost => posting.inbox = None,
+            UplinkMsg::NobodyListens => posting.is_alone = true,
             UplinkMsg::Posted(result) => posting.posted(&result),
             UplinkMsg::GetDrained(reply) => posting.waiting.push(reply),
         }
@@ -167,6 +171,10 @@ impl Posting {
     }
 
     fn post(&mut self, me: &ActorRef<UplinkMsg>) {
+        if self.is_alone {
+            self.main.queue.drain(..).for_each(|post| tell(&post));
+            self.bulk.queue.clear();
+        }
         let Some(inbox) = self.inbox.clone() else { return };
         for lane in [&mut self.main, &mut self.bulk] {
             while let Some(post) = lane.next() {
@@ -221,6 +229,13 @@ impl Lane {
             _ => !is_fact_on_the_way && self.on_the_way.len() < WINDOW,
         };
         if may_go { self.queue.pop_front() } else { None }
+    }
+}
+
+/// What a leader would write into the run's events.
+fn tell(post: &Post) {
+    if let Post::Fact(fact) = post {
+        tracing::info!(fact = ?fact.fact, "nobody leads this node");
     }
 }
 

@@ -136,13 +136,13 @@ async fn run_leader(state_dir: &Path) -> ExitCode {
         bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
         advertise: "127.0.0.1".into(),
         port: None,
-        state_dir: state_dir.to_owned(),
+        state_dir: Some(state_dir.to_owned()),
         run: "run".into(),
         build: "1".into(),
         http_token: "token".into(),
     };
     let leading = lead(options, inbox, Some(agent), events).await.unwrap();
-    println!("leading {}", leading.join_path().display());
+    println!("leading {}", leading.join_path().unwrap().display());
     let (ended, mut end) = tokio::sync::mpsc::unbounded_channel();
     std::thread::spawn(move || {
         std::io::stdin().lines().for_each(drop);

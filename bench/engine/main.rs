@@ -150,6 +150,7 @@ fn share(shape: &Shape) -> LoadShare {
             gen_tokens: Length::Fixed(shape.tokens),
             batch: NonZeroU32::MIN,
             shared_prefix: None,
+            turns: None,
             sampling: serde_json::Map::from_iter([("ignore_eos".to_owned(), true.into())]),
         },
         service: ServiceSpec {

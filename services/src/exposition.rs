@@ -1,8 +1,15 @@
-//! What a server's `/metrics` says of its process and of the prompts it took, in Prometheus' text format.
+//! What a server's `/metrics` says of its process, of the prompts it took and of their time in its queue, in
+//! Prometheus' text format.
+
+use hb_core::counted::Queued;
 
 /// Counters of prompts or requests, each under every label: vLLM's, SGLang's, the Dummy's.
 const PROMPTS: [&str; 4] =
     ["vllm:request_success_total", "vllm:request_success", "sglang:num_requests_total", "dummy_server_prompts_total"];
+
+/// Histograms of the time from a request's arrival to the beginning of its work: vLLM's, SGLang's, the Dummy's.
+const QUEUES: [&str; 3] =
+    ["vllm:request_queue_time_seconds", "sglang:queue_time_seconds", "dummy_server_request_queue_time_seconds"];
 
 /// A process and what it took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -11,6 +18,8 @@ pub struct Taken {
     pub started: Option<f64>,
     /// Prompts it took; answers it gave, where it counts only those.
     pub prompts: Option<u64>,
+    /// What its requests waited.
+    pub queued: Option<Queued>,
 }
 
 /// Reads an exposition; what it does not hold is not known.
@@ -29,6 +38,15 @@ pub fn taken(exposition: &str) -> Taken {
         } else if PROMPTS.contains(&name) && counter.is_none_or(|counter| counter == name) {
             counter = Some(name);
             taken.prompts = Some(taken.prompts.unwrap_or(0) + value.max(0.0) as u64);
+        } else if let Some((histogram, part)) = name.rsplit_once('_')
+            && QUEUES.contains(&histogram)
+        {
+            let queued = taken.queued.get_or_insert_default();
+            match part {
+                "sum" => queued.seconds += value,
+                "count" => queued.requests += value.max(0.0) as u64,
+                _ => {}
+            }
         }
     }
     taken
@@ -45,9 +63,17 @@ mod tests {
             vllm:request_success_total{engine=\"0\",finished_reason=\"stop\",model_name=\"a } b\"} 3.0\n\
             vllm:request_success_total{engine=\"0\",finished_reason=\"length\",model_name=\"a } b\"} 40.0 1700000000\n\
             vllm:num_requests_running{engine=\"0\"} 7.0\n\
+            vllm:request_queue_time_seconds_bucket{engine=\"0\",le=\"0.3\"} 40.0\n\
+            vllm:request_queue_time_seconds_count{engine=\"0\"} 41.0\n\
+            vllm:request_queue_time_seconds_sum{engine=\"0\"} 1.5\n\
+            vllm:request_queue_time_seconds_count{engine=\"1\"} 2.0\n\
+            vllm:request_queue_time_seconds_sum{engine=\"1\"} 0.25\n\
             process_start_time_seconds 1.7639e+09\n\
             nonsense\n";
-        assert_eq!(taken(text), Taken { started: Some(1.7639e9), prompts: Some(43) });
+        assert_eq!(
+            taken(text),
+            Taken { started: Some(1.7639e9), prompts: Some(43), queued: Some(Queued { requests: 43, seconds: 1.75 }) }
+        );
         assert_eq!(taken("llamacpp:requests_processing 1\n"), Taken::default());
         assert_eq!(taken("dummy_server_prompts_total 12\nvllm:request_success_total 5\n").prompts, Some(12));
     }

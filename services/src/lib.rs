@@ -5,10 +5,12 @@
 pub mod config;
 pub mod custom;
 pub mod datasets;
+pub mod dialogue;
 pub mod dummy;
 pub mod exposition;
 mod fields;
 mod fingerprint;
+mod kept;
 pub mod lines;
 mod model_names;
 pub mod ollama;

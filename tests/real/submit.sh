@@ -93,6 +93,10 @@ following_code=0
 outside run r.yaml --host login --ssh-config "$CONFIG" --set workload.duration=40s --follow >"$SCRATCH/followed" 2>&1 &
 following=$!
 check "the run comes to its execution" wait_for 90 grep -q "── execution" "$SCRATCH/followed"
+check "the live page is at a port of this machine" wait_for 30 grep -q "^live page: http://127.0.0.1:" "$SCRATCH/followed"
+PAGE=$(sed -n 's/^live page: //p' "$SCRATCH/followed")
+check "and a browser finds it there" sh -c "curl -fsS '$PAGE' | grep -q submitted"
+check "the figures of the load are shown as it runs" wait_for 30 grep -q "requests/s" "$SCRATCH/followed"
 "$TESTBED/cut" --freeze login >/dev/null
 check "the loss is told of" wait_for 90 grep -q "trying again" "$SCRATCH/followed"
 "$TESTBED/heal" login >/dev/null

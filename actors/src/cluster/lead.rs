@@ -35,8 +35,8 @@ pub struct LeadOptions {
     pub advertise: String,
     /// The port; any free one if none.
     pub port: Option<u16>,
-    /// Where the join file is written.
-    pub state_dir: PathBuf,
+    /// Where the join file is written; nowhere if none, where nodes are handed what it says.
+    pub state_dir: Option<PathBuf>,
     /// The run.
     pub run: String,
     /// Our build.
@@ -76,7 +76,8 @@ pub struct Leading {
     pub join: JoinFile,
     /// The watch over the nodes.
     pub watch: ActorRef<ClusterWatchMsg>,
-    file: JoinFileGuard,
+    file: Option<JoinFileGuard>,
+    port: u16,
     server: ActorRef<NodeServerMessage>,
     door: JoinHandle<()>,
 }
@@ -124,7 +125,7 @@ pub async fn lead(
         pg::join_scoped(SCOPE.into(), AGENTS.into(), vec![agent.get_cell()]);
         watch.cast(ClusterWatchMsg::LocalAgentSeen(agent)).map_err(|e| ClusterError::Watch(e.to_string()))?;
     }
-    let file = match join.write(&options.state_dir) {
+    let file = match options.state_dir.map(|folder| join.write(&folder)).transpose() {
         Ok(file) => file,
         Err(error) => {
             watch.stop(None);
@@ -133,7 +134,7 @@ pub async fn lead(
         }
     };
     let door = tokio::spawn(accept::accept(listener, acceptor, server.clone(), events));
-    Ok(Leading { join, watch, file, server, door })
+    Ok(Leading { join, watch, file, port, server, door })
 }
 
 async fn spawn_watch(
@@ -147,10 +148,16 @@ async fn spawn_watch(
 }
 
 impl Leading {
-    /// Where the join file lies.
+    /// Where the join file lies, if it was written.
     #[must_use]
-    pub fn join_path(&self) -> &Path {
-        self.file.path()
+    pub fn join_path(&self) -> Option<&Path> {
+        self.file.as_ref().map(JoinFileGuard::path)
+    }
+
+    /// What a node needs to join that reaches the leader by this name or address.
+    #[must_use]
+    pub fn join_at(&self, host: &str) -> JoinFile {
+        JoinFile { address: host_and_port(host, self.port), ..self.join.clone() }
     }
 
     /// Who belongs to the cluster now; nobody if the watch has ended.

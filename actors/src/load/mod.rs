@@ -28,6 +28,7 @@ mod request;
 mod seen;
 mod server;
 mod supply;
+mod talk;
 #[cfg(test)]
 pub(crate) mod tests;
 mod window;

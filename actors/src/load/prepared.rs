@@ -83,6 +83,9 @@ impl Prepared {
             if dataset.bad_lines() > 0 {
                 tracing::warn!(path = %dataset.path().display(), lines = dataset.bad_lines(), "lines of the dataset are left out");
             }
+            if share.request.turns.is_some() {
+                dataset.has_conversations().map_err(unusable)?;
+            }
             share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(unusable)?, dataset)?;
         }
         let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
@@ -128,9 +131,9 @@ impl Prepared {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
     }
 
-    /// The server of a client's `turn`-th request.
-    pub(super) fn server_of(&self, client: u32, turn: u64, index: u64) -> u32 {
-        self.router.pick(client, turn, index)
+    /// The server of a client's request number `asked`.
+    pub(super) fn server_of(&self, client: u32, asked: u64, index: u64) -> u32 {
+        self.router.pick(client, asked, index)
     }
 
     /// The server of a scheduled request. Where there are no clients each request stands for one.

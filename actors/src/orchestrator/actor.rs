@@ -90,6 +90,8 @@ pub enum OrchestratorMsg {
     ServersCounted(TrialId, Vec<ServerCounts>),
     /// An order got no answer: the link to the node may be coming back.
     OrderUnanswered(NodeName, Box<Order>),
+    /// The books cannot keep rows any more.
+    BooksGaveUp(String),
     /// The books of a trial are open, or why not.
     TrialOpened(TrialId, Result<(), String>),
     /// Every executor of a trial was told when to start.
@@ -104,6 +106,8 @@ pub enum OrchestratorMsg {
     EndpointsAnswered(Result<Option<f64>, String>),
     /// A trial's books are closed.
     TrialClosed(TrialId, Closed),
+    /// Processes of nodes that were started for the run ended otherwise than by a goodbye: which, and how.
+    NodeProcessesEnded(String),
     /// The time allowed for something ran out.
     PhaseExpired(Phase, u64),
     /// A signal or a person ends the run.
@@ -163,6 +167,7 @@ impl Actor for Orchestrator {
             stopped_at: None,
             done: Some(leadership.done),
         };
+        leading.await_failure(&me);
         let effects = leading.run.start();
         leading.perform(&me, effects);
         Ok(leading)
@@ -176,6 +181,7 @@ impl Actor for Orchestrator {
             OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
             OrchestratorMsg::ServersCounted(trial, servers) => leading.servers_counted(&me, trial, servers),
             OrchestratorMsg::OrderUnanswered(node, order) => leading.unanswered(node, *order),
+            OrchestratorMsg::BooksGaveUp(why) => leading.run.broken(why),
             OrchestratorMsg::TrialOpened(trial, result) => leading.run.trial_opened(&trial, result),
             OrchestratorMsg::LoadStarted(trial) => leading.run.load_started(&trial),
             OrchestratorMsg::SureEnough(trial, at) => leading.run.sure_enough(&trial, at),
@@ -187,6 +193,7 @@ impl Actor for Orchestrator {
             OrchestratorMsg::EndpointsAnswered(Ok(tokens)) => leading.run.endpoints_ready(tokens),
             OrchestratorMsg::EndpointsAnswered(Err(why)) => leading.run.endpoints_failed(why),
             OrchestratorMsg::TrialClosed(trial, result) => leading.run.trial_closed(&trial, result),
+            OrchestratorMsg::NodeProcessesEnded(what) => leading.processes_ended(what),
             OrchestratorMsg::PhaseExpired(phase, ticket) => leading.expired(phase, ticket),
             OrchestratorMsg::Interrupt(by) => leading.interrupt(by),
         };
@@ -213,8 +220,7 @@ impl Leading {
         match event {
             ClusterEvent::Joined { peer, hello, agent } => {
                 self.nodes.joined(peer, hello, agent);
-                let is_waiting = self.run.phase() == Some(Phase::Initialization) && self.run.allocation().seats.is_empty();
-                if !is_waiting || self.nodes.len() < self.expected.nodes as usize {
+                if !self.is_gathering() || self.nodes.len() < self.expected.nodes as usize {
                     return Vec::new();
                 }
                 match self.nodes.seat(&self.expected.needs, std::process::id(), &self.own_host) {
@@ -250,7 +256,7 @@ impl Leading {
             }
             ClusterEvent::DuplicateHost { host, peer, other } => {
                 if !self.expected.may_share_hosts {
-                    let advice = "start one task per node (`--ntasks-per-node=1`)";
+                    let advice = "start one task per node (`--ntasks-per-node=1`), and name no host twice";
                     return self
                         .run
                         .unseatable(format!("{peer} and {other} are both on {host} and would measure each other; {advice}"));
@@ -293,14 +299,27 @@ impl Leading {
 
     /// While nodes are waited for, the deadline's message says how many came and who was refused.
     fn expired(&mut self, phase: Phase, ticket: u64) -> Vec<Effect> {
-        let is_joining = phase == Phase::Initialization && self.run.allocation().seats.is_empty();
-        if !is_joining || self.run.phase() != Some(phase) {
+        if !self.is_gathering() || self.run.phase() != Some(phase) {
             return self.run.expired(phase, ticket);
         }
         let here: Vec<&str> = self.nodes.iter().map(|member| member.hello.host.as_str()).collect();
         let here = if here.is_empty() { "nobody".to_owned() } else { here.join(", ") };
         let refused = if self.refused.is_empty() { String::new() } else { format!("; {}", self.refused.join("; ")) };
         self.run.unseatable(format!("{} of {} nodes joined in time ({here}){refused}", self.nodes.len(), self.expected.nodes))
+    }
+
+    /// Whether nodes are still waited for.
+    fn is_gathering(&self) -> bool {
+        self.run.phase() == Some(Phase::Initialization) && self.run.allocation().seats.is_empty()
+    }
+
+    /// A node that ends before it has a seat will never come; of a later one the cluster's watch knows what it means.
+    fn processes_ended(&mut self, what: String) -> Vec<Effect> {
+        if self.is_gathering() {
+            return self.run.unseatable(what);
+        }
+        self.warn(&what);
+        Vec::new()
     }
 
     fn interrupt(&mut self, by: String) -> Vec<Effect> {
@@ -444,6 +463,17 @@ impl Leading {
             if let Ok(CallResult::Success(at)) = asked {
                 // The run may be over by now.
                 let _ = me.cast(OrchestratorMsg::SureEnough(trial, at));
+            }
+        });
+    }
+
+    /// A load whose rows cannot be kept is not sent any longer.
+    fn await_failure(&self, me: &ActorRef<OrchestratorMsg>) {
+        let (books, me) = (self.books.clone(), me.clone());
+        tokio::spawn(async move {
+            if let Ok(CallResult::Success(why)) = books.call(BooksMsg::GetFailure, None).await {
+                // The run may be over by now.
+                let _ = me.cast(OrchestratorMsg::BooksGaveUp(why));
             }
         });
     }

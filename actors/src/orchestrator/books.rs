@@ -39,7 +39,7 @@ const END_AHEAD: Duration = Duration::from_millis(300);
 /// The live view is made anew this often.
 const LIVE_EVERY: Duration = Duration::from_millis(500);
 
-/// A batch that cannot be written is asked for again so often, half a second apart.
+/// A batch that cannot be written is asked for again so often, half a second apart; then the books give up.
 const MOST_TRIES: u32 = 20;
 
 /// What the Books are given.
@@ -73,6 +73,8 @@ pub enum BooksMsg {
     /// Asks for the instant after the trial's start at which its window is to end because a figure is sure. Answered
     /// once it is, and never where that does not come.
     GetCertainty(TrialId, RpcReplyPort<Nanos>),
+    /// Asks why rows can no longer be kept. Answered once that is so, and never where it does not come to it.
+    GetFailure(RpcReplyPort<String>),
     /// A window of requests, to be acknowledged once it is durable.
     Batch(Box<Batch>, ReplyPort<BatchKey>),
     /// A sample of a node.
@@ -127,6 +129,10 @@ pub struct Accounts {
     chronicle: Chronicle,
     /// Batches that are counted and not on disk, and how often that was tried.
     unwritten: BTreeMap<BatchKey, u32>,
+    /// Whether rows can no longer be kept: no batch is asked for again then.
+    has_given_up: bool,
+    /// Who is told of that.
+    failure_awaited: Option<RpcReplyPort<String>>,
     live: Live,
     /// The load whose floor was measured last, and the floor.
     calibrated: Option<((LoadSpec, RequestSpec), Value)>,
@@ -148,6 +154,8 @@ impl Actor for Books {
             reports: Vec::new(),
             chronicle: Chronicle::default(),
             unwritten: BTreeMap::new(),
+            has_given_up: false,
+            failure_awaited: None,
             live: Live::default(),
             calibrated: None,
         })
@@ -162,6 +170,7 @@ impl Actor for Books {
             }
             BooksMsg::Started(trial, start) => accounts.started(&trial, start),
             BooksMsg::GetCertainty(trial, reply) => accounts.await_certainty(&trial, reply),
+            BooksMsg::GetFailure(reply) => accounts.failure_awaited = Some(reply),
             BooksMsg::Batch(batch, reply) => answer(reply, accounts.batch(&batch)),
             BooksMsg::Reading(reading) => accounts.reading(reading),
             BooksMsg::Logs(logs) => accounts.recorder.logs(&logs),
@@ -280,11 +289,17 @@ impl Accounts {
         };
         let tries = self.unwritten.entry(batch.key.clone()).or_default();
         *tries += 1;
-        if *tries < MOST_TRIES {
+        if *tries < MOST_TRIES && !self.has_given_up {
             return Err(WireError::NotNow(error.to_string()));
         }
         self.unwritten.remove(&batch.key);
-        self.warn(format!("the rows of a batch of {} could not be written: {error}", batch.key.source.node));
+        self.has_given_up = true;
+        let why = format!("the rows of a batch of {} could not be written: {error}", batch.key.source.node);
+        if let Some(reply) = self.failure_awaited.take() {
+            // The run may be ending.
+            let _ = reply.send(why.clone());
+        }
+        self.warn(why);
         Ok(batch.key.clone())
     }
 

@@ -7,7 +7,7 @@ use hb_core::{counted::ServerCounts, trial::ServiceSpec};
 use hb_services::exposition::{Taken, taken};
 use reqwest::{Client, header};
 
-use crate::server_manager::key::Key;
+use crate::{server_manager::key::Key, trust};
 
 /// The time that all servers have together; the load waits for it.
 const LIMIT: Duration = Duration::from_millis(500);
@@ -28,7 +28,10 @@ pub(super) struct Asked {
 impl Asked {
     /// The counts of those that tell.
     pub(super) async fn counts(&self) -> Vec<ServerCounts> {
-        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none()).build();
+        // Where nobody is trusted the load itself says so.
+        let Ok(trusted) = trust::of_urls(self.urls.iter().map(String::as_str)) else { return Vec::new() };
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none());
+        let client = client.tls_backend_preconfigured(trusted).build();
         // A key that cannot be read fails the load itself, with its sentence.
         let key = self.service.api_key.as_ref().and_then(|source| Key::read(source).ok());
         let Ok(client) = client else { return Vec::new() };
@@ -36,7 +39,7 @@ impl Asked {
             let (client, key) = (&client, key.as_ref());
             async move {
                 let taken = tokio::time::timeout(LIMIT, agreed(client, url, key)).await.ok().flatten()?;
-                Some(ServerCounts { server, started: taken.started, prompts: taken.prompts })
+                Some(ServerCounts { server, started: taken.started, prompts: taken.prompts, queued: taken.queued })
             }
         });
         futures_util::future::join_all(asked).await.into_iter().flatten().collect()

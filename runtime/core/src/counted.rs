@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 /// Start instants of one process are read alike but for rounding.
 const SAME_START_SECONDS: f64 = 0.005;
 
+/// What requests waited in a server before it began to work on them.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Queued {
+    /// How many there were.
+    pub requests: u64,
+    /// Their time in the queue together.
+    pub seconds: f64,
+}
+
 /// One server's counts.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct ServerCounts {
@@ -15,6 +24,9 @@ pub struct ServerCounts {
     pub started: Option<f64>,
     /// Prompts it took since then.
     pub prompts: Option<u64>,
+    /// What requests waited since then.
+    #[serde(default)]
+    pub queued: Option<Queued>,
 }
 
 /// The servers of a trial before its load and after it; those that told nothing are missing.
@@ -41,13 +53,27 @@ impl Counted {
     /// Prompts that all servers took in between; `None` unless every one told, and is the one that it was.
     #[must_use]
     pub fn prompts(&self) -> Option<u64> {
+        Some(self.grown(|before, after| after.prompts?.checked_sub(before.prompts?))?.into_iter().sum())
+    }
+
+    /// What requests waited in all servers in between; `None` likewise.
+    #[must_use]
+    pub fn queued(&self) -> Option<Queued> {
+        let grown = |before: &ServerCounts, after: &ServerCounts| {
+            let (before, after) = (before.queued?, after.queued?);
+            let requests = after.requests.checked_sub(before.requests)?;
+            Some(Queued { requests, seconds: (after.seconds - before.seconds).max(0.0) })
+        };
+        let add = |all: Queued, one: Queued| Queued { requests: all.requests + one.requests, seconds: all.seconds + one.seconds };
+        Some(self.grown(grown)?.into_iter().fold(Queued::default(), add))
+    }
+
+    /// By how much a count of each server has grown; `None` unless every one told, and is the one that it was.
+    fn grown<T>(&self, of: impl Fn(&ServerCounts, &ServerCounts) -> Option<T>) -> Option<Vec<T>> {
         if self.before.is_empty() || self.before.len() != self.after.len() || self.pairs().count() != self.before.len() {
             return None;
         }
-        let taken = |(before, after): (&ServerCounts, &ServerCounts)| {
-            if is_restarted(before, after) { None } else { after.prompts?.checked_sub(before.prompts?) }
-        };
-        self.pairs().map(taken).sum()
+        self.pairs().map(|(before, after)| if is_restarted(before, after) { None } else { of(before, after) }).collect()
     }
 }
 
@@ -64,7 +90,8 @@ mod tests {
     use super::*;
 
     fn counts(server: u32, started: f64, prompts: u64) -> ServerCounts {
-        ServerCounts { server, started: Some(started), prompts: Some(prompts) }
+        let queued = Some(Queued { requests: prompts, seconds: prompts as f64 / 4.0 });
+        ServerCounts { server, started: Some(started), prompts: Some(prompts), queued }
     }
 
     #[test]
@@ -72,8 +99,9 @@ mod tests {
         let mut counted =
             Counted { before: vec![counts(0, 1.0, 5), counts(1, 2.0, 7)], after: vec![counts(1, 2.0, 17), counts(0, 1.0, 105)] };
         assert_eq!((counted.prompts(), counted.restarted()), (Some(110), 0));
+        assert_eq!(counted.queued(), Some(Queued { requests: 110, seconds: 27.5 }));
         counted.after.pop();
-        assert_eq!(counted.prompts(), None, "one of them told nothing");
+        assert_eq!((counted.prompts(), counted.queued()), (None, None), "one of them told nothing");
         assert_eq!(Counted::default().prompts(), None);
     }
 

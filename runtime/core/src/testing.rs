@@ -85,6 +85,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             gen_tokens: Length::Fixed(8),
             batch: NonZeroU32::MIN,
             shared_prefix: None,
+            turns: None,
             sampling: Map::new(),
         },
         slo: Slo::default(),

@@ -444,6 +444,9 @@ pub struct RequestSpec {
     pub batch: NonZeroU32,
     /// Groups of prompts that begin alike, and how many tokens they share.
     pub shared_prefix: Option<SharedPrefix>,
+    /// How many turns a conversation has; `None` where every request stands alone.
+    #[serde(default)]
+    pub turns: Option<Length>,
     /// Put into every body as it stands.
     pub sampling: Map<String, Value>,
 }
@@ -460,7 +463,7 @@ pub enum Api {
     Generate,
 }
 
-/// A number of tokens, or a distribution of it.
+/// A number of tokens (or of turns), or a distribution of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Length {

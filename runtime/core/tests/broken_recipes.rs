@@ -121,6 +121,8 @@ const WRONG: &[(&str, &str, &str)] = &[
         "  slo: {ttft_p99: 1s}\n  requests: 100\n  search: {maximize: concurrency}\n",
     ),
     ("a custom service under a taken name", LOCAL, "custom_services: {vllm: {command: [x], protocol: openai}}\n"),
+    ("turns of an open loop, and of batches", LOCAL, "  turns: [1, 4]\n  target_rps: 4\n  batch: 2\n  sampling: {n: 2}\n"),
+    ("no turns, and too many", LOCAL, "  turns: [0, 2000]\n"),
     ("a custom service without a protocol", LOCAL, "custom_services: {mine: {command: [x], ready: {timeout: 0s}}}\n"),
     ("settings that every service has", LOCAL, "servers: {service_config: {port: 99999, extra_args: --flag x}}\n"),
     ("an empty sweep of the service", LOCAL, "servers: {service_config: {ttft: []}}\n"),
@@ -229,6 +231,11 @@ const WHOLE: &[(&str, &str)] = &[
          workload: {service: openai, model: m, target_rps: 4, duration: 10s}\n",
     ),
     (
+        "hosts of mode ssh that cannot be",
+        "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, a, -oProxyCommand=id, 'b c', '']\n  total_nodes: 2\n  node_allocation: \
+         {servers: {nodes: 2}, clients: {nodes: 4}}\nworkload: {service: dummy, duration: 10s}\n",
+    ),
+    (
         "a line that is too long to be shown",
         "scenario: s\norchestration: {mode: local}\nworkload: {service: dummy, duration: 10s, prompt_len: 128, gen_tokens: 64, warmup: 1s, \
          stream: true, slo: {ttft_p99: 500ms, tpot_p99: 50ms, e2el_p99: 10s}, concurrency: many, sampling: {temperature: 0.5, top_p: 0.9}}\n",
@@ -238,7 +245,7 @@ const WHOLE: &[(&str, &str)] = &[
 /// What is well written and not built yet.
 const LATER: &[(&str, &str, &str)] = &[
     (
-        "ssh",
+        "a network to use",
         "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, b]\n  interface: ib0\nworkload: {service: dummy, duration: 10s}\n",
         "",
     ),

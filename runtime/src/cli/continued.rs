@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     exit::Exit,
-    submitted::{failed, find as find_job, open},
+    submitted::{failed, find as find_job, newest_part, open},
 };
 use crate::{
     lead::recipe::Source,
@@ -29,7 +29,12 @@ pub struct Found {
 /// # Errors
 /// The exit code, after everything was said.
 pub fn find(named: &str) -> Result<Option<Found>, Exit> {
-    let job = job_of(named)?;
+    let named = job_of(named)?;
+    let began = named.job;
+    let job = newest_part(named)?;
+    if job.job != began {
+        eprintln!("job {began} was gone on with already: the newest part of its run is job {}", job.job);
+    }
     let target = open(&job)?;
     let mut answers = ask(&target, std::slice::from_ref(&job)).map_err(failed)?;
     let now = answers.pop().expect("one job was asked for");

@@ -19,7 +19,8 @@ pub fn start(verbose: u8, is_quiet: bool) {
     });
     let filter = filter.unwrap_or_else(|| EnvFilter::new(default));
     let is_coloured = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    let is_started =
-        fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_coloured).with_target(false).try_init().is_ok();
+    // A line that nobody can read any more is no reason to end: it would say so on standard error, and panic there.
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
+    let is_started = log.with_ansi(is_coloured).with_target(false).try_init().is_ok();
     debug_assert!(is_started, "the log is started once");
 }

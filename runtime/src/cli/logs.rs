@@ -1,4 +1,4 @@
-//! `hbnode logs`: a job's output.
+//! `hbnode logs`: a job's output, or what one node of its run wrote.
 
 use std::{process::Stdio, sync::Arc};
 
@@ -9,18 +9,38 @@ use super::{
     submitted::{failed, find, open, watch},
     words::LogsWords,
 };
-use crate::submit::{Job, Target, TargetError, Watched};
+use crate::submit::{Job, Target, TargetError, Watched, node_lines};
 
 /// Shows what is there, or goes on until the job is over.
 pub fn run(words: &LogsWords) -> Exit {
     let shown = find(&words.job).and_then(|job| {
         let target = Arc::new(open(&job)?);
-        if words.follow {
-            return watch(&target, &job, Watched::Output).map(drop);
+        match &words.node {
+            None if words.follow => watch(&target, &job, Watched::Output).map(drop),
+            None => show(&target, &job).map_err(failed),
+            // A node of a job that waits may yet come, so only one that was asked for once can be told to be unknown.
+            Some(node) if words.follow => watch(&target, &job, Watched::Node(node.clone())).map(drop),
+            Some(node) => show_node(&target, &job, node),
         }
-        show(&target, &job).map_err(failed)
     });
     shown.err().unwrap_or(Exit::Ok)
+}
+
+/// What processes on one node wrote so far.
+fn show_node(target: &Target, job: &Job, node: &str) -> Result<(), Exit> {
+    let said = node_lines(target, job, node).map_err(failed)?;
+    if !said.lines.is_empty() {
+        said.lines.iter().for_each(|line| println!("{line}"));
+        return Ok(());
+    }
+    match said.nodes.as_slice() {
+        [] => eprintln!(
+            "error: no process of the job's run has written anything yet; `hbnode logs {}` shows the job's own output",
+            job.job
+        ),
+        nodes => eprintln!("error: nothing was written on `{node}`; there is output of {}", nodes.join(", ")),
+    }
+    Err(Exit::Failed)
 }
 
 /// Byte by byte, however long it is.

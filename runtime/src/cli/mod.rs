@@ -30,6 +30,9 @@ use crate::{lead, node};
 /// What runs on every node is one binary, and its version says which build it is.
 pub const BUILD: &str = env!("HBNODE_BUILD");
 
+/// What shells show of a program that SIGPIPE ended.
+const READER_GONE: i32 = 141;
+
 /// Reads the words, does what they say, maps how it went to an exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
@@ -45,7 +48,21 @@ pub fn main() -> ExitCode {
         }
     };
     logging::start(words.verbose, words.quiet);
+    leave_when_nobody_reads();
     dispatch(words).into()
+}
+
+/// `hbnode plan R | head` closes standard output early. The `print` macros panic then; that is no fault to be told.
+fn leave_when_nobody_reads() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_closed_pipe =
+            |text: &str| text.starts_with("failed printing to stdout") && text.to_lowercase().contains("broken pipe");
+        if panic.payload_as_str().is_some_and(is_closed_pipe) {
+            std::process::exit(READER_GONE);
+        }
+        told(panic);
+    }));
 }
 
 fn dispatch(words: Words) -> Exit {
@@ -64,6 +81,7 @@ fn dispatch(words: Words) -> Exit {
         Some(Verb::Schema) => schema::run(),
         Some(Verb::Completions { shell }) => completions::completions(shell),
         Some(Verb::Man) => completions::man(),
+        None if words.node.standalone => node::standalone(&words.node),
         None if words.leads() => lead::run(&words.lead, &words.node),
         None if words.has_way_in() => node::run(&words.node),
         None => {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use hb_core::{
     orders::{Duty, Meeting, Part, Role, ServerOrder},
-    plan::{Allocation, Candidate, PlacedServer, Plan},
-    recipe::Recipe,
+    plan::{Allocation, Candidate, PlacedServer, Plan, Seat},
+    recipe::{Mode, Recipe},
     schedule::Schedule,
     trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
     units::{Span, plural},
@@ -21,6 +21,7 @@ use super::{exit::Exit, words::PlanWords};
 use crate::lead::{
     datasets,
     recipe::{Source, check, show},
+    ssh_nodes,
 };
 
 /// Nothing is known of nodes that are not there yet.
@@ -40,6 +41,9 @@ struct Drawing {
 struct Node {
     node: String,
     roles: Vec<Role>,
+    /// How the leader starts it, in mode ssh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -136,14 +140,18 @@ fn print_json(drawing: &Drawing) {
 
 fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
     let needs = recipe.needs();
+    // In mode ssh nodes have names, and the leader is none of them.
+    let named = &recipe.orchestration.nodes;
+    let name = |ordinal: u32| named.get(ordinal as usize).cloned().unwrap_or_else(|| format!("node{ordinal:03}"));
     let candidate = |ordinal: u32| Candidate {
         ordinal: Some(ordinal),
-        is_leader: ordinal == 0,
-        host: format!("node{ordinal:03}"),
-        address: format!("node{ordinal:03}"),
+        is_leader: ordinal == 0 && named.is_empty(),
+        host: name(ordinal),
+        address: name(ordinal),
         cores: UNKNOWN_CORES,
     };
-    let candidates: Vec<Candidate> = (0..needs.total().max(1)).map(candidate).collect();
+    let count = u32::try_from(named.len()).unwrap_or(u32::MAX).max(needs.total()).max(1);
+    let candidates: Vec<Candidate> = (0..count).map(candidate).collect();
     let allocation = Allocation::of(&candidates, &needs).map_err(|error| error.to_string())?;
     let mut before: Option<&Trial> = None;
     let mut drawn = Vec::new();
@@ -159,7 +167,13 @@ fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
         None => trial.load_seconds.map(|load| load + trial.calibration_seconds),
     };
     let expected_seconds = drawn.iter().map(expected).sum();
-    let nodes = allocation.seats.iter().map(|seat| Node { node: seat.node.to_string(), roles: seat.roles.clone() }).collect();
+    let is_over_ssh = recipe.orchestration.mode == Mode::Ssh;
+    let node = |seat: &Seat| Node {
+        node: seat.node.to_string(),
+        roles: seat.roles.clone(),
+        command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, &recipe.workload.service)),
+    };
+    let nodes = allocation.seats.iter().map(node).collect();
     Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, trials: drawn })
 }
 
@@ -267,6 +281,10 @@ fn text(drawing: &Drawing) -> String {
         let roles: Vec<String> = node.roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
         let roles = if roles.is_empty() { "nothing".into() } else { roles.join(", ") };
         let _ = writeln!(out, "  {:<10} {roles}", node.node);
+        if let Some(command) = &node.command {
+            let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+            let _ = writeln!(out, "    started by {}", command.join(" "));
+        }
     }
     for trial in &drawing.trials {
         let mut load = trial.load_seconds.map_or_else(|| "until its count".into(), |seconds| format!("{seconds} s"));

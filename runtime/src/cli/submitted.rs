@@ -25,6 +25,29 @@ pub fn find(number: &str) -> Result<Job, Exit> {
     })
 }
 
+/// The last of the jobs that went on with a job's run, one after the other; the job itself where none did.
+///
+/// # Errors
+/// The exit code, after everything was said.
+pub fn newest_part(job: Job) -> Result<Job, Exit> {
+    let jobs = list()?.read().map_err(failed)?;
+    Ok(last_of(&jobs, job))
+}
+
+/// Of several that went on with the same job, the one that was submitted last. `jobs` begins with the newest.
+fn last_of(jobs: &[Job], job: Job) -> Job {
+    let mut last = job;
+    let mut rest = jobs;
+    // A continuation is newer than what it goes on with, so each step leaves the list shorter.
+    while let Some(at) =
+        rest.iter().position(|other| other.continues == Some(last.job) && other.dir == last.dir && other.place == last.place)
+    {
+        last = rest[at].clone();
+        rest = &rest[..at];
+    }
+    last
+}
+
 /// The person's list of jobs.
 ///
 /// # Errors
@@ -61,11 +84,9 @@ pub fn watch(target: &Arc<Target>, job: &Job, watched: Watched) -> Result<JobNow
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(|error| said(&error, Exit::Failed))?;
         let (there, own) = (Arc::clone(target), job.clone());
+        let is_output = watched != Watched::Events;
         let watching = tokio::task::spawn_blocking(move || {
-            follow(&there, &own, watched, &mut |line| match watched {
-                Watched::Events => eprintln!("{line}"),
-                Watched::Output => println!("{line}"),
-            })
+            follow(&there, &own, watched, &mut |line| if is_output { println!("{line}") } else { eprintln!("{line}") })
         });
         tokio::select! {
             watched = watching => match watched {
@@ -87,4 +108,28 @@ pub fn watch(target: &Arc<Target>, job: &Job, watched: Watched) -> Result<JobNow
         target.close();
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submit::Where;
+
+    #[test]
+    fn of_a_run_that_went_on_the_newest_part_is_meant() {
+        let job = |job, continues| Job {
+            job,
+            scenario: "s".into(),
+            dir: "/d".into(),
+            commands: "/usr/bin".into(),
+            place: Where::default(),
+            submitted_at: String::new(),
+            continues,
+        };
+        let elsewhere = Job { dir: "/other".into(), ..job(9, Some(1)) };
+        let jobs = [elsewhere, job(5, Some(4)), job(4, Some(1)), job(3, None), job(2, Some(1)), job(1, None)];
+        assert_eq!(last_of(&jobs, job(1, None)).job, 5);
+        assert_eq!(last_of(&jobs, job(2, Some(1))).job, 2);
+        assert_eq!(last_of(&jobs, job(3, None)).job, 3);
+    }
 }

@@ -100,6 +100,15 @@ pub struct LeadWords {
     /// The time in which every node must have joined, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub join_timeout: u64,
+    /// Mode ssh: the binary that runs on the nodes [default: this one, at the same path where it lies there, else copied]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// Mode ssh: the folder on the nodes that takes a copy of the binary; relative to the home folder [default: hbnode]
+    #[arg(long, value_name = "DIR")]
+    pub remote_dir: Option<String>,
+    /// Mode ssh: a configuration file for ssh in place of your own
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
     /// A workload block or a recipe (the old orchestrator's name for --leader)
     #[arg(long, value_name = "PATH", conflicts_with = "leader", group = "led")]
     pub workload_config_file: Option<PathBuf>,
@@ -136,6 +145,12 @@ pub struct NodeWords {
     /// Reads the way in from standard input
     #[arg(long, conflicts_with = "join_file")]
     pub join_stdin: bool,
+    /// Serves this node's endpoints without a leader, with a token of its own: `POST /start` runs a load here
+    #[arg(long, conflicts_with_all = ["led", "join", "join_file", "join_stdin"])]
+    pub standalone: bool,
+    /// The way in is one line of standard input, whose end before the leader is found ends this node
+    #[arg(long, hide = true, requires = "join_stdin")]
+    pub while_stdin: bool,
     /// This node's place in the order of roles [default: $SLURM_PROCID, else as it joins]
     #[arg(long, value_name = "N")]
     pub ordinal: Option<u32>,
@@ -145,7 +160,8 @@ pub struct NodeWords {
     /// The first port that is tried; for nodes that share a machine
     #[arg(long, value_name = "PORT", hide = true, conflicts_with = "client_port")]
     pub client_port_from: Option<u16>,
-    /// The address under which the others reach this node [default: that of its name]
+    /// The address under which the others reach this node, and a leader [default: that of its name; in mode ssh the one
+    /// that ssh reached]
     #[arg(long, value_name = "ADDRESS")]
     pub address: Option<std::net::IpAddr>,
     /// A leader that is not up yet is waited for this long, in seconds
@@ -294,6 +310,8 @@ pub struct StatusWords {
 pub struct LogsWords {
     /// The job's number
     pub job: String,
+    /// A node of its run: only what processes on it wrote
+    pub node: Option<String>,
     /// Goes on until the job is over
     #[arg(short, long)]
     pub follow: bool,

@@ -4,7 +4,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{State, rejection::JsonRejection},
+    body::Bytes,
+    extract::State,
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
@@ -90,10 +91,11 @@ async fn exposition(State(node): State<Shared<Node>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-async fn start(State(node): State<Shared<Node>>, body: Result<Json<Value>, JsonRejection>) -> Response {
-    match body {
-        Ok(Json(workload)) => answer(node.control.start(workload).await),
-        Err(rejection) => refused(rejection.status(), &rejection.body_text()),
+/// The body is JSON whatever the request calls it: `curl -d` calls it a form.
+async fn start(State(node): State<Shared<Node>>, body: Bytes) -> Response {
+    match serde_json::from_slice(&body) {
+        Ok(workload) => answer(node.control.start(workload).await),
+        Err(error) => refused(StatusCode::BAD_REQUEST, &format!("the body is no JSON: {error}")),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::num::NonZeroU32;
 
-use hb_core::{plan::NodeNeeds, recipe::Mode};
+use hb_core::{
+    plan::NodeNeeds,
+    recipe::{Mode, Orchestration},
+};
 
 use super::surroundings::Surroundings;
 use crate::cli::LeadWords;
@@ -15,21 +18,28 @@ pub(super) struct Crowd {
     pub local: Option<NonZeroU32>,
     /// Whether the leader's own process is a node, too.
     pub hosts_own_node: bool,
+    /// Whether the leader starts them over ssh.
+    pub is_over_ssh: bool,
 }
 
 impl Crowd {
-    /// By the words, or by the job's step.
-    pub fn of(words: &LeadWords, surroundings: &Surroundings) -> Self {
+    /// By the words, by the recipe's own list of nodes, or by the job's step.
+    pub fn of(words: &LeadWords, orchestration: &Orchestration, surroundings: &Surroundings) -> Self {
+        let here = Self { nodes: 1, local: None, hosts_own_node: true, is_over_ssh: false };
         match (words.local_nodes, &surroundings.step) {
-            (Some(local), _) => Self { nodes: local.get(), local: Some(local), hosts_own_node: false },
-            (None, Some(step)) => Self { nodes: step.tasks, local: None, hosts_own_node: true },
-            (None, None) => Self { nodes: 1, local: None, hosts_own_node: true },
+            (Some(local), _) => Self { nodes: local.get(), local: Some(local), hosts_own_node: false, ..here },
+            (None, _) if orchestration.mode == Mode::Ssh => {
+                let nodes = u32::try_from(orchestration.nodes.len()).unwrap_or(u32::MAX);
+                Self { nodes, hosts_own_node: false, is_over_ssh: true, ..here }
+            }
+            (None, Some(step)) => Self { nodes: step.tasks, ..here },
+            (None, None) => here,
         }
     }
 
     /// Whether no other machine takes part.
     pub fn is_on_this_machine(&self) -> bool {
-        self.local.is_some() || self.nodes == 1
+        self.local.is_some() || self.nodes == 1 && !self.is_over_ssh
     }
 
     /// Every role must find a node, or the run would wait for one that never comes.

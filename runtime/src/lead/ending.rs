@@ -153,9 +153,13 @@ fn exit_of(
         (_, None) if !is_written => Exit::Failed,
         (_, None) if !report.run.complete && is_out_of_time => Exit::Terminated,
         (_, None) if !report.run.complete => Exit::Failed,
-        (_, None) if report.verdict.status == Status::Invalid => Exit::Invalid,
-        (_, None) => Exit::Ok,
+        (_, None) => judged(report),
     }
+}
+
+/// The exit code of a run that is whole.
+pub fn judged(report: &Report) -> Exit {
+    if report.verdict.status == Status::Invalid { Exit::Invalid } else { Exit::Ok }
 }
 
 /// Variables that bear on a result and hold no secret.

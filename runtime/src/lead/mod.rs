@@ -15,6 +15,7 @@ pub mod recipe;
 mod recorder;
 mod resume;
 mod run;
+pub mod ssh_nodes;
 pub mod surroundings;
 mod until_over;
 mod wall_time;

@@ -170,7 +170,7 @@ pub fn decide(kept: KeptRun, checked: &Checked, words: &LeadWords, is_silent: bo
             kept.path.display(),
             report.run.trials_planned
         );
-        return Err(ending::say(words, Some(&kept.path), Some(report.verdict.status), Exit::Ok));
+        return Err(ending::say(words, Some(&kept.path), Some(report.verdict.status), ending::judged(report)));
     }
     Ok(kept)
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hb_actors::{
-    cluster::{self, ClusterEvent, LeadOptions, identity::random_secret},
+    cluster::{self, ClusterEvent, LeadOptions, Leading, identity::random_secret},
     messages::InboxMsg,
     orchestrator::{
         Books, BooksArguments, BooksMsg, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339,
@@ -30,6 +30,7 @@ use super::{
     local_nodes::LocalNodes,
     recipe::{Checked, Source},
     recorder::{Scribe, SharedFolder},
+    ssh_nodes::{self, Preparing, Reach, Ready, SshNodes},
     surroundings::{Surroundings, own_address},
     until_over::{Leave, heard_while_closing, until_over},
     wall_time::WallTime,
@@ -103,6 +104,8 @@ struct Lead<'a> {
     results: PathBuf,
     /// The run's name.
     run: String,
+    /// How nodes that are started over ssh reach this machine.
+    reach: Option<Reach>,
 }
 
 /// The run folder, and who writes to it.
@@ -133,11 +136,22 @@ async fn led(
     begun_in: &mut Option<PathBuf>,
 ) -> Result<Exit, Refusal> {
     let mut signals = Signals::listen().map_err(|error| refuse(Exit::Failed)(format!("cannot listen to signals: {error}")))?;
-    let crowd = Crowd::of(words, surroundings);
+    let crowd = Crowd::of(words, &checked.recipe.orchestration, surroundings);
     crowd.check(&checked.recipe.needs(), checked.recipe.orchestration.mode).map_err(refuse(Exit::NoCluster))?;
     let Place { source, results, kept } = place;
     let run = kept.as_ref().map_or_else(beginning::run_id, KeptRun::id);
-    let lead = Lead { words, node_words, checked, surroundings, crowd, results, run };
+    let mut lead = Lead { words, node_words, checked, surroundings, crowd, results, run, reach: None };
+    let ready = tokio::select! {
+        ready = lead.ready_nodes() => ready?,
+        signal = signals.next() => {
+            let sentence = format!("{} while nodes were looked at over ssh: nothing was started", signal.name());
+            return Err(refuse(ending::code_of(signal))(sentence));
+        }
+    };
+    let ready = ready.map(|(ready, reach)| {
+        lead.reach = Some(reach);
+        ready
+    });
     // First, because a port that was asked for may be taken, and then nothing of the run has begun.
     let mut own = lead.own_node(runtimes).await?;
     let begun =
@@ -158,10 +172,11 @@ async fn led(
     let agent = own.as_ref().map(|own| own.node.agent.clone());
     let leading = cluster::lead(lead.cluster(&token), inbox, agent, events).await;
     let leading = leading.map_err(|error| refuse(Exit::NoCluster)(format!("the cluster cannot form: {error}")))?;
-    let page = open_page(lead.address(), records.page, &token).await?;
+    let page = open_page(lead.bind(), lead.address(), records.page, &token).await?;
     let mut local = lead.local_nodes(leading.join_path())?;
+    let over_ssh = lead.ssh_nodes(ready, &leading, &orchestrator)?;
 
-    let leave = Leave { join: leading.join.clone(), path: leading.join_path().to_owned() };
+    let leave = Leave { join: leading.join.clone(), path: leading.join_path().map(Path::to_owned) };
     let asked = until_over(&mut signals, &mut done, &orchestrator, own.as_ref().map(|own| &own.node), &leave).await;
     let closing = tokio::spawn(heard_while_closing(signals, asked.signal.is_some(), leave));
     let outcome = asked.outcome.unwrap_or(Outcome { report: None, failure: None, interrupted: None });
@@ -172,11 +187,12 @@ async fn led(
     if let Some(door) = own_door {
         door.close().await;
     }
-    if let Some(local) = &mut local {
-        let killed = tokio::task::block_in_place(|| local.wait());
-        if killed > 0 {
-            tracing::warn!(killed, missed, "node processes did not leave by themselves");
-        }
+    let mut killed = local.as_mut().map_or(0, |local| tokio::task::block_in_place(|| local.wait()));
+    if let Some(over_ssh) = over_ssh {
+        killed += over_ssh.wait().await;
+    }
+    if killed > 0 {
+        tracing::warn!(killed, missed, "node processes did not leave by themselves");
     }
     leading.end().await;
     page.close().await;
@@ -207,7 +223,54 @@ async fn led(
 impl Lead<'_> {
     /// Where this machine is reached by the others.
     fn address(&self) -> IpAddr {
-        own_address(&self.surroundings.host, self.crowd.is_on_this_machine())
+        if let Some(address) = self.reach.as_ref().and_then(|reach| reach.of_node.first()) {
+            return *address;
+        }
+        let own = || own_address(&self.surroundings.host, self.crowd.is_on_this_machine());
+        self.node_words.address.unwrap_or_else(own)
+    }
+
+    /// Where it listens.
+    fn bind(&self) -> IpAddr {
+        self.reach.as_ref().map_or_else(|| self.address(), |reach| reach.bind)
+    }
+
+    /// Nodes that can be started over ssh, and how they reach this machine.
+    async fn ready_nodes(&self) -> Result<Option<(Vec<Ready>, Reach)>, Refusal> {
+        if !self.crowd.is_over_ssh {
+            return Ok(None);
+        }
+        let whole = |path: &PathBuf| std::path::absolute(path).map_err(|error| refuse(Exit::BadWords)(error.to_string()));
+        let preparing = Preparing {
+            names: self.checked.recipe.orchestration.nodes.clone(),
+            ssh_config: self.words.ssh_config.as_ref().map(whole).transpose()?,
+            binary: self.words.binary.clone(),
+            remote_dir: self.words.remote_dir.clone().unwrap_or_else(|| ssh_nodes::REMOTE_DIR.to_owned()),
+            own_host: self.surroundings.host.clone(),
+            run: self.run.clone(),
+        };
+        let mut ready = preparing.all().await.map_err(refuse(Exit::NoCluster))?;
+        let is_alone = ready.iter().all(|node| node.target.place().host.is_none());
+        if is_alone {
+            ready.iter_mut().for_each(|node| node.address = Some(std::net::Ipv4Addr::LOCALHOST.into()));
+        }
+        let own = own_address(&self.surroundings.host, is_alone);
+        let reach = Reach::of(&ready, self.node_words.address, own);
+        Ok(Some((ready, reach)))
+    }
+
+    fn ssh_nodes(
+        &self,
+        ready: Option<Vec<Ready>>,
+        leading: &Leading,
+        orchestrator: &ActorRef<OrchestratorMsg>,
+    ) -> Result<Option<SshNodes>, Refusal> {
+        let (Some(ready), Some(reach)) = (ready, &self.reach) else { return Ok(None) };
+        let port_from = node::wanted_port(self.node_words, self.service()).first();
+        let variables = ssh_nodes::variables(&self.checked.recipe);
+        let words = (self.node_words, port_from);
+        let started = SshNodes::start(ready, reach, leading, words, &variables, orchestrator.clone());
+        started.map(Some).map_err(refuse(Exit::BadWords))
     }
 
     fn service(&self) -> &str {
@@ -288,18 +351,19 @@ impl Lead<'_> {
     fn cluster(&self, token: &str) -> LeadOptions {
         let address = self.address();
         LeadOptions {
-            bind: address,
+            bind: self.bind(),
             advertise: address.to_string(),
             port: None,
-            state_dir: self.surroundings.state_dir(&self.results, &self.run),
+            // Over ssh the way in is handed to each node, and lies in no file.
+            state_dir: (!self.crowd.is_over_ssh).then(|| self.surroundings.state_dir(&self.results, &self.run)),
             run: self.run.clone(),
             build: BUILD.to_owned(),
             http_token: token.to_owned(),
         }
     }
 
-    fn local_nodes(&self, join: &Path) -> Result<Option<LocalNodes>, Refusal> {
-        let Some(count) = self.crowd.local else { return Ok(None) };
+    fn local_nodes(&self, join: Option<&Path>) -> Result<Option<LocalNodes>, Refusal> {
+        let (Some(count), Some(join)) = (self.crowd.local, join) else { return Ok(None) };
         let from = node::wanted_port(self.node_words, self.service()).first();
         let started = LocalNodes::start(count.get(), join, from);
         started.map(Some).map_err(|error| refuse(Exit::NoCluster)(format!("cannot start node processes: {error}")))
@@ -321,10 +385,10 @@ fn start_pushing(
 }
 
 /// Opens the live page, and tells where it is: the address holds the token, as Jupyter's does.
-async fn open_page(address: IpAddr, view: Arc<LeaderView>, token: &str) -> Result<Door, Refusal> {
+async fn open_page(bind: IpAddr, address: IpAddr, view: Arc<LeaderView>, token: &str) -> Result<Door, Refusal> {
     let failed = |error: std::io::Error| refuse(Exit::Failed)(format!("cannot serve the live page: {error}"));
-    let listener = TcpListener::bind((address, 0)).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+    let listener = TcpListener::bind((bind, 0)).await.map_err(failed)?;
+    let bound = std::net::SocketAddr::new(address, listener.local_addr().map_err(failed)?.port());
     eprintln!("live page: http://{bound}/?token={token}");
     Ok(Door::open(listener, http::leader_routes(view, Token::new(token.to_owned()))))
 }

@@ -25,15 +25,17 @@ const ONE_ASKING: Duration = Duration::from_millis(300);
 pub(super) struct Leave {
     /// What the join file says.
     pub join: JoinFile,
-    /// Where it is.
-    pub path: PathBuf,
+    /// Where it is, if it was written.
+    pub path: Option<PathBuf>,
 }
 
 impl Leave {
     /// Ends this process now.
     fn at_once(&self, signal: Asked) -> ! {
         eprintln!("{} again: ending at once; what was started is ended by its guardians", signal.name());
-        self.join.remove_from(&self.path);
+        if let Some(path) = &self.path {
+            self.join.remove_from(path);
+        }
         let exit = ending::code_of(signal);
         own_step::write_end(&ending::line(None, None, exit));
         std::process::exit(i32::from(exit.code()))

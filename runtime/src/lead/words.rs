@@ -2,7 +2,10 @@
 
 use hb_core::recipe::Mode;
 
-use super::recipe::{self, Checked, Source};
+use super::{
+    recipe::{self, Checked, Source},
+    surroundings::Surroundings,
+};
 use crate::cli::{LeadWords, exit::Exit};
 
 /// The recipe to lead, with everything that the words say put over it.
@@ -17,6 +20,27 @@ pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<C
         Mode::Kubernetes if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() => Some("kubernetes"),
         _ => None,
     };
+    let over_ssh = checked.recipe.orchestration.mode == Mode::Ssh && words.local_nodes.is_none();
+    let of_ssh = [
+        ("--binary", words.binary.is_some()),
+        ("--remote-dir", words.remote_dir.is_some()),
+        ("--ssh-config", words.ssh_config.is_some()),
+    ];
+    if let Some((word, _)) = of_ssh.into_iter().find(|(_, is_said)| *is_said && !over_ssh) {
+        return Err(refused(
+            is_silent,
+            &format!(
+                "{word} is for nodes that are started over ssh: `orchestration.mode: ssh`, or --server-nodes and --client-nodes"
+            ),
+        ));
+    }
+    if over_ssh && Surroundings::read().step.is_some_and(|step| step.tasks > 1) {
+        return Err(refused(
+            is_silent,
+            "orchestration.mode is `ssh`, and this is one of several tasks of a step: nodes are started over ssh by one leader; start \
+             it without srun, or let the tasks be the nodes with `--set orchestration.mode=slurm`",
+        ));
+    }
     if let Some(mode) = refusal {
         eprintln!(
             "error: orchestration.mode is `{mode}`, and this is no {mode} allocation; start it inside of one, or lead it here with \
@@ -25,6 +49,13 @@ pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<C
         return Err(Exit::BadWords);
     }
     Ok(checked)
+}
+
+fn refused(is_silent: bool, sentence: &str) -> Exit {
+    if !is_silent {
+        eprintln!("error: {sentence}");
+    }
+    Exit::BadWords
 }
 
 /// The old options as settings of recipe fields. What was set by name comes last and wins.

@@ -3,9 +3,11 @@
 mod door;
 mod ports;
 mod solo;
+mod standalone;
 mod start;
 
 use std::{
+    io::BufRead,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,6 +26,7 @@ use tokio::{
 pub use self::{
     door::Door,
     ports::{WantedPort, wanted_port},
+    standalone::run as standalone,
     start::{NodeStart, Started, start, unix_nanos},
 };
 use crate::{
@@ -35,11 +38,18 @@ use crate::{
 
 /// A run that a signal ends is over within this time; a node that is still there then leaves by itself.
 const LEADER_ACTS_WITHIN: Duration = Duration::from_secs(20);
+/// More bytes than the line with the way in has.
+const LONGEST_LINE: u64 = 64 * 1024;
 
 /// Where a node's words say that the way in is.
 fn source_of(words: &NodeWords, state_dir: Option<PathBuf>) -> Result<JoinSource, String> {
     if words.join_stdin {
-        let file = JoinFile::from_reader(std::io::stdin()).map_err(|error| error.to_string())?;
+        let file = match words.while_stdin {
+            // The rest of it says nothing but that whoever started this node is still there.
+            true => JoinFile::from_reader(first_line(std::io::stdin().lock()).as_bytes()),
+            false => JoinFile::from_reader(std::io::stdin()),
+        };
+        let file = file.map_err(|error| error.to_string())?;
         return Ok(JoinSource::Value(Box::new(file)));
     }
     let named = words.join_file.clone().or_else(|| state_dir.map(|dir| dir.join(cluster::join_file::FILE_NAME)));
@@ -47,6 +57,32 @@ fn source_of(words: &NodeWords, state_dir: Option<PathBuf>) -> Result<JoinSource
         "the secrets of the way in are missing: name the leader's file with --join-file or HBNODE_JOIN_FILE, or its folder with HBNODE_STATE"
             .to_owned()
     })
+}
+
+/// The first line, or what of it came; nobody sends a longer one.
+fn first_line(reader: impl BufRead) -> String {
+    let mut line = String::new();
+    // What cannot be read is no join file either, and is told as such.
+    let _ = reader.take(LONGEST_LINE).read_line(&mut line);
+    line
+}
+
+/// Until standard input ends, if that is the end of whoever started this node.
+async fn starter_gone(is_held: bool) {
+    if !is_held {
+        return std::future::pending().await;
+    }
+    let (gone, heard) = tokio::sync::oneshot::channel();
+    // A thread of its own: the process does not wait for its end.
+    std::thread::spawn(move || {
+        // However it ends, it has ended.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = gone.send(());
+    });
+    // A thread that failed says nothing of standard input.
+    if heard.await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// A node by its own words: `hbnode`, `--join`, `--join-file`.
@@ -136,6 +172,11 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
             started.node.stop().await;
             return exit_of(signal);
         }
+        () = starter_gone(words.while_stdin) => {
+            eprintln!("error: whoever started this node is gone");
+            started.node.stop().await;
+            return Exit::NoCluster;
+        }
     };
     let joined = match joined {
         Ok(joined) => joined,
@@ -159,7 +200,7 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
 
 /// Whether a person started this node alone, and not a leader or a step.
 fn is_by_hand(words: &NodeWords) -> bool {
-    words.client_port_from.is_none() && std::env::var_os("SLURM_STEP_ID").is_none()
+    words.client_port_from.is_none() && !words.while_stdin && std::env::var_os("SLURM_STEP_ID").is_none()
 }
 
 /// Whom a node waits for, and until when.

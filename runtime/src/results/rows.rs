@@ -1,50 +1,67 @@
 //! `requests.jsonl` and `timeseries.csv` of a trial.
 
-use std::{collections::BTreeMap, io, io::Write, path::Path};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BTreeMap, BinaryHeap},
+    io,
+    io::Write,
+    path::Path,
+};
 
-use hb_core::{batch::Source, record::Record, report::Second, row::Row, tally::LostRow};
+use hb_core::{batch::Source, record::Record, report::Second, row::Row, tally::LostRow, units::Nanos};
 
 use super::{durable, spool};
 
-/// Up to so many rows they are sorted by index; beyond, they stand in the order in which they came.
-const SORTED_ROWS: usize = 1_000_000;
+/// So many rows are held back to put them in order.
+const HELD_ROWS: usize = 65_536;
 
-/// Writes a line for every request that was due: those of the spool, then the lost ones.
+/// Writes a line for every request that was due, in the order of their indices. A request that ended later than
+/// [`HELD_ROWS`] others that were due after it stands where it ended: memory does not grow with a run's length.
 pub(crate) fn write_requests(folder: &Path, lost: &[LostRow]) -> io::Result<()> {
-    write_up_to(folder, lost, SORTED_ROWS)
+    write_holding(folder, lost, HELD_ROWS)
 }
 
-fn write_up_to(folder: &Path, lost: &[LostRow], sorted_rows: usize) -> io::Result<()> {
-    let lost = || lost.iter().map(|row| Ok((row.source.clone(), row.record.clone())));
-    let path = folder.join("requests.jsonl");
-    let spooled = || spool::rows(&spool::find(folder));
-    let mut held = Held::default();
-    for row in spooled()?.chain(lost()) {
-        held.push(row?);
-        if held.rows.len() > sorted_rows {
-            drop(held);
-            return durable::write_with(&path, |file| {
-                spooled()?.chain(lost()).try_for_each(|row| row.and_then(|(source, record)| line(file, &source, &record)))
-            });
+fn write_holding(folder: &Path, lost: &[LostRow], most_held: usize) -> io::Result<()> {
+    let mut lost: Vec<&LostRow> = lost.iter().collect();
+    lost.sort_by_key(|row| place(&row.record));
+    durable::write_with(&folder.join("requests.jsonl"), |file| {
+        let mut lost = lost.into_iter().peekable();
+        let mut write = |row: Waiting, sources: &[Source]| {
+            while let Some(before) = lost.next_if(|lost| place(&lost.record) < place(&row.record)) {
+                line(file, &before.source, &before.record)?;
+            }
+            line(file, &sources[row.source], &row.record)
+        };
+        let mut held = Held::default();
+        for row in spool::rows(&spool::find(folder))? {
+            held.push(row?);
+            if held.waiting.len() > most_held {
+                held.pop().map_or(Ok(()), |first| write(first, &held.sources))?;
+            }
         }
-    }
-    held.rows.sort_by_key(|(_, record)| (record.index, record.due));
-    durable::write_with(&path, |file| {
-        held.rows.iter().try_for_each(|(source, record)| line(file, &held.sources[*source], record))
+        while let Some(first) = held.pop() {
+            write(first, &held.sources)?;
+        }
+        lost.try_for_each(|row| line(file, &row.source, &row.record))
     })
 }
 
-/// Rows in memory; each source is held once.
+/// Where a row belongs.
+fn place(record: &Record) -> (u64, Nanos) {
+    (record.index, record.due)
+}
+
+/// Rows that wait for those before them; each source is held once.
 #[derive(Default)]
 struct Held {
     numbers: BTreeMap<Source, usize>,
     sources: Vec<Source>,
-    rows: Vec<(usize, Record)>,
+    waiting: BinaryHeap<Reverse<Waiting>>,
 }
 
 impl Held {
     fn push(&mut self, (source, record): (Source, Record)) {
-        let number = match self.numbers.get(&source) {
+        let source = match self.numbers.get(&source) {
             Some(number) => *number,
             None => {
                 self.numbers.insert(source.clone(), self.sources.len());
@@ -52,9 +69,46 @@ impl Held {
                 self.sources.len() - 1
             }
         };
-        self.rows.push((number, record));
+        self.waiting.push(Reverse(Waiting { source, record }));
+    }
+
+    /// The first of them in order.
+    fn pop(&mut self) -> Option<Waiting> {
+        self.waiting.pop().map(|Reverse(first)| first)
     }
 }
+
+/// A row with its source's number, in order by its place.
+struct Waiting {
+    source: usize,
+    record: Record,
+}
+
+impl Waiting {
+    fn order(&self) -> (u64, Nanos, usize) {
+        (self.record.index, self.record.due, self.source)
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Waiting {}
 
 fn line(file: &mut impl Write, source: &Source, record: &Record) -> io::Result<()> {
     serde_json::to_writer(&mut *file, &Row::of(source, record))?;
@@ -79,29 +133,27 @@ const SECOND_FIELDS: [&str; 10] =
 
 #[cfg(test)]
 mod tests {
-    use hb_core::{
-        record::{Kind, Outcome, Stage},
-        units::Nanos,
-    };
+    use hb_core::record::{Kind, Outcome, Stage};
 
     use super::*;
 
-    fn indices(sorted_rows: usize) -> Vec<u64> {
+    fn indices(most_held: usize) -> Vec<u64> {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = spool::Spool::begin(folder.path()).unwrap();
         let batches = [spool::tests::batch(1, 2), spool::tests::batch(0, 2)];
         batches.iter().for_each(|batch| spool.append(batch).unwrap());
         let record = Record::unsent(500, Stage::Measure, Nanos(1), Outcome::Lost, Kind::NodeLost);
         let lost = [LostRow { source: batches[0].key.source.clone(), record }];
-        write_up_to(folder.path(), &lost, sorted_rows).unwrap();
+        write_holding(folder.path(), &lost, most_held).unwrap();
         let text = std::fs::read_to_string(folder.path().join("requests.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["index"].as_u64().unwrap()).collect()
     }
 
     #[test]
-    fn rows_are_sorted_while_they_fit_and_never_left_out() {
+    fn rows_are_in_order_as_far_as_they_are_held_and_never_left_out() {
         assert_eq!(indices(10), [0, 1, 500, 1000, 1001]);
-        assert_eq!(indices(3), [1000, 1001, 0, 1, 500]);
+        assert_eq!(indices(2), [0, 1, 500, 1000, 1001], "as many are held as come too early");
+        assert_eq!(indices(1), [500, 1000, 0, 1, 1001]);
     }
 
     #[test]

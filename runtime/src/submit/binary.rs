@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::target::TargetError;
+use hb_core::launch::shell;
+
+use super::{probe::Found, target::TargetError};
+
+/// Room that a run needs at least beside the binary, KiB.
+const ROOM_KIB: u64 = 64 * 1024;
 
 /// A binary of this machine.
 #[derive(Debug)]
@@ -50,6 +55,58 @@ impl Binary {
             _ => None,
         }
     }
+
+    /// What of a target keeps this binary from being brought there and from running there, all at once.
+    #[must_use]
+    pub fn misfits(&self, found: &Found) -> Vec<String> {
+        let mut misfits: Vec<String> = self.misfit(&found.processor, found.c_library).into_iter().collect();
+        let dir = &found.remote_dir;
+        if !found.is_writable {
+            misfits.push(format!("`{dir}` cannot be written to; name another folder with --remote-dir"));
+        }
+        let needed = ROOM_KIB + self.bytes.len() as u64 / 1024;
+        if let Some(free) = found.free_kib.filter(|free| *free < needed) {
+            misfits.push(format!("`{dir}` has {free} KiB free and {needed} are needed; name another folder with --remote-dir"));
+        }
+        misfits
+    }
+
+    /// Where it goes below a folder for binaries and jobs. The name tells the content, so that jobs that wait keep theirs and
+    /// the same one is copied once.
+    #[must_use]
+    pub fn path_in(&self, remote_dir: &str) -> String {
+        format!("{remote_dir}/bin/hbnode-{:016x}", fingerprint(&self.bytes))
+    }
+
+    /// The shell's question whether all of it lies at this path.
+    #[must_use]
+    pub fn is_there(&self, path: &str) -> String {
+        let path = shell(path);
+        format!("[ -x {path} ] && [ \"$(wc -c < {path})\" -eq {} ]", self.bytes.len())
+    }
+
+    /// The script that puts its standard input there, whole or not at all. Whoever copies the same meanwhile, on a file
+    /// system that both see, is told apart by `copier`.
+    #[must_use]
+    pub fn put(&self, path: &str, copier: &str) -> String {
+        let draft = partial(path, copier);
+        let (path, draft, size) = (shell(path), shell(&draft), self.bytes.len());
+        format!(
+            "cat > {draft} && [ \"$(wc -c < {draft})\" -eq {size} ] && chmod 755 {draft} && mv -- {draft} {path} || \
+             {{ rm -f -- {draft}; exit 1; }}"
+        )
+    }
+}
+
+/// Where a copy lies while it is not whole.
+#[must_use]
+pub fn partial(path: &str, copier: &str) -> String {
+    format!("{path}.{copier}.partial")
+}
+
+/// FNV-1a: tells contents apart, and protects against nobody.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The processor in an ELF file's head, little-endian 64 bit ones.

@@ -12,6 +12,7 @@ mod continued;
 mod fetch;
 mod follow;
 mod jobs;
+mod live;
 mod probe;
 mod question;
 mod send;
@@ -19,12 +20,14 @@ mod ssh;
 mod target;
 
 pub use self::{
+    binary::Binary,
     continued::{Resumable, resumable},
     fetch::{Fetched, fetch},
-    follow::{Watched, follow},
+    follow::{NodeLines, Watched, follow, node_lines},
     jobs::{Job, JobList},
-    probe::{Found, probe},
+    probe::{Found, found, probe, probe_script},
     question::{JobNow, Outcome, ask},
     send::{Continued, Sending, cancel, send},
+    ssh::Ssh,
     target::{Target, TargetError, Where},
 };

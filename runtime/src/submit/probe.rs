@@ -28,17 +28,25 @@ pub struct Found {
 /// # Errors
 /// The host cannot be reached, or answers nothing that can be read.
 pub fn probe(target: &Target, remote_dir: &str) -> Result<Found, TargetError> {
-    let said = target.run("looking around", &script(remote_dir))?;
-    let found = read(&said);
+    found(target, &target.run("looking around", &probe_script(remote_dir))?)
+}
+
+/// What the answer to the script says.
+///
+/// # Errors
+/// It says nothing that can be read.
+pub fn found(target: &Target, said: &str) -> Result<Found, TargetError> {
+    let found = read(said);
     if found.processor.is_empty() || !found.remote_dir.starts_with('/') {
-        let said = format!("the answer cannot be read: {}", super::target::one_line(&said));
+        let said = format!("the answer cannot be read: {}", super::target::one_line(said));
         return Err(TargetError::Failed { doing: "looking around".into(), place: target.place().to_string(), said });
     }
     Ok(found)
 }
 
-/// A login shell is asked where `sbatch` is only if the plain one does not know.
-fn script(remote_dir: &str) -> String {
+/// The question. A login shell is asked where `sbatch` is only if the plain one does not know.
+#[must_use]
+pub fn probe_script(remote_dir: &str) -> String {
     let folder = shell(remote_dir);
     format!(
         r#"dir={folder}

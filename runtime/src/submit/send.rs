@@ -4,14 +4,11 @@
 use hb_core::launch::{JobId, SubmitFacts, shell};
 
 use super::{
-    binary::Binary,
+    binary::{Binary, partial},
     jobs::Job,
     probe::Found,
     target::{Target, TargetError},
 };
-
-/// Room that a run needs at least beside the binary, KiB.
-const ROOM_KIB: u64 = 64 * 1024;
 
 /// What is sent, and where to.
 #[derive(Debug)]
@@ -78,17 +75,9 @@ impl Sending {
     /// What of the target keeps the job from running, all at once.
     #[must_use]
     pub fn misfits(&self, found: &Found) -> Vec<String> {
-        let mut misfits: Vec<String> = self.binary.misfit(&found.processor, found.c_library).into_iter().collect();
+        let mut misfits = self.binary.misfits(found);
         if found.sbatch.is_none() {
             misfits.push("there is no `sbatch`; is this the cluster's login node? Name it with --host".to_owned());
-        }
-        let dir = &found.remote_dir;
-        if !found.is_writable {
-            misfits.push(format!("`{dir}` cannot be written to; name another folder with --remote-dir"));
-        }
-        let needed = ROOM_KIB + self.binary.bytes.len() as u64 / 1024;
-        if let Some(free) = found.free_kib.filter(|free| *free < needed) {
-            misfits.push(format!("`{dir}` has {free} KiB free and {needed} are needed; name another folder with --remote-dir"));
         }
         misfits
     }
@@ -112,9 +101,8 @@ impl Sending {
         }
     }
 
-    /// The name tells the content, so that jobs that wait keep theirs and the same one is copied once.
     fn binary_path(&self) -> String {
-        format!("{}/bin/hbnode-{:016x}", self.remote_dir, fingerprint(&self.binary.bytes))
+        self.binary.path_in(&self.remote_dir)
     }
 }
 
@@ -154,8 +142,7 @@ pub fn send(
 
 fn copy(target: &Target, sending: &Sending, recipe: &[u8], script: &str, is_new_binary: &mut bool) -> Result<(), TargetError> {
     let (dir, job_dir, binary) = (shell(&sending.remote_dir).into_owned(), sending.job_dir(), sending.binary_path());
-    let (job_dir, binary) = (shell(&job_dir), shell(&binary));
-    let size = sending.binary.bytes.len();
+    let job_dir = shell(&job_dir);
     let folder = match sending.continued {
         // The number of the job before would be taken for that of this one.
         Some(_) => format!("cd -- {job_dir} && rm -f job.id"),
@@ -163,14 +150,15 @@ fn copy(target: &Target, sending: &Sending, recipe: &[u8], script: &str, is_new_
     };
     let prepare = format!(
         "umask 077 && mkdir -p -- {dir}/bin {dir}/jobs && {folder} || exit 1\n\
-         if [ -x {binary} ] && [ \"$(wc -c < {binary})\" -eq {size} ]; then echo there; fi"
+         if {}; then echo there; fi",
+        sending.binary.is_there(&binary)
     );
     if target.run("making folders", &prepare)?.trim() != "there" {
         *is_new_binary = true;
-        let put = format!("cat > {binary}.partial && chmod 755 {binary}.partial && mv -- {binary}.partial {binary}");
+        let put = sending.binary.put(&binary, &sending.stamp);
         target.run_with("copying the binary", &put, &sending.binary.bytes)?;
     }
-    target.run("starting the binary", &format!("{binary} --version"))?;
+    target.run("starting the binary", &format!("{} --version", shell(&binary)))?;
     if sending.continued.is_none() {
         target.run_with("copying the recipe", &format!("umask 077; cat > {job_dir}/recipe.yaml"), recipe)?;
     }
@@ -224,8 +212,9 @@ fn advised(said: &str) -> String {
 /// Takes away what was brought, unless a job was submitted after all and its number only got lost on the way.
 fn clean(target: &Target, sending: &Sending, is_new_binary: bool) -> Result<(), TargetError> {
     let (dir, job_dir, binary) = (shell(&sending.remote_dir).into_owned(), sending.job_dir(), sending.binary_path());
-    let (job_dir, binary) = (shell(&job_dir), shell(&binary));
-    let new = if is_new_binary { format!("rm -f -- {binary} {binary}.partial\n") } else { String::new() };
+    let draft = partial(&binary, &sending.stamp);
+    let (job_dir, binary, draft) = (shell(&job_dir), shell(&binary), shell(&draft));
+    let new = if is_new_binary { format!("rm -f -- {binary} {draft}\n") } else { String::new() };
     // A run that goes on keeps what it has.
     let folder = if sending.continued.is_some() { String::new() } else { format!("rm -rf -- {job_dir}\n") };
     let script = format!(
@@ -242,11 +231,6 @@ fn clean(target: &Target, sending: &Sending, is_new_binary: bool) -> Result<(), 
 pub fn cancel(target: &Target, job: &Job) -> Result<(), TargetError> {
     let script = format!("PATH={}:$PATH; scancel {}", shell(&job.commands), job.job);
     target.run("cancelling", &script).map(drop)
-}
-
-/// FNV-1a: tells contents apart, and protects against nobody.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

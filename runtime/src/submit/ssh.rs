@@ -1,8 +1,6 @@
 //! The person's own `ssh`: its configuration, agent, jump hosts. One connection carries all scripts.
 
 use std::{
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -11,52 +9,50 @@ use hb_core::launch::shell;
 
 use super::target::{TargetError, Where, one_line};
 
-/// One host, and the folder of the connection's socket.
+/// One host, and the socket of the connection to it.
 #[derive(Debug)]
 pub struct Ssh {
     host: String,
     words: Vec<String>,
-    folder: PathBuf,
+    socket: PathBuf,
 }
 
 impl Ssh {
     /// Prepares for a host.
     ///
     /// # Errors
-    /// A name that would be read as an option, or no folder for the socket.
+    /// A name that would be read as an option.
     pub fn new(host: &str, place: &Where) -> Result<Self, TargetError> {
         if host.trim().is_empty() || host.starts_with('-') {
             return Err(TargetError::NoHost { host: host.to_owned() });
         }
-        let folder = socket_folder()?;
-        let mut words = Vec::new();
-        if let Some(config) = &place.ssh_config {
-            words.extend(["-F".to_owned(), config.display().to_string()]);
-        }
-        let options = [
-            // A question that nobody answers would hang.
-            "BatchMode=yes".to_owned(),
-            "ConnectTimeout=15".to_owned(),
-            "ServerAliveInterval=10".to_owned(),
-            "ServerAliveCountMax=3".to_owned(),
-            "ControlMaster=auto".to_owned(),
-            "ControlPersist=60".to_owned(),
-            format!("ControlPath={}", folder.join("socket").display()),
-        ];
-        words.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
-        if let Some(user) = &place.user {
-            words.extend(["-l".to_owned(), user.clone()]);
-        }
-        if let Some(key) = &place.key {
-            words.extend(["-i".to_owned(), key.display().to_string()]);
-        }
-        Ok(Self { host: host.to_owned(), words, folder })
+        // The path of a socket may have 107 bytes at most, so it lies in a short folder; `ssh` opens it for its owner
+        // alone, and nobody can guess its name beforehand.
+        let name = uuid::Uuid::now_v7().simple().to_string();
+        let socket = Path::new("/tmp").join(format!("hbnode-ssh-{}", &name[name.len() - 16..]));
+        Ok(Self { host: host.to_owned(), words: words(place, &socket.display().to_string()), socket })
     }
 
-    /// The command that runs a script there. The login shell there may be any; the script is for `sh`.
+    /// The command that runs a script there, as a person would read it.
+    #[must_use]
+    pub fn shown(host: &str, place: &Where, script: &str) -> Vec<String> {
+        let mut shown = vec!["ssh".to_owned()];
+        shown.extend(words(place, "/tmp/hbnode-ssh-…"));
+        shown.extend(["--".to_owned(), host.to_owned(), remote(script)]);
+        shown
+    }
+
+    /// The command that runs a script there.
     pub fn command(&self, script: &str) -> Command {
         let mut command = self.plain();
-        command.arg("--").arg(&self.host).arg(format!("exec sh -c {}", shell(script)));
+        command.arg("--").arg(&self.host).arg(remote(script));
+        command
+    }
+
+    /// The command that lets a port of this machine lead to an address there, over the connection that is open.
+    pub fn forward(&self, port: u16, to: &str) -> Command {
+        let mut command = self.plain();
+        command.args(["-O", "forward", "-L", &format!("127.0.0.1:{port}:{to}"), "--"]).arg(&self.host).stdin(Stdio::null());
         command
     }
 
@@ -64,22 +60,21 @@ impl Ssh {
     pub fn failure(&self, said: &str) -> TargetError {
         let advice = ADVICE.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));
         let advice = advice.map_or("try it by hand: `ssh -o BatchMode=yes HOST true`", |(_, advice)| advice);
-        let said = if said.is_empty() { "ssh ended with 255 and said nothing".to_owned() } else { one_line(said) };
+        // The frame that it draws around what is most important says nothing on one line.
+        let lines: Vec<&str> = said.lines().map(|line| line.trim_matches(['@', ' '])).collect();
+        let said = if said.is_empty() { "ssh ended with 255 and said nothing".to_owned() } else { one_line(&lines.join("\n")) };
         TargetError::Unreachable { host: self.host.clone(), said, advice }
     }
 
-    /// Ends the connection and removes its folder.
+    /// Ends the connection.
     pub fn close(&self) {
-        if !self.folder.exists() {
+        // Where no connection was made there is none to end.
+        if !self.socket.exists() {
             return;
         }
-        // Where no connection was made there is none to end, which `ssh` then says on standard error.
         let mut command = self.plain();
         command.args(["-O", "exit", "--"]).arg(&self.host);
         let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
-            tracing::debug!(%error, "the folder of the connection's socket could not be removed");
-        }
     }
 
     fn plain(&self) -> Command {
@@ -87,6 +82,37 @@ impl Ssh {
         command.args(&self.words);
         command
     }
+}
+
+fn words(place: &Where, socket: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(config) = &place.ssh_config {
+        words.extend(["-F".to_owned(), config.display().to_string()]);
+    }
+    let options = [
+        // A question that nobody answers would hang.
+        "BatchMode=yes",
+        "ConnectTimeout=15",
+        "ServerAliveInterval=10",
+        "ServerAliveCountMax=3",
+        "ControlMaster=auto",
+        // Of a process that is killed the connection stays behind for so long.
+        "ControlPersist=15",
+        &format!("ControlPath={socket}"),
+    ];
+    words.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option.to_owned()]));
+    if let Some(user) = &place.user {
+        words.extend(["-l".to_owned(), user.clone()]);
+    }
+    if let Some(key) = &place.key {
+        words.extend(["-i".to_owned(), key.display().to_string()]);
+    }
+    words
+}
+
+/// The login shell there may be any; the script is for `sh`.
+fn remote(script: &str) -> String {
+    format!("exec sh -c {}", shell(script))
 }
 
 /// What `ssh` says, and what to do.
@@ -102,7 +128,8 @@ const ADVICE: &[(&[&str], &str)] = &[
     (&["Host key verification failed"], "the host is not known yet: log in once by hand with `ssh` and compare its key"),
     (
         &["Permission denied", "Too many authentication failures"],
-        "the key is refused: name the right one in MLUX_KEY, the user in MLUX_USER, or load the key with `ssh-add`",
+        "the key is refused: load the right one with `ssh-add`, or name it and the user in ~/.ssh/config (for `hbnode run` also in \
+         MLUX_KEY and MLUX_USER)",
     ),
     (&["Connection refused"], "nothing listens there: is the port right? ssh://host:8822 names one"),
     (
@@ -112,15 +139,6 @@ const ADVICE: &[(&[&str], &str)] = &[
     (&["Can't open user config file"], "is the path of --ssh-config right?"),
     (&["not responding", "closed by remote host", "Broken pipe"], "the connection was lost: try again"),
 ];
-
-/// A folder of one's own with a short path: a socket's may have 107 bytes at most.
-fn socket_folder() -> Result<PathBuf, TargetError> {
-    let name = uuid::Uuid::now_v7().simple().to_string();
-    let folder = Path::new("/tmp").join(format!("hbnode-ssh-{}", &name[name.len() - 12..]));
-    let failed = |cause| TargetError::File { doing: "create", path: folder.clone(), cause };
-    DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
-    Ok(folder)
-}
 
 #[cfg(test)]
 mod tests {
@@ -138,8 +156,6 @@ mod tests {
         assert!(words.contains(&"BatchMode=yes".to_owned()));
         assert_eq!(words[words.len() - 3..words.len() - 1], ["--", "login"]);
         assert_eq!(words[words.len() - 1], r#"exec sh -c 'echo '\''a b'\''; $x'"#);
-        ssh.close();
-        assert!(!ssh.folder.exists());
     }
 
     #[test]
@@ -155,6 +171,5 @@ mod tests {
         check("Host key verification failed.", "log in once by hand");
         check("ssh: connect to host login port 22: Connection refused", "port");
         check("", "try it by hand");
-        ssh.close();
     }
 }

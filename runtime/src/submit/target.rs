@@ -92,7 +92,7 @@ impl Target {
     /// Opens a machine; a connection is made with the first script.
     ///
     /// # Errors
-    /// The host's name is none, or there is no folder for the connection's socket.
+    /// The host's name is none.
     pub fn open(place: Where) -> Result<Self, TargetError> {
         let ssh = place.host.as_ref().map(|host| Ssh::new(host, &place)).transpose()?;
         Ok(Self { place, ssh })
@@ -131,8 +131,8 @@ impl Target {
             scope.spawn(|| stderr.read_to_end(&mut err));
             stdout.read_to_end(&mut out)
         })
-        .map_err(|cause| TargetError::Program { program: self.program(), cause })?;
-        let status = child.wait().map_err(|cause| TargetError::Program { program: self.program(), cause })?;
+        .map_err(|cause| self.unstarted(cause))?;
+        let status = child.wait().map_err(|cause| self.unstarted(cause))?;
         if status.success() {
             return Ok(String::from_utf8_lossy(&out).into_owned());
         }
@@ -144,16 +144,28 @@ impl Target {
     /// # Errors
     /// It cannot be started.
     pub fn start(&self, script: &str, stdin: Stdio, stdout: Stdio) -> Result<Child, TargetError> {
-        let mut command = match &self.ssh {
+        let mut command = self.command(script);
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+        command.spawn().map_err(|cause| self.unstarted(cause))
+    }
+
+    /// The command that runs a script there.
+    #[must_use]
+    pub fn command(&self, script: &str) -> Command {
+        match &self.ssh {
             Some(ssh) => ssh.command(script),
             None => {
                 let mut command = Command::new("sh");
                 command.args(["-c", script]);
                 command
             }
-        };
-        let command = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
-        command.spawn().map_err(|cause| TargetError::Program { program: self.program(), cause })
+        }
+    }
+
+    /// Why a command of this machine did not start.
+    #[must_use]
+    pub fn unstarted(&self, cause: std::io::Error) -> TargetError {
+        TargetError::Program { program: self.program(), cause }
     }
 
     /// Why a script that has ended failed.
@@ -166,6 +178,17 @@ impl Target {
         }
         let said = if said.is_empty() { format!("it ended with {status} and said nothing") } else { one_line(said) };
         TargetError::Failed { doing: doing.to_owned(), place: self.place.to_string(), said }
+    }
+
+    /// Lets a port of this machine lead to an address that is reached from there, for as long as the connection lasts.
+    /// False where that is this machine, which needs no such thing.
+    ///
+    /// # Errors
+    /// There is no connection, or it carries no ports.
+    pub fn forward(&self, port: u16, to: &str) -> Result<bool, TargetError> {
+        let Some(ssh) = &self.ssh else { return Ok(false) };
+        let done = ssh.forward(port, to).output().map_err(|cause| self.unstarted(cause))?;
+        if done.status.success() { Ok(true) } else { Err(self.failure("forwarding a port", done.status, &done.stderr)) }
     }
 
     /// Ends the connection, so that nothing is left of it.

@@ -13,7 +13,10 @@ use hb_core::{
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-pub use self::{sentences::sentence, table::summary};
+pub use self::{
+    sentences::{figures, sentence},
+    table::summary,
+};
 
 /// How often plain output tells the live figures.
 const PLAIN_PAUSE_SECONDS: f64 = 10.0;

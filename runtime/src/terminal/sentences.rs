@@ -80,7 +80,8 @@ fn told(fact: &Fact) -> Option<String> {
 }
 
 /// The live figures in a line.
-pub(super) fn figures(live: &Live) -> String {
+#[must_use]
+pub fn figures(live: &Live) -> String {
     let (number, of) = live.position;
     let accounting = &live.accounting;
     let bad: u64 = accounting.failed.values().sum::<u64>() + accounting.timed_out + accounting.lost;

@@ -107,3 +107,32 @@ fn an_idle_node_runs_a_workload_of_its_own() {
     running.wait_at_most(LIMIT).run(143);
     scene.left().iter().for_each(|(_, line)| assert!(line.contains("dummy --port"), "{line}"));
 }
+
+#[test]
+fn a_node_without_a_leader_runs_loads_of_its_own_and_keeps_none_of_their_windows() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);
+    let port = free_port().to_string();
+    let mut running = scene.start(&["--standalone", "--address", "127.0.0.1", "--client-port", &port]);
+    let token = running.word_after("the token of /start and /stop: ");
+    let node = format!("127.0.0.1:{port}");
+    let requests = || get(&node, "/status").json()["requests_total"].as_u64().unwrap();
+    let work =
+        json!({"server_url": dummy.url(), "service": "openai", "model": "m", "duration": 30, "concurrency": 2}).to_string();
+    for _ in 0..2 {
+        assert_eq!(post(&node, "/start", None, &work).status, 401);
+        let started = post(&node, "/start", Some(&token), &work);
+        assert_eq!(started.status, 200, "{}", started.body);
+        let before = dummy.received();
+        until("answers", LIMIT, || (dummy.received() > before + 9 && requests() > 0).then_some(()));
+        let stopped = post(&node, "/stop", Some(&token), "");
+        assert_eq!(stopped.status, 200, "{}", stopped.body);
+        assert!(stopped.json()["metrics"]["openai_requests_total"].as_f64().is_some_and(|count| count > 0.0), "{}", stopped.body);
+    }
+    until("a sample of the machine", LIMIT, || {
+        get(&node, "/metrics/prometheus").body.contains("hbnode_cpu_usage_ratio").then_some(())
+    });
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait_at_most(LIMIT).code, Some(143));
+    assert!(send(&node, "GET", "/health", None, "").is_err(), "the node's port is still served");
+}

@@ -98,3 +98,25 @@ fn a_load_whose_figure_never_becomes_sure_lasts_as_long_as_it_may_and_says_so() 
     let warnings = run.report["warnings"].to_string();
     assert!(warnings.contains("e2el_p99") && warnings.contains("in the time it had"), "{warnings}");
 }
+
+#[test]
+fn four_processes_send_bit_for_bit_what_one_does() {
+    let load = "  duration: 4s\n  target_rps: 60\n  request_distribution: gamma\n  burstiness: 0.5";
+    let lengths = "  prompt_len: {uniform: [4, 40]}\n  gen_tokens: {uniform: [2, 9]}";
+    let text = recipe(load).replace("  prompt_len: 8\n  gen_tokens: 4", lengths);
+    let sent = |nodes: &str| {
+        let scene = Scene::new();
+        let ended = scene.lead(&text, &["--local-nodes", nodes, "--set", "workload.warmup=1s"]).wait();
+        let run = ended.run(ended.code.unwrap());
+        let rows = run.rows();
+        assert_balanced(run.trial(), &rows);
+        let executors: std::collections::BTreeSet<&str> = rows.iter().map(|row| row["node"].as_str().unwrap()).collect();
+        let told = ["index", "phase", "due", "input_tokens", "asked_tokens", "output_tokens", "outcome"];
+        let asked: Vec<String> = rows.iter().map(|row| told.map(|key| row[key].to_string()).join(" ")).collect();
+        (executors.len(), asked)
+    };
+    let ((alone, by_one), (together, by_four)) = (sent("1"), sent("4"));
+    assert!(alone == 1 && together >= 3, "{alone} and {together} nodes sent");
+    assert!(by_one.len() > 200, "{} requests", by_one.len());
+    assert_eq!(by_one, by_four, "index, phase, instant to the last bit, and both lengths of each request");
+}

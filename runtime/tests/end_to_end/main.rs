@@ -19,6 +19,8 @@ mod resuming;
 mod searching;
 mod secrets;
 mod servers;
+mod ssh;
 mod support;
 mod totals;
 mod trials;
+mod turns;

@@ -91,3 +91,29 @@ servers:
     // The sockets say the same: a connection for each request in flight and life of an executor, and some for questions.
     assert!(counters["connections_total"] < 9 + 2 * 9 + 20, "{counters:#?}");
 }
+
+#[test]
+fn the_time_in_the_server_s_queue_is_told_as_the_server_tells_it() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=20ms", "--tpot=5ms", "--concurrency=2"]);
+    let recipe = format!(
+        "
+scenario: queue
+orchestration: {{mode: local}}
+workload: {{service: openai, model: dummy, concurrency: 6, requests: 120, warmup: 0s, prompt_len: 16, gen_tokens: 8}}
+servers: {{endpoints: ['{}']}}
+",
+        dummy.url()
+    );
+    let ended = scene.lead(&recipe, &[]).wait();
+    let run = ended.run(ended.code.unwrap());
+    let trial = run.trial();
+    assert_balanced(trial, &run.rows());
+    let queue = &trial["server"]["queue"];
+    assert_eq!(queue["requests"], 120, "{queue}");
+    // Two of six are answered at a time: each waits for two others, and its first token comes a third of the way.
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    let (waited, ttft) = (number(&queue["seconds_mean"]), number(&trial["latency"]["ttft_seconds"]["mean"]));
+    let share = waited / ttft;
+    assert!(waited < ttft && (0.7..0.97).contains(&share), "{waited} s of a time to first token of {ttft} s");
+}

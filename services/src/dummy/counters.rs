@@ -3,7 +3,7 @@
 use std::{
     fmt::Write,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use super::{
@@ -32,6 +32,8 @@ pub struct Counters {
     pub prompts: AtomicU64,
     /// Waiting for their turn now.
     pub waiting: AtomicU64,
+    /// Requests that have had their turn, and the time for which they waited together, nanoseconds.
+    queued: [AtomicU64; 2],
     /// Being answered now.
     pub running: AtomicU64,
     /// Asked and not answered yet.
@@ -55,6 +57,7 @@ impl Default for Counters {
             prompt_tokens: AtomicU64::default(),
             prompts: AtomicU64::default(),
             waiting: AtomicU64::default(),
+            queued: Default::default(),
             running: AtomicU64::default(),
             in_flight: AtomicU64::default(),
             in_flight_peak: AtomicU64::default(),
@@ -74,6 +77,12 @@ impl Counters {
     /// A request that was in flight is none any more: its answer's last bytes are about to be written, or nobody waits.
     pub fn left(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// A request has its turn after this time.
+    pub fn had_turn(&self, after: Duration) {
+        self.queued[0].fetch_add(1, Relaxed);
+        self.queued[1].fetch_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// A planted fault was played.
@@ -109,7 +118,11 @@ impl Counters {
         family("requests_in_flight_peak", "gauge", "The most of them at one time.", &plain(&self.in_flight_peak));
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         let name = "process_start_time_seconds";
+        let [turns, nanos] = self.queued.each_ref().map(|count| count.load(Relaxed));
+        let queue = "dummy_server_request_queue_time_seconds";
         writeln!(text, "# HELP {name} When it began to count.\n# TYPE {name} gauge\n{name} {started:.3}")
+            .and_then(|()| writeln!(text, "# HELP {queue} Time until its turn.\n# TYPE {queue} summary"))
+            .and_then(|()| writeln!(text, "{queue}_count {turns}\n{queue}_sum {:.9}", nanos as f64 / 1e9))
             .expect("a String takes all that is written");
         text
     }

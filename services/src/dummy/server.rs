@@ -276,6 +276,7 @@ impl Server {
                 if is_ollama { ollama::error_body("planted") } else { openai::error_body("planted", "InternalServerError", 500) };
             return json_reply(StatusCode::INTERNAL_SERVER_ERROR, body);
         }
+        let asked_at = Instant::now();
         let turn = match &self.turns {
             None => None,
             Some(turns) => {
@@ -286,6 +287,7 @@ impl Server {
         visit.run(turn);
 
         let start = Instant::now();
+        self.counters.had_turn(start - asked_at);
         let length = self.length(&ask);
         let away = (random.random::<f64>() * 2.0 - 1.0) * self.config.jitter;
         let times = if self.slows_at.is_some_and(|at| at <= start) { SLOWNESS } else { 1 };

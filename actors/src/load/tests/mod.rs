@@ -3,13 +3,14 @@
 mod answers;
 mod closing;
 mod limits;
+mod turns;
 mod windows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -62,6 +63,8 @@ pub(crate) enum Answer {
     Drip(String),
     /// One token at once, and a count of prompt tokens: five, and two for each word.
     Counted,
+    /// Writes down what is asked and answers with these bytes, the list's first ones first and its last ones for ever.
+    Heard(Arc<Mutex<Vec<String>>>, Vec<String>),
 }
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -118,12 +121,17 @@ async fn serve(mut stream: TcpStream, answer: Answer, requests: Arc<AtomicU64>) 
             Answer::Keep(text) | Answer::Close(text) | Answer::Reset(text) => text.clone(),
             Answer::Once(text) | Answer::Hang(text) | Answer::Drip(text) => text.clone(),
             Answer::Counted => counted(&body),
+            Answer::Heard(heard, answers) => {
+                let mut heard = heard.lock().unwrap();
+                heard.push(body);
+                answers[(heard.len() - 1).min(answers.len() - 1)].clone()
+            }
         };
         if stream.write_all(text.as_bytes()).await.is_err() {
             return;
         }
         match answer {
-            Answer::Keep(_) | Answer::Counted => {}
+            Answer::Keep(_) | Answer::Counted | Answer::Heard(..) => {}
             Answer::Close(_) => return,
             Answer::Reset(_) => {
                 // What was written has arrived: loopback delivers within the write, and Linux lets a receiver read
@@ -200,6 +208,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             gen_tokens: Length::Fixed(3),
             batch: NonZeroU32::MIN,
             shared_prefix: None,
+            turns: None,
             sampling: serde_json::Map::new(),
         },
         service: ServiceSpec {
@@ -307,6 +316,17 @@ async fn every_way_to_fail_has_its_own_kind() {
     check(Answer::Hang(format!("{begun}zz\r\n")), Some(Kind::Protocol)).await;
     check(Answer::Close(chunked(&format!("data: {}", "a".repeat(20 << 20)))), Some(Kind::Oversize)).await;
     check(Answer::Keep(whole()), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_counts_from_the_last_content_however_long_the_first_may_take() {
+    let server = server(Answer::Hang(format!("{HEAD}{}", piece(EVENT)))).await;
+    let mut share = closed(1, Stop::Requests(1), &server.url);
+    (share.load.timeouts.first_byte, share.load.timeouts.total) = (Span::from_secs(25), Span::from_secs(30));
+    let rows = driven(share).await;
+    assert_eq!(rows[0].kind, Some(Kind::BetweenChunksTimeout));
+    let silence = rows[0].end.unwrap().since(rows[0].last.unwrap());
+    assert!(silence < Duration::from_secs(12), "300 ms were allowed, and it was silent for {silence:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -62,6 +62,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             gen_tokens: Length::Fixed(8),
             batch: std::num::NonZeroU32::MIN,
             shared_prefix: None,
+            turns: None,
             sampling: Map::new(),
         },
         slo: Slo::default(),

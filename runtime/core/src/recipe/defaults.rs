@@ -184,6 +184,8 @@ fn request(recipe: &Recipe, workload: &Workload) -> RequestSpec {
             .shared_prefix
             .as_ref()
             .map(|prefix| SharedPrefix { groups: prefix.groups, tokens: prefix.tokens }),
+        // A conversation of one turn is a request that stands alone.
+        turns: first(&workload.turns).map(Length::from).filter(|turns| *turns != Length::Fixed(1)),
         sampling: workload.sampling.clone().unwrap_or_default(),
     }
 }

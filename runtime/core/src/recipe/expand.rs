@@ -24,7 +24,7 @@ const CALIBRATED_FROM: Span = Span::from_secs(60);
 pub(super) const MOST_TRIALS: u64 = 10_000;
 
 /// The sweepable fields of the workload, in the order in which they are declared and expanded.
-pub(super) const SWEEPABLE: [&str; 16] = [
+pub(super) const SWEEPABLE: [&str; 17] = [
     "model",
     "duration",
     "warmup",
@@ -38,6 +38,7 @@ pub(super) const SWEEPABLE: [&str; 16] = [
     "max_in_flight",
     "prompt_len",
     "gen_tokens",
+    "turns",
     "batch",
     "api",
     "stream",

@@ -23,7 +23,7 @@ pub struct Orchestration {
     /// What the batch job is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_config: Option<JobConfig>,
-    /// Mode `ssh`: the nodes' names.
+    /// Mode `ssh`: the hosts, as `ssh` takes them, in the order of roles: monitors, servers, clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<String>,
     /// What the run does when a node is lost.

@@ -47,13 +47,8 @@ const fn without_effect_in_part(path: &'static str, is_used: fn(&Recipe) -> bool
 pub(super) const TABLE: &[Row] = &[
     refused_in_part(
         "orchestration.mode",
-        |recipe| matches!(recipe.orchestration.mode, Mode::Ssh | Mode::Kubernetes),
-        "the modes ssh and kubernetes are not built yet; use slurm or local",
-    ),
-    refused(
-        "orchestration.nodes",
-        |recipe| !recipe.orchestration.nodes.is_empty(),
-        "nodes named by hand come with the mode ssh, which is not built yet",
+        |recipe| recipe.orchestration.mode == Mode::Kubernetes,
+        "the mode kubernetes is not built yet; use slurm, ssh or local",
     ),
     refused_in_part(
         "orchestration.on_node_loss",

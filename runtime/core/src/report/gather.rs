@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Accounting, endpoints::Endpoints, likeness::Likeness};
+use super::{Accounting, concurrency::InFlight, conversations::Conversations, endpoints::Endpoints, likeness::Likeness};
 use crate::{
     record::{Kind, Outcome, Record, Stage, TokensSource},
     search::LimitFigure,
@@ -12,8 +12,8 @@ use crate::{
     units::Nanos,
 };
 
-/// Up to so many rows the percentiles are exact.
-const MOST_EXACT: u64 = 1_000_000;
+/// Up to so many rows percentiles and requests in flight are exact; beyond, memory does not grow with them.
+const MOST_EXACT: u64 = 100_000;
 /// A request that was due at the window's very end may leave so much later and still count as sent there.
 const SEND_GRACE: Nanos = Nanos(10_000_000);
 
@@ -27,9 +27,8 @@ pub(super) struct Gathered<'a> {
     samples: Option<BTreeMap<Latency, Vec<f64>>>,
     measured: u64,
     most_exact: u64,
-    /// Instants of sending and ending of all requests that have both.
-    pub(super) starts: Vec<u64>,
-    pub(super) ends: Vec<u64>,
+    /// All requests that were sent and are over.
+    pub(super) in_flight: InFlight,
     /// The last end of a measured request.
     pub(super) last_end: Nanos,
     /// By stamp, within the window, of every stage.
@@ -42,6 +41,9 @@ pub(super) struct Gathered<'a> {
     /// Completed measured requests.
     pub(super) total_input: u64,
     pub(super) total_output: u64,
+    /// Of those, the ones that begin a conversation or stand alone, and their prompt tokens: of these a length was asked.
+    pub(super) openings: (u64, u64),
+    pub(super) conversations: Conversations,
     pub(super) asked_output: u64,
     pub(super) cached: Option<u64>,
     pub(super) stopped_early: u64,
@@ -68,8 +70,7 @@ impl<'a> Gathered<'a> {
             samples: Some(BTreeMap::new()),
             measured: 0,
             most_exact: MOST_EXACT,
-            starts: Vec::new(),
-            ends: Vec::new(),
+            in_flight: InFlight::exact_up_to(MOST_EXACT),
             last_end: Nanos(0),
             sent: 0,
             completed: 0,
@@ -78,6 +79,8 @@ impl<'a> Gathered<'a> {
             measured_sent: 0,
             total_input: 0,
             total_output: 0,
+            openings: (0, 0),
+            conversations: Conversations::default(),
             asked_output: 0,
             cached: None,
             stopped_early: 0,
@@ -110,8 +113,7 @@ impl<'a> Gathered<'a> {
         let is_inside = |instant: &Nanos| (start..end).contains(instant);
         self.sent += u64::from(record.sent.as_ref().is_some_and(is_inside));
         if let (Some(sent), Some(ended)) = (record.sent, record.end.or(record.last)) {
-            self.starts.push(sent.0);
-            self.ends.push(ended.0.max(sent.0));
+            self.in_flight.take(sent, ended);
         }
         let (Some(first), Some(last)) = (record.first, record.last) else { return };
         self.completed += u64::from(record.outcome == Outcome::Completed && is_inside(&last));
@@ -147,11 +149,16 @@ impl<'a> Gathered<'a> {
             self.busy = (self.busy.0 + end.since(sent).as_nanos(), self.busy.1 + 1);
         }
         self.measured_sent += u64::from(record.sent.is_some_and(|sent| sent < until));
+        self.conversations.take(record);
         if record.outcome != Outcome::Completed {
             return;
         }
         self.total_input += u64::from(record.input_tokens.unwrap_or(0));
         self.total_output += u64::from(record.output_tokens.unwrap_or(0));
+        if record.turn.is_none_or(|turn| turn.turn == 0) {
+            self.openings.0 += 1;
+            self.openings.1 += u64::from(record.input_tokens.unwrap_or(0));
+        }
         self.asked_output += u64::from(record.asked_tokens);
         self.stopped_early += u64::from(record.stopped_early);
         self.other_model += u64::from(record.is_other_model);
@@ -256,13 +263,14 @@ fn named(limit: &SloLimit) -> String {
     format!("{}_p{}", limit.metric, limit.percentile.to_string().replace('.', "_"))
 }
 
-/// Whether an answer keeps a limit. One without a second token has no time per token to exceed.
+/// Whether an answer keeps a limit, from the instant at which it was due: whoever asks does not know that his request waits
+/// to be sent. One without a second token has no time per token to exceed.
 fn meets(record: &Record, limit: &SloLimit) -> bool {
     let seconds = match limit.metric.as_str() {
-        "ttft" => record.ttft(),
+        "ttft" => record.ttft_scheduled(),
         // A request's mean gap between tokens is its time per token.
         "tpot" | "itl" => return record.tpot().is_none_or(|seconds| seconds <= limit.limit.as_secs_f64()),
-        "e2el" => record.e2el(),
+        "e2el" => record.e2el_scheduled(),
         _ => None,
     };
     seconds.is_some_and(|seconds| seconds <= limit.limit.as_secs_f64())

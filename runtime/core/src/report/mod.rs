@@ -4,6 +4,7 @@
 
 mod accounting;
 mod concurrency;
+mod conversations;
 mod endpoints;
 mod gather;
 mod likeness;
@@ -17,6 +18,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 
+pub use conversations::Conversations;
 pub use part::RunPart;
 pub use resources::ReadingSums;
 pub use run::{finished, run};
@@ -111,6 +113,9 @@ pub struct TrialReport {
     /// With `workload.stop_when`: how sure its figure was when the window ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certainty: Option<Certainty>,
+    /// With `workload.turns`: what became of conversations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversations: Option<Conversations>,
     /// Of a probe: its search, and what it came to there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeReport>,
@@ -308,7 +313,7 @@ pub struct TokenFigures {
     pub source: Option<String>,
     /// Answer tokens that were asked for.
     pub requested_output: u64,
-    /// Prompt tokens that were asked for.
+    /// Prompt tokens that were asked for; 0 where nobody asked for a length.
     pub requested_input: u64,
     /// Prompt tokens from the server's prefix cache, where it says so.
     pub cached: Option<u64>,

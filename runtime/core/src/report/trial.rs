@@ -10,11 +10,11 @@ use std::{
     num::NonZeroU32,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, concurrency, gather::Gathered, stages::Stages, steady,
+    TrialReport, Window, gather::Gathered, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
@@ -91,9 +91,8 @@ pub fn trial(
     let (latency, percentile_source) = latencies(&mut gathered, tally);
     let client = client(frame, tally);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
-    gathered.starts.sort_unstable();
-    gathered.ends.sort_unstable();
-    let in_flight = |window| concurrency::in_flight(&gathered.starts, &gathered.ends, window);
+    gathered.in_flight.sort();
+    let in_flight = |window| gathered.in_flight.within(window);
     let (concurrency_mean, concurrency_peak) = in_flight((start, end));
     let stages = stages.figures(end, in_flight);
     let evidence = TrialEvidence {
@@ -138,6 +137,7 @@ pub fn trial(
             stages,
         },
         certainty: frame.certainty.clone(),
+        conversations: gathered.conversations.told(),
         probe: None,
         latency,
         tokens: TokenFigures {
@@ -145,7 +145,7 @@ pub fn trial(
             output: gathered.total_output,
             source: gathered.tokens_source(),
             requested_output: gathered.asked_output,
-            requested_input: asked_input(frame, evidence.completed),
+            requested_input: if plan.request.turns.is_some() { 0 } else { asked_input(frame, evidence.completed) },
             cached: gathered.cached,
             stopped_early: gathered.stopped_early,
         },
@@ -158,7 +158,7 @@ pub fn trial(
         percentile_source,
         slo: gathered.attainment(),
         client,
-        server: frame.server.clone(),
+        server: server(frame),
         cost: cost(frame, gathered.total_output),
         resources: Resources { nodes: frame.nodes.clone() },
         events: frame.events.clone(),
@@ -259,8 +259,10 @@ fn evidence(
     let is_counted = trial.request.api == Api::Completions
         && matches!(trial.request.prompt_len, Length::Fixed(_))
         && trial.load.dataset.is_none();
-    let requested = if is_counted { asked_input(frame, accounting.completed) } else { 0 };
-    let excess = gathered.total_input.saturating_sub(requested).min(accounting.completed);
+    // A later turn carries answers, of which nobody asked a length.
+    let (openings, opening_input) = gathered.openings;
+    let requested = if is_counted { asked_input(frame, openings) } else { 0 };
+    let excess = opening_input.saturating_sub(requested).min(openings);
     let is_open = trial.load.model.is_open();
     let has_dataset = trial.load.dataset.is_some();
     let clock_step = tally.executors().values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
@@ -291,11 +293,11 @@ fn evidence(
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
         requested_output_tokens: gathered.asked_output,
-        input_tokens: if requested > 0 { gathered.total_input - excess } else { gathered.total_input },
+        input_tokens: if requested > 0 { opening_input - excess } else { gathered.total_input },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
-        // The prompts of a dataset share what they share.
-        has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset,
+        // The prompts of a dataset share what they share, and a turn what was said before.
+        has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset || trial.request.turns.is_some(),
         other_model_answers: gathered.other_model,
         // A dataset may ask the same twice.
         has_own_prompts: !has_dataset,
@@ -329,6 +331,16 @@ fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence>
     let has_choices = request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1);
     let counted = frame.counted.prompts().filter(|_| !has_choices)?;
     Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
+}
+
+/// What is known of the servers, and what requests waited in them where they all tell it.
+fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
+    let mut server = frame.server.clone();
+    if let Some(queued) = frame.counted.queued().filter(|queued| queued.requests > 0) {
+        let mean = queued.seconds / queued.requests as f64;
+        server.insert("queue".to_owned(), json!({ "requests": queued.requests, "seconds_mean": mean }));
+    }
+    server
 }
 
 /// A node alone has nobody to be aligned with.

@@ -11,6 +11,7 @@ const CLIENTS: &str = "orchestration.node_allocation.clients";
 
 pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     modes(recipe, problems);
+    named(recipe, problems);
     total(recipe, problems);
     sharing(recipe, problems);
     if let Some(clients) = recipe.client_nodes() {
@@ -39,6 +40,51 @@ fn modes(recipe: &Recipe, problems: &mut Vec<Problem>) {
     }
     if orchestration.mode != Mode::Ssh && !orchestration.nodes.is_empty() {
         problems.push(Problem::error("orchestration.nodes", "a list of nodes", "such a list in mode ssh only"));
+    }
+}
+
+/// The nodes of mode ssh: each a host, none twice, and enough of them.
+fn named(recipe: &Recipe, problems: &mut Vec<Problem>) {
+    let orchestration = &recipe.orchestration;
+    if orchestration.mode != Mode::Ssh || orchestration.nodes.is_empty() {
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for (index, name) in orchestration.nodes.iter().enumerate() {
+        let path = format!("orchestration.nodes[{index}]");
+        let is_odd = |letter: char| letter.is_whitespace() || letter.is_control();
+        if name.is_empty() || name.starts_with('-') || name.contains(is_odd) {
+            problems.push(Problem::error(
+                path,
+                format!("`{}`", name.escape_debug()),
+                "a host as ssh takes it: name, user@host, ssh://user@host:port",
+            ));
+        } else if !seen.insert(name) {
+            let problem = Problem::error(path, format!("`{name}` a second time"), "each host once");
+            problems.push(problem.advise("two nodes on one host would measure each other"));
+        }
+    }
+    let found = u32::try_from(orchestration.nodes.len()).unwrap_or(u32::MAX);
+    let needed = recipe.needs().total();
+    let path = "orchestration.nodes";
+    match found.cmp(&needed) {
+        Ordering::Less => {
+            problems.push(Problem::error(
+                path,
+                format!("{found} hosts, while the roles add up to {needed}"),
+                format!("at least {needed}"),
+            ));
+        }
+        Ordering::Greater if recipe.needs().clients.is_some() => {
+            let found = format!("{found} hosts, while the roles add up to {needed}");
+            problems.push(Problem::warning(path, found, needed.to_string()).advise("the last ones stay idle"));
+        }
+        Ordering::Greater | Ordering::Equal => {}
+    }
+    if let Some(total) = orchestration.total_nodes.filter(|total| total.get() != found) {
+        let problem =
+            Problem::error("orchestration.total_nodes", format!("`{total}`, while {found} hosts are named"), found.to_string());
+        problems.push(problem.advise("leave it out in mode ssh"));
     }
 }
 

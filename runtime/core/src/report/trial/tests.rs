@@ -286,7 +286,8 @@ fn a_clock_that_is_not_known_or_moved_is_told_where_there_are_others() {
 #[test]
 fn what_the_servers_counted_reaches_the_verdict() {
     let counted = |before, after| {
-        let counts = |prompts| vec![crate::counted::ServerCounts { server: 0, started: Some(1.0), prompts: Some(prompts) }];
+        let counts =
+            |prompts| vec![crate::counted::ServerCounts { server: 0, started: Some(1.0), prompts: Some(prompts), queued: None }];
         let mut frame = frame(closed_plan(1, 1));
         frame.counted = Counted { before: counts(before), after: counts(after) };
         reported(&frame, even(100)).verdict.reasons.into_iter().map(|reason| reason.code).collect::<Vec<_>>()

@@ -1,0 +1,77 @@
+//! A node without a leader: its endpoints, and the loads that `POST /start` asks for.
+
+use hb_actors::{cluster::identity::random_secret, node::NodeEnd};
+use hb_core::{orders::Order, units::Span};
+
+use super::{NodeStart, ended, exit_of, start, wanted_port};
+use crate::{
+    cli::{NodeWords, exit::Exit},
+    lead::surroundings::{Surroundings, own_address},
+    runtimes::Runtimes,
+    signals::Signals,
+};
+
+/// The pause between two samples of the machine.
+const SAMPLE_EVERY: Span = Span(std::time::Duration::from_secs(1));
+
+/// Serves this node's endpoints until a signal ends it.
+pub fn run(words: &NodeWords) -> Exit {
+    let runtimes = match Runtimes::start() {
+        Ok(runtimes) => runtimes,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return Exit::Failed;
+        }
+    };
+    let host = Surroundings::read().host;
+    let start = NodeStart {
+        address: words.address.unwrap_or_else(|| own_address(&host, false)),
+        host,
+        ordinal: None,
+        port: wanted_port(words, ""),
+        service: String::new(),
+        load_runtime: runtimes.load.handle().clone(),
+    };
+    let exit = runtimes.cluster.block_on(served(start));
+    runtimes.end();
+    exit
+}
+
+async fn served(start_node: NodeStart) -> Exit {
+    let prepared = Signals::listen().map_err(|error| error.to_string());
+    let prepared = prepared.and_then(|signals| Ok((signals, random_secret().map_err(|error| error.to_string())?)));
+    let (mut signals, token) = match prepared {
+        Ok(both) => both,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return Exit::Failed;
+        }
+    };
+    let mut started = match start(start_node).await {
+        Ok(started) => started,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Exit::BadWords;
+        }
+    };
+    let door = started.open(&token, None);
+    started.node.stands_alone();
+    if let Err(error) = started.node.door().order(Order::StartMonitoring { interval: SAMPLE_EVERY }).await {
+        tracing::warn!(%error, "this machine is not sampled");
+    }
+    eprintln!("this node's endpoints: http://{}; the token of /start and /stop: {token}", started.endpoints);
+    let exit = tokio::select! {
+        signal = signals.next() => exit_of(signal),
+        end = ended(&mut started.node.ended) => failed(&end),
+    };
+    door.close().await;
+    started.node.stop().await;
+    exit
+}
+
+/// Nobody can dismiss a node that nobody leads.
+fn failed(end: &NodeEnd) -> Exit {
+    let (NodeEnd::Dismissed(why) | NodeEnd::Failed(why)) = end;
+    eprintln!("error: this node cannot go on: {why}");
+    Exit::Failed
+}
