@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        LoadStage, OneOrMany, Problem, Recipe, Workload, dataset, defaults::slo_name, search as of_search,
-        stages as of_stages, stop_when,
+        LoadStage, OneOrMany, Problem, Recipe, Workload, dataset, defaults::slo_name, search as of_search, stages as of_stages,
+        stop_when,
     },
     turns, values,
 };
