@@ -15,6 +15,7 @@ pub mod lines;
 mod model_names;
 pub mod ollama;
 pub mod openai;
+pub mod prefetch;
 pub mod prompts;
 pub mod protocol;
 mod refusal;

@@ -13,23 +13,16 @@ use super::{drive::Engine, talk::Talk};
 /// A client whose server cannot be reached waits so long: a dead server is not stormed.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The measured requests of one executor, so that all executors together have exactly `total`.
-pub(super) fn count_share(total: u64, executor: u32, executors: u32, concurrency: u32) -> u64 {
-    // Executors without a client send nothing.
-    let active = u64::from(executors.min(concurrency));
-    let executor = u64::from(executor);
-    if executor < active { total / active + u64::from(executor < total % active) } else { 0 }
-}
-
 /// Plays client `client`, whenever there is to be one, until the window is over.
 pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>) {
     let share = &engine.prepared.share;
     let think = share.load.model.think().0;
     let mut present = presence(&share.load, client).into_iter().peekable();
     let warmup = Nanos::from(share.load.warmup.0);
-    let numbering = (u64::from(share.executor), u64::from(share.executors));
-    let started = engine.ending.unless(tokio::time::sleep_until(engine.clock.start.into())).await;
-    let mut due = if engine.book.epoch() == 0 { Nanos(0) } else { engine.clock.now() };
+    let numbers = share.numbers;
+    let since = engine.clock.since;
+    let started = engine.ending.unless(tokio::time::sleep_until(engine.clock.instant(since))).await;
+    let mut due = if engine.book.epoch() == 0 { since } else { engine.clock.now() };
     let mut asked = 0;
     let mut talk: Option<Talk> = None;
     while started.is_ok() && engine.ending.kind().is_none() {
@@ -49,10 +42,10 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
         let stage = if due < warmup { Stage::Warmup } else { Stage::Measure };
         let supply = &engine.prepared.supply;
         if talk.is_none() && supply.has_conversations() {
-            talk = engine.book.next_conversation(numbering).map(|conversation| supply.talk(conversation));
+            talk = engine.book.next_conversation(numbers).map(|conversation| supply.talk(conversation));
         }
         let turn = talk.as_ref().map(Talk::turn);
-        let Some(open) = engine.book.open_next(stage, due, numbering, limit, turn) else { break };
+        let Some(open) = engine.book.open_next(stage, due, numbers, limit, turn) else { break };
         let index = open.index;
         let made = match &mut talk {
             Some(talk) => supply.ask(talk),
@@ -63,7 +56,8 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
         let kind = ended.kind;
         // A turn without an answer leaves nothing to go on with: its conversation ends, and a new one begins.
         talk = talk.filter(|_| kind.is_none()).and_then(|talk| talk.answered(&ended.text.unwrap_or_default()));
-        let is_unreachable = matches!(kind, Some(Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ConnectTimeout));
+        let is_unreachable =
+            matches!(kind, Some(Kind::ServerLost | Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ConnectTimeout));
         let pause = if is_unreachable { think.max(UNREACHABLE_PAUSE) } else { think };
         if !pause.is_zero() && !waited(&engine, tokio::time::sleep(pause)).await {
             break;

@@ -15,6 +15,7 @@ use std::{
 use hb_core::{
     batch::{Batch, BatchKey, ClientHealth, MAX_BATCH_BYTES, Open, Source},
     record::{Kind, Outcome, Record, Stage, Turn},
+    schedule::Numbers,
     units::Nanos,
 };
 
@@ -111,6 +112,12 @@ impl Ledger {
     #[must_use]
     pub fn take_messages(&self) -> Vec<String> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The load joins its trial so long after its start: its first window begins there.
+    pub fn joins(&self, since: Nanos) {
+        let mut books = self.books();
+        books.window_start = books.window_start.max(since);
     }
 
     /// Cuts the window at `now`. Only the last batch of the last cut says so.
@@ -243,23 +250,16 @@ impl Book {
     }
 
     /// The number of the next conversation of a closed loop.
-    pub fn next_conversation(&self, (first, step): (u64, u64)) -> Option<u64> {
+    pub fn next_conversation(&self, numbers: Numbers) -> Option<u64> {
         let mut books = self.books()?;
-        let number = first + step * books.next_conversation;
+        let number = numbers.first + numbers.step.get() * books.next_conversation;
         books.next_conversation += 1;
         Some(number)
     }
 
     /// The next request of a closed loop, which may be a turn of a conversation; `None` once `limit` measured ones were
     /// given out.
-    pub fn open_next(
-        &self,
-        stage: Stage,
-        due: Nanos,
-        (first, step): (u64, u64),
-        limit: Option<u64>,
-        turn: Option<Turn>,
-    ) -> Option<Due> {
+    pub fn open_next(&self, stage: Stage, due: Nanos, numbers: Numbers, limit: Option<u64>, turn: Option<Turn>) -> Option<Due> {
         let mut books = self.books()?;
         if stage == Stage::Measure {
             if limit.is_some_and(|limit| books.measured >= limit) {
@@ -267,7 +267,7 @@ impl Book {
             }
             books.measured += 1;
         }
-        let index = first + step * books.next_turn;
+        let index = numbers.first + numbers.step.get() * books.next_turn;
         books.next_turn += 1;
         books.open(Open { index, stage, due, sent: None, turn });
         Some(Due { book: self.clone(), index, stage, due })
@@ -338,6 +338,10 @@ mod tests {
         Source { trial: "t".into(), node: "n".into(), incarnation: 1, executor: 0, epoch: 0 }
     }
 
+    fn numbers(first: u64, step: u64) -> Numbers {
+        Numbers { first, step: step.try_into().unwrap() }
+    }
+
     #[derive(Debug, Clone)]
     enum Deed {
         Open,
@@ -366,7 +370,7 @@ mod tests {
                 let now = Nanos(at as u64);
                 match deed {
                     Deed::Open => {
-                        open.extend(ledger.book().open_next(Stage::Measure, now, (1, 3), None, None));
+                        open.extend(ledger.book().open_next(Stage::Measure, now, numbers(1, 3), None, None));
                         started += 1;
                     }
                     Deed::Send(pick) if !open.is_empty() => {
@@ -410,7 +414,7 @@ mod tests {
                 .open_next(
                     Stage::Measure,
                     late,
-                    (1 << 40, 1),
+                    numbers(1 << 40, 1),
                     None,
                     Some(Turn { conversation: 1 << 40, turn: u32::MAX, of: u32::MAX }),
                 )

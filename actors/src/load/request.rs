@@ -42,8 +42,9 @@ impl Engine {
     async fn attempts(&self, seen: &mut Seen<'_>, made: &Made, server: u32) -> Result<Option<Kind>, Kind> {
         let server = &self.prepared.servers[server as usize];
         let mut reader = self.prepared.reader();
-        // Where the load ends midway, the reader is dropped with the future.
-        let kind = self.attempts_with(seen, made, server, reader.as_mut()).await;
+        self.prepared.lease.held().await;
+        // Where the load or the server ends midway, the reader is dropped with the future.
+        let kind = server.ending.unless(self.attempts_with(seen, made, server, reader.as_mut())).await?;
         self.prepared.keep(reader);
         kind
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hb_core::trial::RequestSpec;
+use hb_core::{schedule::Numbers, trial::RequestSpec};
 use hb_services::{
     datasets::{Dataset, DatasetError},
     dialogue::Dialogue,
@@ -66,24 +66,24 @@ impl Drop for Filling {
 }
 
 impl Supply {
-    /// A supply of the bodies `first`, `first + step`…, already full.
+    /// A supply of the bodies of these requests, already full.
     pub fn new(
         protocol: &'static dyn Protocol,
         model: String,
         request: RequestSpec,
         prompts: PromptMaker,
         dataset: Option<Dataset>,
-        (first, step): (u64, u64),
+        numbers: Numbers,
     ) -> Self {
         let shelf = Mutex::new(Shelf {
             ready: HashMap::new(),
             bytes: 0,
-            next: first,
+            next: numbers.first,
             missed: Vec::new(),
             is_filling: false,
             is_over: false,
         });
-        let supply = Self { protocol, model, request, prompts, dataset, step, shelf, wanted: Condvar::new() };
+        let supply = Self { protocol, model, request, prompts, dataset, step: numbers.step.get(), shelf, wanted: Condvar::new() };
         while supply.has_room(&supply.shelf()) {
             supply.make_some(supply.shelf());
         }

@@ -15,8 +15,9 @@ use hb_core::{
     chronicle::Chronicle,
     events::{Happened, RunEvent},
     facts::{LogBatch, NodeReading},
+    orders::LoadShare,
     phases::Phase,
-    plan::Plan,
+    plan::{Left, Plan},
     report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
     search::ProbeReport,
     tally::{Live, Taken, TrialTally},
@@ -85,6 +86,10 @@ pub enum BooksMsg {
     Event(RunEvent),
     /// What is known of a node that was just lost: its clock, above all.
     Known(Box<(NodeName, NodeFigures)>),
+    /// What did these executors, whose node is lost, leave undone? Nothing more is counted of theirs.
+    GetLeft(TrialId, Vec<u32>, RpcReplyPort<Vec<Left>>),
+    /// Nodes go on with these shares of what lost executors left, from this instant after the trial's start on.
+    HandedOn(TrialId, Vec<LoadShare>, Nanos),
     /// Nothing more comes from this node.
     NodeLost(NodeName),
     /// No batch comes any more: build the trial's report and write it; answered with what it came to, where it is a probe of
@@ -180,6 +185,11 @@ impl Actor for Books {
                     open.know(known.0, known.1);
                 }
             }
+            BooksMsg::GetLeft(trial, executors, reply) => {
+                // The run may be ending.
+                let _ = reply.send(accounts.left(&trial, &executors));
+            }
+            BooksMsg::HandedOn(trial, shares, since) => accounts.handed_on(&trial, &shares, since),
             BooksMsg::NodeLost(node) => accounts.node_lost(&node),
             BooksMsg::Close(trial, ended_early, nodes, reply) => {
                 // Reading back and sorting a million rows takes seconds; the other actors of this runtime go on meanwhile.
@@ -319,6 +329,18 @@ impl Accounts {
         let trial = self.open.as_ref().map(|open| open.plan.trial.id.clone());
         if !self.chronicle.warnings().contains(&what) {
             self.event(RunEvent { unix_nanos: unix_nanos(), trial, happened: Happened::Warned { what } });
+        }
+    }
+
+    fn left(&mut self, trial: &TrialId, executors: &[u32]) -> Vec<Left> {
+        let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) else { return Vec::new() };
+        let elapsed = open.start_unix_nanos.map_or(0, |start| unix_nanos() - start);
+        open.tally.write_off(executors, Nanos(u64::try_from(elapsed).unwrap_or(0)))
+    }
+
+    fn handed_on(&mut self, trial: &TrialId, shares: &[LoadShare], since: Nanos) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) {
+            open.tally.handed_on(shares, since);
         }
     }
 

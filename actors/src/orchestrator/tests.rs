@@ -67,7 +67,7 @@ async fn books_that_fail_end_the_run_at_once_with_their_name() {
     let (done, outcome) = oneshot::channel();
     let leadership = Leadership {
         spec,
-        expected: Expected { nodes: 1, needs, may_share_hosts: false },
+        expected: Expected { nodes: 1, needs, may_share_hosts: false, are_placed: false },
         books: books.clone(),
         cluster: receiver,
         own_host: "here".into(),

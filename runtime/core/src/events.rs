@@ -99,6 +99,15 @@ pub enum Happened {
         /// How that was seen.
         why: String,
     },
+    /// What a lost node left of a load is done by others.
+    LoadHandedOn {
+        /// The executors that were lost with it.
+        left_by: Vec<u32>,
+        /// The nodes that go on with it.
+        to: Vec<NodeName>,
+        /// From when on, seconds after the trial's start; what was due of it before and was not told of is lost.
+        since_seconds: f64,
+    },
     /// A node told something.
     NodeTold {
         /// Which node.

@@ -87,10 +87,12 @@ pub enum Kind {
     ExecutorLost,
     /// Its node was lost.
     NodeLost,
+    /// Its server is gone, and what was in flight there was given up.
+    ServerLost,
 }
 
 /// The kinds without a number, with their stable texts.
-const KINDS: [(Kind, &str); 24] = [
+const KINDS: [(Kind, &str); 25] = [
     (Kind::Connect, "connect"),
     (Kind::Resolve, "resolve"),
     (Kind::Tls, "tls"),
@@ -115,6 +117,7 @@ const KINDS: [(Kind, &str); 24] = [
     (Kind::SenderLate, "sender_late"),
     (Kind::ExecutorLost, "executor_lost"),
     (Kind::NodeLost, "node_lost"),
+    (Kind::ServerLost, "server_lost"),
 ];
 
 impl fmt::Display for Kind {

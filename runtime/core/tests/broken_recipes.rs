@@ -243,14 +243,8 @@ const WHOLE: &[(&str, &str)] = &[
 ];
 
 /// What is well written and not built yet.
-const LATER: &[(&str, &str, &str)] = &[
-    (
-        "a network to use",
-        "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, b]\n  interface: ib0\nworkload: {service: dummy, duration: 10s}\n",
-        "",
-    ),
-    ("own metrics", LOCAL, "monitoring:\n  custom: [{name: m, url: \"http://h\"}]\nreporting:\n  formats: [json, pdf]\n"),
-];
+const LATER: &[(&str, &str, &str)] =
+    &[("own metrics", LOCAL, "monitoring:\n  custom: [{name: m, url: \"http://h\"}]\nreporting:\n  formats: [json, pdf]\n")];
 
 fn reading(text: &str) -> Reading {
     read(text.as_bytes(), &[], &SERVICES)

@@ -11,6 +11,7 @@ mod list;
 mod logging;
 mod logs;
 mod plan;
+mod prefetch;
 mod report;
 mod run;
 mod schema;
@@ -76,6 +77,7 @@ fn dispatch(words: Words) -> Exit {
         Some(Verb::Cancel(cancel)) => cancel::run(&cancel),
         Some(Verb::Fetch(fetch)) => fetch::run(&fetch),
         Some(Verb::Bench(bench)) => bench::run(&bench, &words.node),
+        Some(Verb::Prefetch(prefetch)) => prefetch::run(&prefetch),
         Some(Verb::Report(report)) => report::run(&report),
         Some(Verb::Dummy(dummy)) => dummy::run(&dummy),
         Some(Verb::Schema) => schema::run(),

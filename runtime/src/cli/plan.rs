@@ -6,7 +6,7 @@ use hb_core::{
     orders::{Duty, Meeting, Part, Role, ServerOrder},
     plan::{Allocation, Candidate, PlacedServer, Plan, Seat},
     recipe::{Mode, Recipe},
-    schedule::Schedule,
+    schedule::{Numbers, Schedule},
     trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
     units::{Span, plural},
 };
@@ -171,7 +171,7 @@ fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
     let node = |seat: &Seat| Node {
         node: seat.node.to_string(),
         roles: seat.roles.clone(),
-        command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, &recipe.workload.service)),
+        command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, recipe)),
     };
     let nodes = allocation.seats.iter().map(node).collect();
     Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, trials: drawn })
@@ -206,7 +206,7 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         node: share.node.to_string(),
         clients: share.clients.len(),
         max_in_flight: share.max_in_flight,
-        first_due_seconds: first_due(trial, share.executor, share.executors),
+        first_due_seconds: first_due(trial, share.numbers),
     };
     Ok(DrawnTrial {
         id: trial.id.to_string(),
@@ -257,10 +257,9 @@ fn met(plan: &Plan, order: &ServerOrder, service: &dyn Service) -> ServerOrder {
     ServerOrder { part: Part { meeting, ..order.part.clone() }, ports: ports(order), ..order.clone() }
 }
 
-fn first_due(trial: &Trial, executor: u32, executors: u32) -> Vec<f64> {
+fn first_due(trial: &Trial, numbers: Numbers) -> Vec<f64> {
     let Some(schedule) = Schedule::of(&trial.load, trial.seed) else { return Vec::new() };
-    let Some(executors) = std::num::NonZeroU32::new(executors) else { return Vec::new() };
-    schedule.shard(executor, executors).take(SHOWN_ARRIVALS).map(|due| due.at.as_secs_f64()).collect()
+    schedule.of_numbers(numbers).take(SHOWN_ARRIVALS).map(|due| due.at.as_secs_f64()).collect()
 }
 
 fn text(drawing: &Drawing) -> String {

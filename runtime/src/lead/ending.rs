@@ -67,7 +67,7 @@ pub fn end(ended: Ended<'_>) -> Exit {
     for trouble in &troubles {
         eprintln!("error: {trouble}");
     }
-    if let Some(copy) = &ended.words.monitor_output
+    if let Some(copy) = &ended.words.metrics_copy()
         && let Err(error) = std::fs::copy(ended.run_dir.join("metrics.csv"), copy)
     {
         eprintln!("error: metrics.csv could not be copied to {}: {error}", copy.display());

@@ -1,6 +1,7 @@
 //! What happened, in a line.
 
 use hb_core::{
+    chronicle::handed_on,
     events::{Happened, RunEvent},
     facts::Fact,
     search::{Ending, Probe},
@@ -44,6 +45,7 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
         Happened::TrialFinished { verdict } => format!("   trial {trial} is on disk: {}", status_word(*verdict)),
         Happened::NodeJoined { node, host, roles } => format!("   {node} joined ({host}): {}", roles.join(", ")),
         Happened::NodeLost { node, why } => format!("✕  {node} is lost: {why}"),
+        Happened::LoadHandedOn { left_by, to, since_seconds } => format!("   {}", handed_on(left_by, to, *since_seconds)),
         Happened::NodeTold { node, fact } => format!("   {node}: {}", told(fact)?),
         Happened::Interrupted { by } => format!("▲  ended by {by}: what was measured so far is reported"),
         Happened::Warned { what } => format!("▲  {what}"),

@@ -2,13 +2,14 @@
 
 mod answers;
 mod closing;
+mod handing_on;
 mod limits;
 mod turns;
 mod windows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroU64},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use hb_core::{
     batch::{Batch, Counts, Source},
     orders::LoadShare,
     record::{Kind, Outcome, Record, Stage},
-    schedule::{Instants, Schedule},
+    schedule::{Instants, Numbers, Schedule},
     trial::{
         Api, Arrivals, BadLine, ContainerRuntime, DatasetSpec, Distribution, HealthCheck, Length, LoadModel, LoadSpec,
         RequestSpec, ServiceSpec, Stop, Timeouts,
@@ -187,6 +188,9 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
         node: "n".into(),
         executor: 0,
         executors: 1,
+        numbers: Numbers { first: 0, step: NonZeroU64::MIN },
+        requests: None,
+        left_by: None,
         clients,
         max_in_flight: None,
         load: LoadSpec {
@@ -230,6 +234,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             runtime_args: Vec::new(),
         },
         servers: vec![url.to_owned()],
+        left_servers: Default::default(),
         seed: 7,
         tokens_per_word: None,
     }
@@ -246,7 +251,7 @@ fn rows(batches: &[Batch]) -> Vec<Record> {
 /// Drives `share` to its end and gives its rows.
 async fn driven(share: LoadShare) -> Vec<Record> {
     let prepared = Prepared::new(share, None).unwrap();
-    rows(&told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await)
+    rows(&told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await)
 }
 
 /// Drives what was prepared to its end and gives the batches.
@@ -368,7 +373,7 @@ async fn a_stop_cancels_what_is_in_flight() {
     let server = server(Answer::Hang(String::new())).await;
     let mut share = closed(3, Stop::After(Span::from_secs(60)), &server.url);
     share.load.timeouts.first_byte = Span::from_secs(60);
-    let (ledger, stop, clock) = (Ledger::new(source()), CancellationToken::new(), Clock { start: Instant::now() });
+    let (ledger, stop, clock) = (Ledger::new(source()), CancellationToken::new(), Clock::beginning(Instant::now()));
     let prepared = Arc::new(Prepared::new(share, None).unwrap());
     let driving = drive(prepared, ledger.clone(), clock, stop.clone(), PanicSwitch::default());
     let (result, ()) = tokio::join!(driving, async {
@@ -385,7 +390,7 @@ async fn a_panic_loses_what_was_open_and_a_restart_sends_the_rest_once() {
     let hanging = server(Answer::Hang(String::new())).await;
     let mut share = closed(3, Stop::Requests(10), &hanging.url);
     share.load.timeouts.first_byte = Span::from_secs(60);
-    let (ledger, panic, clock) = (Ledger::new(source()), PanicSwitch::default(), Clock { start: Instant::now() });
+    let (ledger, panic, clock) = (Ledger::new(source()), PanicSwitch::default(), Clock::beginning(Instant::now()));
     let prepared = Arc::new(Prepared::new(share.clone(), None).unwrap());
     let driving = drive(prepared, ledger.clone(), clock, CancellationToken::new(), panic.clone());
     let (result, ()) = tokio::join!(driving, async {

@@ -113,7 +113,7 @@ async fn a_restart_begins_conversations_that_nobody_had() {
     let hanging = server(Answer::Hang(String::new())).await;
     let mut share = closed(2, Stop::Requests(6), &hanging.url);
     (share.load.timeouts.first_byte, share.request.turns) = (Span::from_secs(60), Some(Length::Fixed(2)));
-    let (ledger, panic, clock) = (Ledger::new(source()), PanicSwitch::default(), Clock { start: Instant::now() });
+    let (ledger, panic, clock) = (Ledger::new(source()), PanicSwitch::default(), Clock::beginning(Instant::now()));
     let prepared = Arc::new(Prepared::new(share.clone(), None).unwrap());
     let driving = drive(prepared, ledger.clone(), clock, CancellationToken::new(), panic.clone());
     let (result, ()) = tokio::join!(driving, async {

@@ -11,6 +11,7 @@
 
 mod agenda;
 mod effects;
+mod handing_on;
 mod run;
 mod servers;
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub enum OnNodeLoss {
     Fail,
     /// The run goes on with the nodes that are left.
     Continue,
+    /// As `Continue`; and what a lost client node left of a load is done by the others, and the clients of a lost
+    /// server ask those that are left.
+    Redistribute,
 }
 
 /// What a run is to do.
@@ -66,19 +69,24 @@ const CLOSE_WITHIN: Span = Span::from_secs(300);
 /// A ready server is noticed this much later than its own deadline at most.
 const READY_MARGIN: Span = Span::from_secs(5);
 
+/// A load that begins now is over within this time.
+pub(super) fn finish_within(plan: &Plan) -> Span {
+    Span(plan.load_time_at_most().0 + plan.drain().0 + FINISH_WITHIN.0)
+}
+
 /// The run: which phase it is in, what it waits for, what comes next.
 #[derive(Debug)]
 pub struct Run {
-    spec: RunSpec,
-    phase: Option<Phase>,
+    pub(super) spec: RunSpec,
+    pub(super) phase: Option<Phase>,
     ticket: u64,
-    allocation: Allocation,
+    pub(super) allocation: Allocation,
     /// Nodes whose answer the phase waits for.
     awaited: BTreeSet<NodeName>,
     agenda: Agenda,
     plan: Option<Plan>,
-    servers: Servers,
-    trial: Option<UnderWay>,
+    pub(super) servers: Servers,
+    pub(super) trial: Option<UnderWay>,
     pub(super) time: TimeLeft,
     is_monitoring: bool,
     failure: Option<(Phase, String)>,
@@ -198,6 +206,7 @@ impl Run {
                 self.fail(format!("{node} starts no server: {why}"))
             }
             (OrderKind::PrepareLoad, Err(why), Some(Phase::ClientLaunch)) => self.fail(format!("{node} prepares no load: {why}")),
+            (OrderKind::PrepareLoad, Err(why), Some(Phase::Execution)) => self.takes_nothing_over(node, &why),
             (OrderKind::StartLoad, Err(why), Some(Phase::Execution)) => self.fail(format!("{node} starts no load: {why}")),
             (_, Err(why), _) => vec![Effect::Warn(format!("{node} did not do as it was told: {why}"))],
         }
@@ -213,9 +222,10 @@ impl Run {
             Order::StartServer(order) => self.phase == Some(Phase::ServiceDeployment) && self.servers.is_starting(order),
             Order::StopServer { server } => self.servers.is_ending(*server),
             Order::PrepareLoad(share) => {
-                self.phase == Some(Phase::ClientLaunch) && self.trial.as_ref().is_some_and(|under_way| under_way.awaits(share))
+                matches!(self.phase, Some(Phase::ClientLaunch | Phase::Execution))
+                    && self.trial.as_ref().is_some_and(|under_way| under_way.awaits(share))
             }
-            Order::StartLoad { trial, .. } => self.is_executing(trial),
+            Order::StartLoad { trial, .. } | Order::LeaveServer { trial, .. } => self.is_executing(trial),
             Order::EndWindow { trial, .. } | Order::StopLoad { trial } => is_of(trial),
             Order::Drill { .. } => false,
         }
@@ -262,13 +272,17 @@ impl Run {
             Fact::LoadPrepared { trial, executor } => {
                 let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
                 under_way.prepared(*executor);
-                if self.phase == Some(Phase::ClientLaunch) && under_way.is_prepared() { self.execute() } else { Vec::new() }
+                match self.phase {
+                    Some(Phase::ClientLaunch) if under_way.is_prepared() => self.execute(),
+                    Some(Phase::Execution) => under_way.join().into_iter().collect(),
+                    _ => Vec::new(),
+                }
             }
             Fact::LoadFailed { trial, executor, why } => {
                 let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
                 under_way.gave_up(*executor);
                 let cause = format!("executor {executor} on {node} cannot send its share: {why}");
-                if self.phase == Some(Phase::ClientLaunch) { self.fail(cause) } else { self.load_over(Some(cause)) }
+                if self.phase == Some(Phase::ClientLaunch) { self.fail(cause) } else { self.joined_or_over(cause) }
             }
             Fact::ExecutorGaveUp { trial, executor, why } => {
                 let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
@@ -297,12 +311,13 @@ impl Run {
         self.allocation = self.allocation.without(node);
         let was_awaited = self.awaited.remove(node);
         let servers = self.servers.node_lost(node);
-        let had_load = self.trial.as_mut().is_some_and(|under_way| under_way.node_lost(node));
+        let unfinished = self.trial.as_mut().map(|under_way| under_way.node_lost(node)).unwrap_or_default();
+        let had_load = !unfinished.is_empty();
         let mut effects = vec![Effect::WriteOff(node.clone())];
         let cause = format!("node {node} was lost: {why}");
         let is_borne = match self.spec.on_node_loss {
             Some(OnNodeLoss::Fail) => false,
-            Some(OnNodeLoss::Continue) => servers.is_empty() || self.servers.urls().is_some(),
+            Some(OnNodeLoss::Continue | OnNodeLoss::Redistribute) => servers.is_empty() || self.servers.urls().is_some(),
             None => servers.is_empty(),
         };
         effects.extend(match self.phase {
@@ -311,6 +326,9 @@ impl Run {
             Some(Phase::Initialization) => self.fail(cause),
             _ if !is_borne => self.fail(cause),
             Some(Phase::ClientLaunch) if had_load => self.replan(),
+            Some(Phase::Execution) if self.spec.on_node_loss == Some(OnNodeLoss::Redistribute) => {
+                self.hand_on(&unfinished, cause)
+            }
             Some(Phase::Execution) if had_load => self.load_over(Some(cause)),
             Some(Phase::MonitoringSetup) if was_awaited && self.awaited.is_empty() => self.launch(),
             // The servers that are left may be all that was still waited for.
@@ -362,7 +380,7 @@ impl Run {
 
     /// The figure that ends this trial's window is sure: the window ends everywhere `at` after the trial's start.
     pub fn sure_enough(&mut self, trial: &TrialId, at: Nanos) -> Vec<Effect> {
-        let under_way = self.trial.as_ref().filter(|under_way| under_way.id() == trial && !under_way.is_closing);
+        let under_way = self.trial.as_mut().filter(|under_way| under_way.id() == trial && !under_way.is_closing);
         match under_way.filter(|_| self.phase == Some(Phase::Execution)) {
             Some(under_way) => under_way.end_window(at),
             None => Vec::new(),
@@ -463,7 +481,7 @@ impl Run {
         vec![Effect::Enter(phase)]
     }
 
-    fn deadline(&mut self, after: Span) -> Effect {
+    pub(super) fn deadline(&mut self, after: Span) -> Effect {
         self.ticket += 1;
         Effect::Deadline { phase: self.phase.unwrap_or(Phase::Initialization), ticket: self.ticket, after }
     }
@@ -489,9 +507,10 @@ impl Run {
             None | Some(Phase::Report) => Vec::new(),
             // The one that it worked for was told to end, and it has seen that before its own order came.
             Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
-            Some(_) if self.spec.on_node_loss == Some(OnNodeLoss::Continue) && self.servers.urls().is_some() => {
+            Some(_) if self.bears_loss() && self.servers.urls().is_some() => {
                 let mut effects = vec![Effect::Warn(cause)];
                 effects.extend(self.deployed());
+                effects.extend(self.leave_servers());
                 effects
             }
             Some(_) => self.fail(cause),
@@ -622,14 +641,13 @@ impl Run {
         let Some(under_way) = &mut self.trial else { return effects };
         under_way.is_started = true;
         let plan = under_way.plan.clone();
-        let within = Span(plan.load_time_at_most().0 + plan.drain().0 + FINISH_WITHIN.0);
-        effects.push(self.deadline(within));
+        effects.push(self.deadline(finish_within(&plan)));
         effects.push(Effect::OpenTrial(Box::new(plan)));
         effects
     }
 
     /// An executor is through, one way or the other.
-    fn load_over(&mut self, trouble: Option<String>) -> Vec<Effect> {
+    pub(super) fn load_over(&mut self, trouble: Option<String>) -> Vec<Effect> {
         let Some(under_way) = &mut self.trial else { return Vec::new() };
         if self.phase == Some(Phase::Teardown) {
             return self.tear_down();

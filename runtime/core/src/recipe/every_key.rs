@@ -12,7 +12,7 @@ use super::{
 /// Keys that decide something about the run or its report; the words after a block are keys below it.
 const HONOURED: &[(&str, &str)] = &[
     ("", "scenario repetitions binds environment"),
-    ("orchestration", "mode nodes on_node_loss"),
+    ("orchestration", "mode nodes on_node_loss interface"),
     ("orchestration.node_allocation.servers", "nodes"),
     ("orchestration.node_allocation.clients", "nodes clients_per_node distribution_strategy target_mapping share_servers"),
     ("orchestration.node_allocation.monitors", "nodes"),

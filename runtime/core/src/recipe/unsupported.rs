@@ -3,7 +3,7 @@
 //! What would change a figure or leave a wanted result out is refused before anything runs; what
 //! changes neither is a warning. `every_key` holds the schema to this table.
 
-use super::{Mode, Monitoring, NodeLoss, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
+use super::{Mode, Monitoring, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
 use crate::trial::Api;
 
 /// A field, whether a recipe uses it, and what to do instead.
@@ -49,16 +49,6 @@ pub(super) const TABLE: &[Row] = &[
         "orchestration.mode",
         |recipe| recipe.orchestration.mode == Mode::Kubernetes,
         "the mode kubernetes is not built yet; use slurm, ssh or local",
-    ),
-    refused_in_part(
-        "orchestration.on_node_loss",
-        |recipe| recipe.orchestration.on_node_loss == Some(NodeLoss::Redistribute),
-        "redistribute is not built yet; use continue or fail",
-    ),
-    refused(
-        "orchestration.interface",
-        |recipe| recipe.orchestration.interface.is_some(),
-        "the interface cannot be chosen yet; leave it out",
     ),
     refused_in_part(
         "orchestration.node_allocation.servers.nodes",

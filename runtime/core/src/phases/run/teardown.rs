@@ -15,6 +15,7 @@ impl Run {
         if let Some(under_way) = self.trial.as_mut().filter(|under_way| !under_way.is_closing) {
             under_way.is_stopped_early = true;
             effects.extend(under_way.stop());
+            under_way.give_up_joining();
             effects.push(self.deadline(STOP_LOAD_WITHIN));
         }
         effects.extend(self.tear_down());
