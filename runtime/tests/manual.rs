@@ -229,7 +229,16 @@ fn broken() -> Vec<TrialEvidence> {
     };
     let silent = TrialEvidence { due: 1, failed: 1, ..TrialEvidence::default() };
     let empty = TrialEvidence { due: 50, failed: 50, without_token: 50, ..TrialEvidence::default() };
-    vec![all_at_once, silent, empty, TrialEvidence::default()]
+    // Books that balance, of a load that was held back and of servers that somebody else asks, too.
+    let whole = TrialEvidence {
+        due: 100,
+        completed: 50,
+        dropped: 50,
+        open_loop: Some(OpenLoopEvidence { due: 100, sent: 50, held_back: 50 }),
+        served: Some(ServedEvidence { counted: 200, sent: 100 }),
+        ..TrialEvidence::default()
+    };
+    vec![all_at_once, silent, empty, whole, TrialEvidence::default()]
 }
 
 #[test]

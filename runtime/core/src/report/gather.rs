@@ -213,11 +213,7 @@ impl<'a> Gathered<'a> {
         let completed = self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.completed);
         let endless = self.due() - completed;
         let figure = |(limit, met): (&SloLimit, &u64)| {
-            let latency = match Latency::ALL.into_iter().find(|latency| latency.name() == limit.metric)? {
-                Latency::Ttft => Latency::TtftScheduled,
-                Latency::E2el => Latency::E2elScheduled,
-                other => other,
-            };
+            let latency = clock_of(limit)?;
             let (limit_seconds, quantile) = (limit.limit.as_secs_f64(), limit.percentile / 100.0);
             let of_answered = |answered: u64| {
                 // The percentile over all is a higher one over those that were answered.
@@ -267,17 +263,24 @@ fn named(limit: &SloLimit) -> String {
     format!("{}_p{}", limit.metric, limit.percentile.to_string().replace('.', "_"))
 }
 
+/// The latency that a limit is about, on the clock of whoever asks.
+fn clock_of(limit: &SloLimit) -> Option<Latency> {
+    match limit.metric.as_str() {
+        "ttft" => Some(Latency::TtftScheduled),
+        "tpot" => Some(Latency::Tpot),
+        "e2el" => Some(Latency::E2elScheduled),
+        _ => None,
+    }
+}
+
 /// Whether an answer keeps a limit, from the instant at which it was due: whoever asks does not know that his request waits
 /// to be sent. One without a second token has no time per token to exceed.
 fn meets(record: &Record, limit: &SloLimit) -> bool {
-    let seconds = match limit.metric.as_str() {
-        "ttft" => record.ttft_scheduled(),
-        // A request's mean gap between tokens is its time per token.
-        "tpot" | "itl" => return record.tpot().is_none_or(|seconds| seconds <= limit.limit.as_secs_f64()),
-        "e2el" => record.e2el_scheduled(),
-        _ => None,
-    };
-    seconds.is_some_and(|seconds| seconds <= limit.limit.as_secs_f64())
+    let Some(latency) = clock_of(limit) else { return false };
+    match latency.of(record) {
+        Some(seconds) => seconds <= limit.limit.as_secs_f64(),
+        None => latency == Latency::Tpot,
+    }
 }
 
 #[cfg(test)]
@@ -294,6 +297,29 @@ mod tests {
         gathered.take(&answered(10, 10, 300, 2));
         assert_eq!(gathered.samples(Latency::Ttft), None);
         assert_eq!((gathered.completed, gathered.total_output), (11, 22));
+    }
+
+    #[test]
+    fn a_search_judges_by_the_clock_of_whoever_asks() {
+        let limit = SloLimit { metric: "ttft".into(), percentile: 50.0, limit: crate::units::Span::from_millis(200) };
+        let limits = [limit];
+        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &limits);
+        let late = Nanos(1_000_000_000);
+        (0..10).for_each(|index| {
+            let prompt = answered(index, 0, 300, 2);
+            let shifted = |at: Option<Nanos>| at.map(|at| Nanos(at.0 + late.0));
+            let sent_late = Record {
+                sent: shifted(prompt.sent),
+                first: shifted(prompt.first),
+                last: shifted(prompt.last),
+                end: shifted(prompt.end),
+                ..prompt
+            };
+            gathered.take(&sent_late);
+        });
+        let figure = gathered.limit_figures(&TrialTally::new(&crate::testing::closed_plan(1, 1))).remove(0);
+        assert!(figure.value_seconds.is_some_and(|seconds| seconds >= 1.0), "{figure:?}");
+        assert_eq!((figure.answers, figure.within, gathered.good), (10, 0, 0));
     }
 
     #[test]
