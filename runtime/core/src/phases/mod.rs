@@ -10,7 +10,7 @@
 //! teardown and report.
 
 mod effects;
-mod handing_on;
+mod losses;
 mod run;
 mod servers;
 #[cfg(test)]
@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     effects::{Effect, OrderKind},
-    run::{OnNodeLoss, Run, RunSpec},
+    losses::OnNodeLoss,
+    run::{Run, RunSpec},
 };
 
 /// What ends a run whose next trial would not be over in time; the cause follows after a colon.
