@@ -192,6 +192,12 @@ const OF_SUITES: &[(&str, &str, &str)] = &[
     ("pushgateway.sh", "$1", "http://127.0.0.1:1"),
     ("resume.sh", "$2", "duration: [8s, 9s]"),
     ("resume.sh", "$3", "00:10:00"),
+    ("slurm-faults.sh", "${2:+on_node_loss: $2}", "on_node_loss: redistribute"),
+    ("slurm-faults.sh", "${LIMIT_MINUTES:-10}", "10"),
+    ("slurm-faults.sh", "${SERVICE:-dummy}", "dummy"),
+    ("slurm-faults.sh", "${MODEL:-dummy}", "dummy"),
+    ("slurm-faults.sh", "$3", "duration: 26s"),
+    ("slurm-faults.sh", "workload:", "artifacts: {runtime: bare}\nworkload:"),
     ("vllm-nodes.sh", "$3", "2"),
     ("vllm-ray.sh", "$3", "1"),
 ];

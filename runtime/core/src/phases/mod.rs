@@ -11,7 +11,7 @@
 
 mod agenda;
 mod effects;
-mod handing_on;
+mod losses;
 mod run;
 mod servers;
 #[cfg(test)]
@@ -25,7 +25,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     effects::{Effect, OrderKind},
-    run::{OnNodeLoss, Run, RunSpec},
+    losses::OnNodeLoss,
+    run::{Run, RunSpec},
 };
 
 /// What ends a run whose next trial would not be over in time; the cause follows after a colon.

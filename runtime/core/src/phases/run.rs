@@ -4,10 +4,8 @@ mod teardown;
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    Effect, OrderKind, Phase, WALL_TIME,
+    Effect, OnNodeLoss, OrderKind, Phase, WALL_TIME,
     agenda::{Agenda, Next},
     servers::Servers,
     time_left::TimeLeft,
@@ -22,19 +20,6 @@ use crate::{
     trial::{DrillTarget, ServiceSpec, Trial},
     units::{Nanos, NodeName, Span, TrialId},
 };
-
-/// What to do when a node is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnNodeLoss {
-    /// The run ends with its report.
-    Fail,
-    /// The run goes on with the nodes that are left.
-    Continue,
-    /// As `Continue`; and what a lost client node left of a load is done by the others, and the clients of a lost
-    /// server ask those that are left.
-    Redistribute,
-}
 
 /// What a run is to do.
 #[derive(Debug, Clone)]
@@ -83,14 +68,14 @@ pub struct Run {
     ticket: u64,
     pub(super) allocation: Allocation,
     /// Nodes whose answer the phase waits for.
-    awaited: BTreeSet<NodeName>,
+    pub(super) awaited: BTreeSet<NodeName>,
     agenda: Agenda,
     plan: Option<Plan>,
     pub(super) servers: Servers,
     pub(super) trial: Option<UnderWay>,
     pub(super) time: TimeLeft,
     is_monitoring: bool,
-    failure: Option<(Phase, String)>,
+    pub(super) failure: Option<(Phase, String)>,
     interrupted: Option<String>,
 }
 
@@ -304,41 +289,6 @@ impl Run {
         }
     }
 
-    /// A node is gone.
-    pub fn node_lost(&mut self, node: &NodeName, why: &str) -> Vec<Effect> {
-        if !self.allocation.seats.iter().any(|seat| seat.node == *node) {
-            return Vec::new();
-        }
-        self.allocation = self.allocation.without(node);
-        let was_awaited = self.awaited.remove(node);
-        let servers = self.servers.node_lost(node);
-        let unfinished = self.trial.as_mut().map(|under_way| under_way.node_lost(node)).unwrap_or_default();
-        let had_load = !unfinished.is_empty();
-        let mut effects = vec![Effect::WriteOff(node.clone())];
-        let cause = format!("node {node} was lost: {why}");
-        let is_borne = match self.spec.on_node_loss {
-            Some(OnNodeLoss::Fail) => false,
-            Some(OnNodeLoss::Continue | OnNodeLoss::Redistribute) => servers.is_empty() || self.servers.urls().is_some(),
-            None => servers.is_empty(),
-        };
-        effects.extend(match self.phase {
-            None | Some(Phase::Report) => Vec::new(),
-            Some(Phase::Teardown) => self.tear_down(),
-            Some(Phase::Initialization) => self.fail(cause),
-            _ if !is_borne => self.fail(cause),
-            Some(Phase::ClientLaunch) if had_load => self.replan(),
-            Some(Phase::Execution) if self.spec.on_node_loss == Some(OnNodeLoss::Redistribute) => {
-                self.hand_on(&unfinished, cause)
-            }
-            Some(Phase::Execution) if had_load => self.load_over(Some(cause)),
-            Some(Phase::MonitoringSetup) if was_awaited && self.awaited.is_empty() => self.launch(),
-            // The servers that are left may be all that was still waited for.
-            Some(Phase::ServiceDeployment) => self.deployed(),
-            _ => Vec::new(),
-        });
-        effects
-    }
-
     /// Where the trial that is under way asks, by the servers' ordinals, and what answers there.
     #[must_use]
     pub fn asked_servers(&self) -> Option<(Vec<String>, ServiceSpec)> {
@@ -487,7 +437,7 @@ impl Run {
         Effect::Deadline { phase: self.phase.unwrap_or(Phase::Initialization), ticket: self.ticket, after }
     }
 
-    fn fail(&mut self, cause: String) -> Vec<Effect> {
+    pub(super) fn fail(&mut self, cause: String) -> Vec<Effect> {
         let phase = self.phase.unwrap_or(Phase::Initialization);
         if self.failure.is_some() || phase >= Phase::Teardown {
             return vec![Effect::Warn(cause)];
@@ -496,26 +446,6 @@ impl Run {
         let mut effects = vec![Effect::Fail { phase, cause }];
         effects.extend(self.enter_teardown());
         effects
-    }
-
-    fn server_trouble(&mut self, cause: String) -> Vec<Effect> {
-        match self.phase {
-            // Of a server's ranks the first to be heard of need not be the one that broke: the others' ends are told too.
-            Some(Phase::Teardown) => {
-                let told = self.failure.is_some().then_some(Effect::Warn(cause));
-                told.into_iter().chain(self.tear_down()).collect()
-            }
-            None | Some(Phase::Report) => Vec::new(),
-            // The one that it worked for was told to end, and it has seen that before its own order came.
-            Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
-            Some(_) if self.bears_loss() && self.servers.urls().is_some() => {
-                let mut effects = vec![Effect::Warn(cause)];
-                effects.extend(self.deployed());
-                effects.extend(self.leave_servers());
-                effects
-            }
-            Some(_) => self.fail(cause),
-        }
     }
 
     fn next_trial(&mut self) -> Vec<Effect> {
@@ -553,7 +483,7 @@ impl Run {
     }
 
     /// Ends the servers of the trial before, step by step, and then starts those of the next one.
-    fn replace_servers(&mut self) -> Vec<Effect> {
+    pub(super) fn replace_servers(&mut self) -> Vec<Effect> {
         let mut effects = self.servers.stop();
         if self.servers.are_gone() {
             effects.extend(self.deploy());
@@ -564,7 +494,7 @@ impl Run {
     }
 
     /// Something of the servers is up: what waited for it is started, or all of them are ready.
-    fn deployed(&mut self) -> Vec<Effect> {
+    pub(super) fn deployed(&mut self) -> Vec<Effect> {
         if self.phase != Some(Phase::ServiceDeployment) {
             return Vec::new();
         }
@@ -602,7 +532,7 @@ impl Run {
         effects
     }
 
-    fn launch(&mut self) -> Vec<Effect> {
+    pub(super) fn launch(&mut self) -> Vec<Effect> {
         let (Some(plan), Some(urls)) = (self.plan.take(), self.servers.urls()) else {
             return self.fail("no server is left".into());
         };
@@ -626,7 +556,7 @@ impl Run {
     }
 
     /// A client went while shares were being built: build them anew on those that are left.
-    fn replan(&mut self) -> Vec<Effect> {
+    pub(super) fn replan(&mut self) -> Vec<Effect> {
         let Some(under_way) = self.trial.take() else { return Vec::new() };
         match Plan::of(&under_way.plan.trial, &self.allocation, self.spec.default_port) {
             Ok(plan) => {

@@ -23,7 +23,7 @@ impl Run {
     }
 
     /// The next step of teardown that can be taken now: load over, books closed, servers gone.
-    pub(super) fn tear_down(&mut self) -> Vec<Effect> {
+    pub(in crate::phases) fn tear_down(&mut self) -> Vec<Effect> {
         if let Some(under_way) = &mut self.trial {
             if !under_way.is_started {
                 self.trial = None;
