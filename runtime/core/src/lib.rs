@@ -17,6 +17,7 @@ pub mod chronicle;
 pub mod counted;
 pub mod events;
 pub mod facts;
+pub mod figures;
 pub mod histogram;
 pub mod launch;
 pub mod metrics;

@@ -20,5 +20,6 @@ mod secrets;
 mod servers;
 mod ssh;
 mod support;
+mod telling;
 mod totals;
 mod trials;

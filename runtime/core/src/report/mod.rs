@@ -3,11 +3,14 @@
 //! The words here are relied on by others; a change of meaning raises [`SCHEMA_VERSION`].
 
 mod accounting;
+mod asked;
 mod concurrency;
 mod endpoints;
 mod gather;
 mod likeness;
 mod part;
+mod percentile;
+mod remarks;
 mod resources;
 mod run;
 mod stages;
@@ -17,7 +20,9 @@ mod trial;
 
 use std::collections::BTreeMap;
 
+pub use asked::{STAGE_HEADS, staged};
 pub use part::RunPart;
+pub use percentile::{Percentile, TOO_FEW};
 pub use resources::ReadingSums;
 pub use run::run;
 use serde::{Deserialize, Serialize};
