@@ -4,6 +4,7 @@
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::{
+    lease::Lease,
     messages::{AgentMsg, BeatBack, Hello, HelloBack},
     node::NodeMsg,
     orchestrator::unix_nanos,
@@ -16,6 +17,8 @@ pub struct AgentArguments {
     pub hello: HelloBack,
     /// Takes orders.
     pub node: ActorRef<NodeMsg>,
+    /// Lasts longer with every beat.
+    pub lease: Lease,
 }
 
 /// The behaviour; its state is its arguments.
@@ -34,6 +37,7 @@ impl Actor for Agent {
         match msg {
             AgentMsg::Hello(hello, reply) => answer(reply, decoded(hello.0).and_then(|hello| agent.hello(&hello))),
             AgentMsg::Beat(beat, reply) => {
+                agent.lease.renew();
                 answer(reply, decoded(beat.0).map(|beat| BeatBack { seq: beat.seq, unix_nanos: unix_nanos() }));
             }
             AgentMsg::Order(order, reply) => match decoded(order.0) {

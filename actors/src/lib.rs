@@ -16,6 +16,7 @@ pub mod agent;
 pub mod child;
 pub mod cluster;
 pub mod executor;
+pub mod lease;
 pub mod load;
 pub mod log_collector;
 pub mod messages;

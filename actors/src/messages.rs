@@ -169,21 +169,27 @@ pub enum ExecutorSupervisorMsg {
     Start {
         /// Its trial.
         trial: TrialId,
+        /// Its executor.
+        executor: u32,
         /// Nanoseconds.
         start_unix_nanos: i128,
+        /// What was due earlier after the trial's start is not this load's.
+        since: Nanos,
     },
     /// The measured window of this trial ends so long after its start.
     EndWindow(TrialId, Nanos),
+    /// The clients of this server ask the others.
+    LeaveServer(TrialId, u32),
     /// End the load of this trial.
     Stop(TrialId),
     /// A drill: an executor's task panics.
     PanicOne,
     /// A share was built, or cannot be; the number tells the builds apart.
     Prepared(u64, Result<std::sync::Arc<crate::load::Prepared>, String>),
-    /// The load is over, and its last window was handed in.
-    Finished,
-    /// Time to go on after the executor of this trial failed, if its old tasks are gone.
-    Recover(TrialId),
+    /// The load of this executor is over, and its last window was handed in.
+    Finished(u32),
+    /// Time to go on after this executor failed, if its old tasks are gone.
+    Recover(TrialId, u32),
     /// End all load, and say when nothing of it is left.
     GetStopped(RpcReplyPort<()>),
 }

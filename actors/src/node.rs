@@ -33,6 +33,7 @@ use crate::{
     agent::{Agent, AgentArguments},
     cluster::{InboxHandle, ask::ask},
     executor::{ExecutorSupervisor, SupervisorArguments},
+    lease::Lease,
     log_collector::{LogCollector, LogCollectorArgs},
     messages::{AgentMsg, Done, ExecutorSupervisorMsg, HelloBack, MonitorMsg, NodeIdentity, ServerManagerMsg, UplinkMsg},
     monitor::{Monitor, MonitorArgs, PROBES},
@@ -93,6 +94,7 @@ pub struct Node {
     pub ended: watch::Receiver<Option<NodeEnd>>,
     root: ActorRef<NodeMsg>,
     uplink: ActorRef<UplinkMsg>,
+    lease: Lease,
 }
 
 impl Node {
@@ -104,11 +106,13 @@ impl Node {
         let (ended_sender, ended) = watch::channel(None);
         let (share_sender, share) = watch::channel(NodeShare::default());
         let (ready_sender, ready) = tokio::sync::oneshot::channel();
-        let arguments = RootArguments { options, ended: ended_sender, share: share_sender, ready: ready_sender };
+        let lease = Lease::default();
+        let arguments =
+            RootArguments { options, ended: ended_sender, share: share_sender, ready: ready_sender, lease: lease.clone() };
         let (root, _) = Actor::spawn(None, NodeSupervisor, arguments).await?;
         let (agent, uplink) =
             ready.await.map_err(|_| SpawnErr::StartupFailed("the node's root ended while it started".into()))?;
-        Ok(Self { agent, share, ended, root, uplink })
+        Ok(Self { agent, share, ended, root, uplink, lease })
     }
 
     /// The leader can be posted to.
@@ -118,6 +122,7 @@ impl Node {
 
     /// The leader cannot be posted to for now.
     pub fn inbox_lost(&self) {
+        self.lease.shorten();
         self.uplink_told(UplinkMsg::InboxLost);
     }
 
@@ -170,6 +175,7 @@ struct RootArguments {
     ended: watch::Sender<Option<NodeEnd>>,
     share: watch::Sender<NodeShare>,
     ready: tokio::sync::oneshot::Sender<(ActorRef<AgentMsg>, ActorRef<UplinkMsg>)>,
+    lease: Lease,
 }
 
 /// The behaviour; its state is [`Root`].
@@ -193,7 +199,7 @@ impl Actor for NodeSupervisor {
     type Arguments = RootArguments;
 
     async fn pre_start(&self, me: ActorRef<NodeMsg>, arguments: RootArguments) -> Result<Root, ActorProcessingErr> {
-        let RootArguments { options, ended, share, ready } = arguments;
+        let RootArguments { options, ended, share, ready, lease } = arguments;
         let NodeOptions { hello, load_runtime } = options;
         let name = NodeName::from(hello.host.as_str());
         let identity = Arc::new(Mutex::new(NodeIdentity { node: name, incarnation: hello.incarnation }));
@@ -206,10 +212,11 @@ impl Actor for NodeSupervisor {
         let own_exe = std::env::current_exe()?;
         let servers = ServerManagerArgs { uplink: uplink.clone(), logs, own_exe };
         let (servers, _) = Actor::spawn_linked(None, ServerManager, servers, cell.clone()).await?;
-        let supervisor = SupervisorArguments { uplink: uplink.clone(), load_runtime, incarnation: hello.incarnation };
+        let supervisor =
+            SupervisorArguments { uplink: uplink.clone(), load_runtime, incarnation: hello.incarnation, lease: lease.clone() };
         let (executors, _) = Actor::spawn_linked(None, ExecutorSupervisor, supervisor, cell.clone()).await?;
         let (monitor, _) = Actor::spawn_linked(None, Monitor, monitor_args(named.clone(), &uplink), cell.clone()).await?;
-        let (agent, _) = Actor::spawn_linked(None, Agent, AgentArguments { hello, node: me.clone() }, cell).await?;
+        let (agent, _) = Actor::spawn_linked(None, Agent, AgentArguments { hello, node: me.clone(), lease }, cell).await?;
         if ready.send((agent, uplink.clone())).is_err() {
             return Err("nobody waits for this node".into());
         }
@@ -264,10 +271,11 @@ impl Root {
             Order::StartServer(server) => self.servers.cast(ServerManagerMsg::Start(server))?,
             Order::StopServer { server } => self.servers.cast(ServerManagerMsg::Stop(server))?,
             Order::PrepareLoad(share) => self.executors.cast(ExecutorSupervisorMsg::Prepare(share))?,
-            Order::StartLoad { trial, start_unix_nanos } => {
-                self.executors.cast(ExecutorSupervisorMsg::Start { trial, start_unix_nanos })?;
+            Order::StartLoad { trial, executor, start_unix_nanos, since } => {
+                self.executors.cast(ExecutorSupervisorMsg::Start { trial, executor, start_unix_nanos, since })?;
             }
             Order::EndWindow { trial, at } => self.executors.cast(ExecutorSupervisorMsg::EndWindow(trial, at))?,
+            Order::LeaveServer { trial, server } => self.executors.cast(ExecutorSupervisorMsg::LeaveServer(trial, server))?,
             Order::StopLoad { trial } => self.executors.cast(ExecutorSupervisorMsg::Stop(trial))?,
             Order::StartMonitoring { interval } => {
                 self.interval = Some(interval);

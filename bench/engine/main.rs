@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroU64},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,6 +16,7 @@ use hb_core::{
     histogram::Histogram,
     orders::LoadShare,
     record::{Outcome, Record},
+    schedule::Numbers,
     trial::{
         Api, Arrivals, ContainerRuntime, Distribution, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec, Stop,
         Timeouts,
@@ -75,7 +76,7 @@ fn load(shape: &Shape) -> Result<(), Failure> {
     let load = tokio::runtime::Builder::new_multi_thread().worker_threads(shape.threads).enable_all().build()?;
     let cuts = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (began, cpu) = (Instant::now(), cpu_seconds());
-    let clock = Clock { start: began };
+    let clock = Clock::beginning(began);
     let mut batches = Vec::new();
     cuts.block_on(async {
         let driving = load.spawn(drive(prepared, ledger.clone(), clock, CancellationToken::new(), PanicSwitch::default()));
@@ -129,6 +130,9 @@ fn share(shape: &Shape) -> LoadShare {
         node: "n".into(),
         executor: 0,
         executors: 1,
+        numbers: Numbers { first: 0, step: NonZeroU64::MIN },
+        requests: None,
+        left_by: None,
         clients: (0..clients).collect(),
         max_in_flight: None,
         load: LoadSpec {
@@ -150,6 +154,7 @@ fn share(shape: &Shape) -> LoadShare {
             gen_tokens: Length::Fixed(shape.tokens),
             batch: NonZeroU32::MIN,
             shared_prefix: None,
+            turns: None,
             sampling: serde_json::Map::from_iter([("ignore_eos".to_owned(), true.into())]),
         },
         service: ServiceSpec {
@@ -171,6 +176,7 @@ fn share(shape: &Shape) -> LoadShare {
             runtime_args: Vec::new(),
         },
         servers: vec![shape.url.clone()],
+        left_servers: Default::default(),
         seed: 7,
         tokens_per_word: None,
     }

@@ -38,6 +38,7 @@ fn scan(criterion: &mut Criterion) {
         gen_tokens: Length::Fixed(TOKENS as u32),
         batch: NonZeroU32::MIN,
         shared_prefix: None,
+        turns: None,
         sampling: serde_json::Map::new(),
     };
     let mut reader = hb_services::protocol(ProtocolName::Openai).reader(&request);

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod http;
 pub mod lead;
 pub mod node;
+pub mod prefetch;
 pub mod push;
 pub mod render;
 pub mod results;

@@ -113,6 +113,7 @@ fn order(service: ServiceSpec) -> ServerOrder {
         gen_tokens: Length::Fixed(8),
         batch: NonZeroU32::MIN,
         shared_prefix: None,
+        turns: None,
         sampling: Map::new(),
     };
     ServerOrder {

@@ -16,7 +16,9 @@ use hb_core::{
     record::{Kind, Outcome, Record, Stage},
     report::{Distribution, NodeFigures, Report, Second, TimedEvent, TrialReport},
     row::Row,
-    units::Nanos,
+    search::{LimitFigure, Probe, ProbeOutcome, ProbeReport, SearchSpec, SearchTarget},
+    trial::Stop,
+    units::{Nanos, Span},
     verdict::{
         ClosedLoopEvidence, DeadServer, OpenLoopEvidence, Reason, ServedEvidence, Status, SteadyEvidence, TrialEvidence, judge,
     },
@@ -68,7 +70,52 @@ fn report() -> Report {
     ] {
         *figure = distribution();
     }
-    hb_core::report::run(hb_core::report::RunSummary::default(), vec![trial], vec![String::new()])
+    let probe = TrialReport { complete: true, probe: Some(probe(ProbeOutcome::Met)), ..TrialReport::default() };
+    hb_core::report::run(hb_core::report::RunSummary::default(), vec![trial, probe], vec![String::new()])
+}
+
+/// A probe of a search over two loads.
+fn probe(outcome: ProbeOutcome) -> ProbeReport {
+    let limit = LimitFigure {
+        name: String::new(),
+        percentile: 99.0,
+        limit_seconds: 1.0,
+        value_seconds: Some(0.5),
+        answers: 1,
+        within: 1,
+    };
+    let result = Probe {
+        trial: "t".into(),
+        number: 1,
+        load: 1.0,
+        outcome,
+        why: String::new(),
+        limits: vec![limit],
+        goodput_requests_per_second: 0.0,
+        seconds: 1.0,
+    };
+    let spec = SearchSpec {
+        maximize: SearchTarget::Rate,
+        from: 1.0,
+        to: 2.0,
+        precision: 0.5,
+        budget: Some(Span::from_secs(60)),
+        warmup: Span::ZERO,
+        stop: Stop::After(Span::from_secs(1)),
+    };
+    ProbeReport { search: "s".into(), spec, result }
+}
+
+/// The reasons of runs whose searches found nothing.
+fn searches_that_failed() -> Vec<Reason> {
+    let run = |outcomes: &[ProbeOutcome]| {
+        let trial =
+            |outcome: &ProbeOutcome| TrialReport { complete: true, probe: Some(probe(*outcome)), ..TrialReport::default() };
+        let trials = outcomes.iter().map(trial).collect();
+        hb_core::report::run(hb_core::report::RunSummary::default(), trials, Vec::new()).verdict.reasons
+    };
+    let contradicting = [[ProbeOutcome::Met, ProbeOutcome::Missed]; 40].concat();
+    [run(&[ProbeOutcome::Met]), run(&[ProbeOutcome::Invalid; 2]), run(&contradicting)].concat()
 }
 
 /// The names of all fields below a value; those of a map whose keys are data are left out.
@@ -189,7 +236,8 @@ fn broken() -> Vec<TrialEvidence> {
 fn the_report_page_has_every_reason_with_its_status() {
     let text = read("report.md");
     let mut seen = BTreeSet::new();
-    let whole_run = hb_core::report::run(hb_core::report::RunSummary::default(), Vec::new(), Vec::new()).verdict.reasons;
+    let mut whole_run = hb_core::report::run(hb_core::report::RunSummary::default(), Vec::new(), Vec::new()).verdict.reasons;
+    whole_run.extend(searches_that_failed());
     for reason in broken().iter().flat_map(|evidence| judge(evidence).reasons).chain(whole_run) {
         let row = text.lines().find(|line| line.starts_with(&format!("| `{}` |", reason.code)));
         let row = row.unwrap_or_else(|| panic!("docs/report.md has no row for `{}`", reason.code));

@@ -5,14 +5,17 @@
 pub mod config;
 pub mod custom;
 pub mod datasets;
+pub mod dialogue;
 pub mod dummy;
 pub mod exposition;
 mod fields;
 mod fingerprint;
+mod kept;
 pub mod lines;
 mod model_names;
 pub mod ollama;
 pub mod openai;
+pub mod prefetch;
 pub mod prompts;
 pub mod protocol;
 mod refusal;

@@ -102,6 +102,8 @@ pub struct Answer {
     pub model: Option<Arc<str>>,
     /// A number for the beginning of the answer's text; `None` where there was none.
     pub fingerprint: Option<u32>,
+    /// Its text, without reasoning and calls of tools; kept only for requests whose conversation goes on with it.
+    pub text: Option<String>,
 }
 
 /// Reads one answer. One of these exists per request in flight.
@@ -121,7 +123,7 @@ pub trait Protocol: Sync {
     /// The request's bytes.
     fn call(&self, model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: u32) -> Call;
 
-    /// A reader for answers to such requests.
+    /// A reader for answers to such requests. It keeps the text only where a request may have several turns.
     fn reader(&self, request: &RequestSpec) -> Box<dyn Reader>;
 
     /// Names a refusal (any status but 2xx) by its status and the start of its body.

@@ -2,7 +2,10 @@
 
 use hb_core::record::Kind;
 
-use crate::protocol::{Answer, Progress, Reader};
+use crate::{
+    kept::{Kept, text_in},
+    protocol::{Answer, Progress, Reader},
+};
 
 /// The longest answer that is collected, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
@@ -12,12 +15,18 @@ pub struct Whole {
     body: Vec<u8>,
     failed: Option<Kind>,
     read: fn(&[u8]) -> Answer,
+    text: Kept,
 }
 
 impl Whole {
     /// A reader whose body means what `read` makes of it.
     pub fn new(read: fn(&[u8]) -> Answer) -> Self {
-        Self { body: Vec::new(), failed: None, read }
+        Self { body: Vec::new(), failed: None, read, text: Kept::default() }
+    }
+
+    /// The same, which keeps the answer's text, if it is wanted.
+    pub fn keeping_text(self, is_wanted: bool) -> Self {
+        Self { text: Kept::wanted(is_wanted), ..self }
     }
 }
 
@@ -36,7 +45,11 @@ impl Reader for Whole {
     fn finish(&mut self) -> Answer {
         let answer = match self.failed.take() {
             Some(kind) => Answer { kind: Some(kind), ..Answer::default() },
-            None => (self.read)(&self.body),
+            None => {
+                let is_short = self.text.add(|| text_in(&self.body)).is_ok();
+                debug_assert!(is_short, "a text is shorter than the body it stands in");
+                Answer { text: self.text.take(), ..(self.read)(&self.body) }
+            }
         };
         self.body.clear();
         self.body.shrink_to(256 * 1024);

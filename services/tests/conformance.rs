@@ -61,6 +61,7 @@ fn request() -> RequestSpec {
         gen_tokens: Length::Fixed(8),
         batch: NonZeroU32::MIN,
         shared_prefix: None,
+        turns: None,
         sampling: Map::new(),
     }
 }

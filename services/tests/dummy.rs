@@ -133,6 +133,7 @@ fn spec(api: Api, stream: bool, batch: u32) -> RequestSpec {
         gen_tokens: Length::Fixed(8),
         batch: NonZeroU32::new(batch).unwrap(),
         shared_prefix: None,
+        turns: None,
         sampling: Map::new(),
     }
 }

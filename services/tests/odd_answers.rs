@@ -22,6 +22,7 @@ fn reader(name: ProtocolName, stream: bool, batch: u32) -> Box<dyn Reader> {
         gen_tokens: Length::Fixed(8),
         batch: NonZeroU32::new(batch).unwrap(),
         shared_prefix: None,
+        turns: None,
         sampling: Map::new(),
     })
 }

@@ -56,6 +56,7 @@ fn request(stream: bool, n: u32) -> RequestSpec {
         gen_tokens: Length::Fixed(8),
         batch: NonZeroU32::MIN,
         shared_prefix: None,
+        turns: Some(Length::Fixed(2)),
         sampling: Map::from_iter([("n".to_owned(), n.into())]),
     }
 }

@@ -65,6 +65,9 @@ FIRST=$JOB
 check "a dry run shows how it goes on" sh -c '"$@" | grep -q -- "--resume results/outlasting/"' - \
     "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$HB" run --resume "$JOB" --dry-run
 submitted --resume "$JOB"
+again() { { on_login "$HB" run --resume "$FIRST" 2>&1 || true; } | tee "$SCRATCH/again" | grep "job $JOB is not over"; }
+check "resumed a second time, it names the job that goes on with it" again
+check "and submits nothing" test "$("$TESTBED/on-host" -u bench login squeue -h -o %A | sort -u | wc -l)" = 1
 on_login "$HB" status
 check "its continuation is another job in the same folder" test "$JOB" != "$FIRST" -a -s "$DIR/job.id"
 check "it is followed to its end" on_login timeout 150 "$HB" fetch --follow "$JOB"

@@ -50,6 +50,16 @@ for host in node001 node002 node003; do
     check "nothing is left on $host" sh -c "! '$TESTBED/on-host' $host pgrep -x hbnode"
 done
 
+say "the old orchestrator's options place roles on the step's hosts"
+srun "$HOME_DIR/hbnode" --server-nodes node003 --client-nodes node001 --workload-config-file recipe.yaml --server-port 11434 --results "$HOME_DIR/results" --json \
+    --set scenario=placed >"$SCRATCH/out" 2>"$SCRATCH/err" || { tail -n 40 "$SCRATCH/err"; }
+RUN_DIR=$(grep -h '^{"run_dir"' "$SCRATCH/out" | tail -n 1 | jq -r .run_dir)
+check "the one client is the leader's own host, which was named" test "$(jq -r .node "$RUN_DIR"/*/requests.jsonl | sort -u)" = node001
+check "the server is on the host that was named, at its port" sh -c "jq -e '.trials[0].server | tostring | test(\"node003\")' '$RUN_DIR/report.json' >/dev/null && grep -q 11434 '$RUN_DIR/report.json'"
+check "the third host took part without a role" grep -q '"node":"node002","host":"node002","roles":\[\]' "$RUN_DIR/events.jsonl"
+missing() { { srun "$HOME_DIR/hbnode" --server-nodes node009 --client-nodes node001 --leader recipe.yaml 2>&1 || true; } | grep 'this job has no node .node009.; it has node001, node002, node003'; }
+check "a host that the job has not is named" missing
+
 say "a client's host loses power while it is measured"
 sed -i 's/duration: 6s/duration: 40s/; s/three-hosts/lost-host/' "$HOME_DIR/recipe.yaml"
 srun "$HOME_DIR/hbnode" --leader recipe.yaml --results "$HOME_DIR/results" --json >"$SCRATCH/out2" 2>"$SCRATCH/err2" &

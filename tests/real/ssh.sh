@@ -88,6 +88,26 @@ check "it is brought, and the run is whole" holds "$(newest)" '.run.complete and
 check "one copy is kept, though three nodes took it to one home folder" test "$(find "$HOME_DIR/hbnode" -type f | wc -l)" = 1
 check "nothing is left on any host" wait_for 10 nothing_left
 
+say "a network of one's own choice"
+check "an interface that the leader has not is named with those it has" sh -c '{ "$@" 2>&1 || true; } | grep "no network interface .ib7. with an address; it has .*eth0 (10.77.0.3)"' - \
+    "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$HB" --leader recipe.yaml --set orchestration.interface=ib7
+user "$HB" --leader recipe.yaml --set orchestration.interface=eth0 --set workload.duration=3s --json >"$SCRATCH/out" 2>"$SCRATCH/err" || true
+check "one that all have carries the run" holds "$(newest)" '.run.complete and (.trials[0].accounting | .due > 0 and .due == .completed)'
+check "nothing is left on any host" wait_for 10 nothing_left
+
+say "the old orchestrator's options, with a bare workload block"
+printf 'service: dummy\nmodel: dummy\nduration: 5\nwarmup: 1\nclients_per_node: 4\n' >"$HOME_DIR/workload.yaml"
+code=0
+user "$HB" --server-nodes node003 --client-nodes node001 node002 --workload-config-file workload.yaml --server-port 11434 --client-port 5005 \
+    --timeout 60 --enable-monitoring --monitor-interval 2 --json >"$SCRATCH/out" 2>"$SCRATCH/err" || code=$?
+RUN_DIR=$(readlink -f "$HOME_DIR/results/dummy-dummy/latest")
+cat "$RUN_DIR/summary.md" || tail -n 20 "$SCRATCH/err"
+check "it ends well" test "$code" = 0
+check "the clients are those that were named" test "$(jq -r .node "$RUN_DIR"/*/requests.jsonl | sort -u | paste -sd' ')" = "node001 node002"
+check "the server is, too, at its port" sh -c "jq -e '.trials[0].server | tostring | test(\"node003\")' '$RUN_DIR/report.json' >/dev/null && grep -q 11434 '$RUN_DIR/report.json'"
+check "the samples have their old second place" cmp "$HOME_DIR/benchmark_metrics.csv" "$RUN_DIR/metrics.csv"
+check "nothing is left on any host" wait_for 10 nothing_left
+
 say "what is refused"
 # refused PART…: it ends with 4 within 20 s, says all of this, and leaves nothing.
 refused() {
@@ -171,6 +191,6 @@ check "it comes to its load" wait_for 60 begun
 on login kill -KILL "$(leader | head -n 1)"
 wait "$leading" || true
 check "nothing is left on any host after a while" wait_for 45 nothing_left
-check "no socket, no way in" sh -c "! ls -d /tmp/hbnode-ssh-* 2>/dev/null && ! find '$HOME_DIR' -name join.json | grep -q ."
+check "no socket, no way in" wait_for 20 sh -c "! ls -d /tmp/hbnode-ssh-* 2>/dev/null && ! find '$HOME_DIR' -name join.json | grep -q ."
 check "what was measured until then is a report" user "$HB" report "$(newest)"
 finish

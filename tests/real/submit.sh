@@ -75,6 +75,9 @@ check "the scheduler holds the job for a success" wait_for 20 sh -c "'$TESTBED/o
 check "the job's files are for its owner alone" sh -c "! find '$HOME_DIR/hbnode/jobs' -maxdepth 2 -perm /077 | grep -q ."
 user "$HB" status "$JOB"
 check "the output can be read" sh -c '"$@" | grep -q "^verdict: "' - "$TESTBED/on-host" -u bench login env HOME="$HOME_DIR" "$HB" logs "$JOB"
+check "and of one node alone" sh -c '"$@" | grep -q "\[server-0\]"' - "$TESTBED/on-host" -u bench login env HOME="$HOME_DIR" "$HB" logs "$JOB" node001
+silent() { { user "$HB" logs "$JOB" node009 2>&1 || true; } | grep "^error: nothing was written on .node009.; there is output of node001"; }
+check "a node that wrote nothing is told with those that did" silent
 
 say "from outside over ssh, components that differ"
 began=$(date +%s%N)

@@ -55,7 +55,7 @@ async fn measure(share: &LoadShare, lasting: Span, url: &str) -> Result<Floor, S
         Source { trial: share.trial.clone(), node: share.node.clone(), incarnation: 0, executor: share.executor, epoch: 0 };
     let prepared = Arc::new(Prepared::build(share, None).await.map_err(|error| error.to_string())?);
     let (ledger, stop) = (Ledger::new(source), CancellationToken::new());
-    let clock = Clock { start: Instant::now() + START_AHEAD };
+    let clock = Clock::beginning(Instant::now() + START_AHEAD);
     let limit = lasting.0 + START_AHEAD + DRAIN;
     let driven = drive(prepared, Arc::clone(&ledger), clock, stop.clone(), PanicSwitch::default());
     tokio::pin!(driven);

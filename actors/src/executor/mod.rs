@@ -33,6 +33,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(8);
 
 /// What an Executor is given.
 pub struct ExecutorArguments {
+    /// Its number.
+    pub number: u32,
     /// Its share, built.
     pub prepared: Arc<Prepared>,
     /// What outlives it.
@@ -145,7 +147,7 @@ impl Executing {
         if progress != self.progress {
             (self.progress, self.progressed_at) = (progress, Instant::now());
         }
-        let is_begun = self.arguments.clock.start <= std::time::Instant::now();
+        let is_begun = self.arguments.clock.has_begun();
         if is_begun && self.progressed_at.elapsed() > STALLED_AFTER {
             return Err(format!("no progress for {} s", STALLED_AFTER.as_secs()).into());
         }
@@ -155,7 +157,7 @@ impl Executing {
     fn ended(&mut self, me: &ActorRef<ExecutorMsg>, result: Result<(), String>) -> Result<(), ActorProcessingErr> {
         result?;
         self.post(true);
-        self.arguments.supervisor.cast(ExecutorSupervisorMsg::Finished)?;
+        self.arguments.supervisor.cast(ExecutorSupervisorMsg::Finished(self.arguments.number))?;
         me.stop(None);
         Ok(())
     }

@@ -1,7 +1,11 @@
 //! Watches a node's Executor: builds its share, starts it, and starts it again under a new epoch when it
 //! fails, once the old tasks are gone and what was in flight is written off.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use hb_core::{
     batch::Source,
@@ -9,11 +13,12 @@ use hb_core::{
     orders::LoadShare,
     units::{Nanos, Span, TrialId},
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{AbortOnDrop, Executor, ExecutorArguments, ExecutorMsg, calibration::calibrate};
 use crate::{
+    lease::Lease,
     load::{Clock, Ledger, Prepared},
     messages::{ExecutorSupervisorMsg, UplinkMsg},
     orchestrator::unix_nanos,
@@ -29,18 +34,20 @@ pub struct SupervisorArguments {
     pub load_runtime: Handle,
     /// The life of this process.
     pub incarnation: u64,
+    /// Without it nothing new is sent.
+    pub lease: Lease,
 }
 
 /// The behaviour; its state is [`Supervising`].
 pub struct ExecutorSupervisor;
 
-/// The share of the trial that is under way.
+/// A share of the trial that is under way.
 struct Work {
     share: LoadShare,
     /// Which build of a share it waits for: a trial may be prepared anew with another share.
     build: u64,
     /// A calibration goes on for seconds; it ends with the work.
-    _building: Option<AbortOnDrop>,
+    _building: AbortOnDrop,
     prepared: Option<Arc<Prepared>>,
     ledger: Option<Arc<Ledger>>,
     clock: Option<Clock>,
@@ -62,7 +69,8 @@ struct Failure {
 pub struct Supervising {
     arguments: SupervisorArguments,
     builds: u64,
-    work: Option<Work>,
+    /// By executor: the node's own share, and those that it took over from lost nodes.
+    works: BTreeMap<u32, Work>,
     stopped: Vec<RpcReplyPort<()>>,
 }
 
@@ -72,19 +80,23 @@ impl Actor for ExecutorSupervisor {
     type Arguments = SupervisorArguments;
 
     async fn pre_start(&self, _: ActorRef<Self::Msg>, arguments: SupervisorArguments) -> Result<Supervising, ActorProcessingErr> {
-        Ok(Supervising { arguments, builds: 0, work: None, stopped: Vec::new() })
+        Ok(Supervising { arguments, builds: 0, works: BTreeMap::new(), stopped: Vec::new() })
     }
 
     async fn handle(&self, me: ActorRef<Self::Msg>, msg: Self::Msg, state: &mut Supervising) -> Result<(), ActorProcessingErr> {
         match msg {
             ExecutorSupervisorMsg::Prepare(share) => state.prepare(&me, *share),
             ExecutorSupervisorMsg::Prepared(build, result) => state.prepared(&me, build, result).await,
-            ExecutorSupervisorMsg::Start { trial, start_unix_nanos } => state.start(&me, &trial, start_unix_nanos).await,
+            ExecutorSupervisorMsg::Start { trial, executor, start_unix_nanos, since } => {
+                let clock = Clock::starting_at(start_unix_nanos, unix_nanos()).joining(since);
+                state.start(&me, &trial, executor, clock).await;
+            }
             ExecutorSupervisorMsg::EndWindow(trial, at) => state.end_window(&trial, at),
+            ExecutorSupervisorMsg::LeaveServer(trial, server) => state.leave_server(&trial, server),
             ExecutorSupervisorMsg::Stop(trial) => state.stop(&trial),
             ExecutorSupervisorMsg::PanicOne => state.panic_one(),
-            ExecutorSupervisorMsg::Recover(trial) => state.recover(&me, &trial).await?,
-            ExecutorSupervisorMsg::Finished => state.finished(),
+            ExecutorSupervisorMsg::Recover(trial, executor) => state.recover(&me, &trial, executor).await?,
+            ExecutorSupervisorMsg::Finished(executor) => state.finished(executor),
             ExecutorSupervisorMsg::GetStopped(reply) => state.stop_all(reply),
         }
         Ok(())
@@ -97,7 +109,7 @@ impl Actor for ExecutorSupervisor {
         state: &mut Supervising,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorFailed(_, why) => state.failed(&me, &why.to_string()),
+            SupervisionEvent::ActorFailed(actor, why) => state.failed(&me, actor.get_id(), &why.to_string()),
             SupervisionEvent::ActorTerminated(..) => state.answer_stopped(),
             SupervisionEvent::ActorStarted(_)
             | SupervisionEvent::ProcessGroupChanged(_)
@@ -109,12 +121,19 @@ impl Actor for ExecutorSupervisor {
 
 impl Supervising {
     fn prepare(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, share: LoadShare) {
-        if self.work.as_ref().is_some_and(|work| work.share == share) {
+        if self.works.get(&share.executor).is_some_and(|work| work.share == share) {
             // The order was repeated, because its answer was lost on the way.
             return;
         }
         // A trial that has not started may be given other shares; nobody else's may come in between.
-        if self.work.as_ref().is_some_and(|work| work.clock.is_some() || work.share.trial != share.trial) {
+        if share.left_by.is_none() {
+            self.works.retain(|_, work| work.clock.is_some() || work.share.trial != share.trial);
+        }
+        let is_in_the_way = |work: &Work| {
+            let has_begun = work.clock.is_some() && (share.left_by.is_none() || work.share.executor == share.executor);
+            has_begun || work.share.trial != share.trial
+        };
+        if self.works.values().any(is_in_the_way) {
             self.tell(Fact::LoadFailed {
                 trial: share.trial.clone(),
                 executor: share.executor,
@@ -123,11 +142,17 @@ impl Supervising {
             return;
         }
         self.builds += 1;
-        let (me, build_number, given) = (me.clone(), self.builds, share.clone());
-        self.work = Some(Work {
+        let (me, build_number, given, executor) = (me.clone(), self.builds, share.clone(), share.executor);
+        let (uplink, lease) = (self.arguments.uplink.clone(), self.arguments.lease.clone());
+        let building = self.arguments.load_runtime.spawn(async move {
+            let result = build(given, &uplink, lease).await;
+            // The node may be ending.
+            let _ = me.cast(ExecutorSupervisorMsg::Prepared(build_number, result));
+        });
+        let work = Work {
             share,
             build: build_number,
-            _building: None,
+            _building: AbortOnDrop(building.abort_handle()),
             prepared: None,
             ledger: None,
             clock: None,
@@ -135,21 +160,13 @@ impl Supervising {
             intensity: Intensity::default(),
             failure: None,
             is_stopped: false,
-        });
-        let uplink = self.arguments.uplink.clone();
-        let building = self.arguments.load_runtime.spawn(async move {
-            let result = build(given, &uplink).await;
-            // The node may be ending.
-            let _ = me.cast(ExecutorSupervisorMsg::Prepared(build_number, result));
-        });
-        if let Some(work) = &mut self.work {
-            work._building = Some(AbortOnDrop(building.abort_handle()));
-        }
+        };
+        self.works.insert(executor, work);
     }
 
     async fn prepared(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, build: u64, result: Result<Arc<Prepared>, String>) {
         let incarnation = self.arguments.incarnation;
-        let Some(work) = self.work.as_mut().filter(|work| work.build == build) else { return };
+        let Some(work) = self.works.values_mut().find(|work| work.build == build) else { return };
         let (trial, executor) = (work.share.trial.clone(), work.share.executor);
         let fact = match result {
             Ok(prepared) => {
@@ -159,25 +176,37 @@ impl Supervising {
                 Fact::LoadPrepared { trial, executor }
             }
             Err(why) => {
-                self.work = None;
+                self.works.remove(&executor);
                 Fact::LoadFailed { trial, executor, why }
             }
         };
         self.tell(fact);
         // A start that came before the share was built was only noted.
-        self.spawn(me).await;
+        self.spawn(me, executor).await;
     }
 
-    async fn start(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, trial: &TrialId, start_unix_nanos: i128) {
-        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial && work.clock.is_none()) else { return };
-        work.clock = Some(Clock::starting_at(start_unix_nanos, unix_nanos()));
-        self.spawn(me).await;
+    async fn start(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, trial: &TrialId, executor: u32, clock: Clock) {
+        let Some(work) = self.work(trial, executor).filter(|work| work.clock.is_none()) else { return };
+        work.clock = Some(clock);
+        self.spawn(me, executor).await;
     }
 
-    async fn spawn(&mut self, me: &ActorRef<ExecutorSupervisorMsg>) {
-        let Some(work) = &mut self.work else { return };
+    /// The work of an executor in this trial.
+    fn work(&mut self, trial: &TrialId, executor: u32) -> Option<&mut Work> {
+        self.works.get_mut(&executor).filter(|work| work.share.trial == *trial)
+    }
+
+    /// All works of this trial.
+    fn of<'a>(&'a self, trial: &'a TrialId) -> impl Iterator<Item = &'a Work> {
+        self.works.values().filter(move |work| work.share.trial == *trial)
+    }
+
+    async fn spawn(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, number: u32) {
+        let Some(work) = self.works.get_mut(&number) else { return };
         let (Some(prepared), Some(ledger), Some(clock)) = (&work.prepared, &work.ledger, work.clock) else { return };
+        ledger.joins(clock.since);
         let arguments = ExecutorArguments {
+            number,
             prepared: Arc::clone(prepared),
             ledger: Arc::clone(ledger),
             clock,
@@ -195,20 +224,26 @@ impl Supervising {
     }
 
     /// The Executor failed: bear it or not, in any case only once its tasks are gone.
-    fn failed(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, why: &str) {
-        let Some(work) = &mut self.work else { return };
+    fn failed(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, actor: ActorId, why: &str) {
+        let is_its = |work: &&mut Work| work.executor.as_ref().is_some_and(|executor| executor.get_id() == actor);
+        let Some(work) = self.works.values_mut().find(is_its) else { return };
         work.executor = None;
         let now = Instant::now();
         tracing::warn!(trial = %work.share.trial, why, "an executor failed");
         let pause = work.intensity.failed(now.into_std());
         work.failure = Some(Failure { at: now, why: why.to_owned(), is_borne: pause.is_some() });
-        let trial = work.share.trial.clone();
-        me.send_after(pause.unwrap_or_default(), move || ExecutorSupervisorMsg::Recover(trial));
+        let (trial, executor) = (work.share.trial.clone(), work.share.executor);
+        me.send_after(pause.unwrap_or_default(), move || ExecutorSupervisorMsg::Recover(trial, executor));
     }
 
     /// Goes on after a failure, as soon as nothing of the old load is left: a second load beside it would be a lie.
-    async fn recover(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, trial: &TrialId) -> Result<(), ActorProcessingErr> {
-        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial) else { return Ok(()) };
+    async fn recover(
+        &mut self,
+        me: &ActorRef<ExecutorSupervisorMsg>,
+        trial: &TrialId,
+        executor: u32,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(work) = self.work(trial, executor) else { return Ok(()) };
         let (Some(ledger), Some(failure)) = (&work.ledger, work.failure.take()) else { return Ok(()) };
         if is_held_elsewhere(ledger) {
             // A thread that is blocked cannot be ended from here. This actor fails, and with it the node: the leader
@@ -219,19 +254,19 @@ impl Supervising {
             }
             work.failure = Some(failure);
             let trial = trial.clone();
-            me.send_after(ASK_AGAIN_AFTER, move || ExecutorSupervisorMsg::Recover(trial));
+            me.send_after(ASK_AGAIN_AFTER, move || ExecutorSupervisorMsg::Recover(trial, executor));
             return Ok(());
         }
-        let (trial, executor, is_stopped) = (trial.clone(), work.share.executor, work.is_stopped);
-        let (lost, gap) = (self.bury(), Span(failure.at.elapsed()));
+        let (trial, is_stopped) = (trial.clone(), work.is_stopped);
+        let (lost, gap) = (self.bury(executor), Span(failure.at.elapsed()));
         if is_stopped {
-            self.finished();
+            self.finished(executor);
         } else if failure.is_borne {
-            self.spawn(me).await;
-            let epoch = self.work.as_ref().and_then(|work| work.ledger.as_ref()).map_or(0, |ledger| ledger.epoch());
+            self.spawn(me, executor).await;
+            let epoch = self.works.get(&executor).and_then(|work| work.ledger.as_ref()).map_or(0, |ledger| ledger.epoch());
             self.tell(Fact::ExecutorRestarted { trial, executor, epoch, lost, gap, why: failure.why });
         } else {
-            self.work = None;
+            self.works.remove(&executor);
             self.tell(Fact::ExecutorGaveUp { trial, executor, why: failure.why });
             self.answer_stopped();
         }
@@ -239,8 +274,8 @@ impl Supervising {
     }
 
     /// Writes off what the dead Executor had in flight, and posts all that it had not.
-    fn bury(&mut self) -> u64 {
-        let Some(work) = &self.work else { return 0 };
+    fn bury(&self, executor: u32) -> u64 {
+        let Some(work) = self.works.get(&executor) else { return 0 };
         let (Some(ledger), Some(clock)) = (&work.ledger, work.clock) else { return 0 };
         let buried = ledger.bury(Nanos::from(clock.start.elapsed()));
         for batch in buried.batches {
@@ -250,42 +285,45 @@ impl Supervising {
     }
 
     /// The load is over and its last batch was handed in; the fact follows it.
-    fn finished(&mut self) {
-        let Some(work) = self.work.take() else { return };
+    fn finished(&mut self, executor: u32) {
+        let Some(work) = self.works.remove(&executor) else { return };
         self.tell(Fact::LoadFinished { trial: work.share.trial, executor: work.share.executor });
         self.answer_stopped();
     }
 
     /// The share itself is told, so that every later life of its executor knows.
     fn end_window(&self, trial: &TrialId, at: Nanos) {
-        let work = self.work.as_ref().filter(|work| work.share.trial == *trial);
-        if let Some(prepared) = work.and_then(|work| work.prepared.as_ref()) {
-            prepared.end_window(at);
-        }
+        self.of(trial).filter_map(|work| work.prepared.as_ref()).for_each(|prepared| prepared.end_window(at));
+    }
+
+    fn leave_server(&self, trial: &TrialId, server: u32) {
+        self.of(trial).filter_map(|work| work.prepared.as_ref()).for_each(|prepared| prepared.leave_server(server));
     }
 
     fn stop(&mut self, trial: &TrialId) {
-        let Some(work) = self.work.as_mut().filter(|work| work.share.trial == *trial) else { return };
-        work.is_stopped = true;
-        if let Some(executor) = &work.executor {
-            if executor.cast(ExecutorMsg::Stop).is_err() {
-                tracing::debug!("the executor is ending already");
+        let mut through = Vec::new();
+        for (number, work) in self.works.iter_mut().filter(|(_, work)| work.share.trial == *trial) {
+            work.is_stopped = true;
+            if let Some(executor) = &work.executor {
+                if executor.cast(ExecutorMsg::Stop).is_err() {
+                    tracing::debug!("the executor is ending already");
+                }
+            } else if work.failure.is_none() {
+                through.push(*number);
             }
-        } else if work.failure.is_none() {
-            self.finished();
         }
+        through.into_iter().for_each(|number| self.finished(number));
     }
 
     fn stop_all(&mut self, reply: RpcReplyPort<()>) {
         self.stopped.push(reply);
-        if let Some(trial) = self.work.as_ref().map(|work| work.share.trial.clone()) {
-            self.stop(&trial);
-        }
+        let trials: BTreeSet<TrialId> = self.works.values().map(|work| work.share.trial.clone()).collect();
+        trials.iter().for_each(|trial| self.stop(trial));
         self.answer_stopped();
     }
 
     fn panic_one(&self) {
-        if let Some(executor) = self.work.as_ref().and_then(|work| work.executor.as_ref())
+        if let Some(executor) = self.works.values().find_map(|work| work.executor.as_ref())
             && executor.cast(ExecutorMsg::Panic).is_err()
         {
             tracing::debug!("the executor is ending already");
@@ -293,7 +331,7 @@ impl Supervising {
     }
 
     fn answer_stopped(&mut self) {
-        if self.work.is_none() {
+        if self.works.is_empty() {
             for reply in self.stopped.drain(..) {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(());
@@ -324,7 +362,7 @@ fn is_held_elsewhere(ledger: &Arc<Ledger>) -> bool {
 
 /// What the client itself adds is measured first, where it is to be: bodies that stand ready take memory. That it could
 /// not be measured is told, and nothing else comes of it.
-async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>) -> Result<Arc<Prepared>, String> {
+async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>, lease: Lease) -> Result<Arc<Prepared>, String> {
     let service = hb_services::resolve(&share.service).map_err(|problem| problem.to_string())?;
     share.request = hb_services::service::request_for(&*service, &share.service, &share.request);
     if let Some(lasting) = share.load.calibration {
@@ -340,5 +378,5 @@ async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>) -> Result<Arc
         Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
         None => None,
     };
-    Prepared::build(share, key).await.map(Arc::new).map_err(|error| error.to_string())
+    Prepared::build(share, key).await.map(|prepared| Arc::new(prepared.under(lease))).map_err(|error| error.to_string())
 }

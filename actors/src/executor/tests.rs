@@ -12,7 +12,7 @@ use hb_core::{
     facts::Fact,
     orders::LoadShare,
     trial::Stop,
-    units::{Span, TrialId},
+    units::{Nanos, Span, TrialId},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{
@@ -63,7 +63,8 @@ impl Scene {
         let server = load.spawn(server(Answer::Hang(String::new()))).await.unwrap();
         let (sender, heard) = unbounded_channel();
         let (uplink, _) = Actor::spawn(None, Ear, sender).await.unwrap();
-        let arguments = SupervisorArguments { uplink, load_runtime: load.handle().clone(), incarnation: 1 };
+        let arguments =
+            SupervisorArguments { uplink, load_runtime: load.handle().clone(), incarnation: 1, lease: Default::default() };
         let (supervisor, ended) = Actor::spawn(None, ExecutorSupervisor, arguments).await.unwrap();
         Self { supervisor, ended, heard, server, load }
     }
@@ -87,7 +88,12 @@ impl Scene {
     }
 
     fn start(&self) {
-        let start = ExecutorSupervisorMsg::Start { trial: TrialId::from("t"), start_unix_nanos: unix_nanos() };
+        self.start_of(0, Nanos(0));
+    }
+
+    fn start_of(&self, executor: u32, since: Nanos) {
+        let start_unix_nanos = unix_nanos();
+        let start = ExecutorSupervisorMsg::Start { trial: TrialId::from("t"), executor, start_unix_nanos, since };
         self.supervisor.cast(start).unwrap();
     }
 
@@ -180,6 +186,34 @@ async fn an_order_to_prepare_that_is_repeated_changes_nothing() {
     scene.supervisor.cast(ExecutorSupervisorMsg::Stop(TrialId::from("t"))).unwrap();
     let end = scene.fact(|fact| matches!(fact, Fact::LoadFinished { .. } | Fact::LoadFailed { .. })).await;
     assert!(matches!(end, Fact::LoadFinished { .. }), "{end:?}");
+    scene.supervisor.stop(None);
+    scene.load.shutdown_background();
+}
+
+#[tokio::test]
+async fn what_a_lost_node_left_runs_beside_a_nodes_own_share() {
+    let mut scene = Scene::with_load(2).await;
+    let rest = LoadShare { executor: 5, left_by: Some(1), ..scene.share(3) };
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(rest.clone()))).unwrap();
+    scene.fact(|fact| matches!(fact, Fact::LoadPrepared { executor: 5, .. })).await;
+    // The order that started the node's own share may be repeated, and is not meant for this one.
+    scene.start();
+    scene.start_of(5, Nanos(0));
+    scene.asked(5).await;
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(rest))).unwrap();
+    scene.supervisor.cast(ExecutorSupervisorMsg::Stop(TrialId::from("t"))).unwrap();
+    let is_end = |fact: &Fact| matches!(fact, Fact::LoadFinished { .. } | Fact::LoadFailed { .. });
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        match scene.fact(is_end).await {
+            Fact::LoadFinished { executor, .. } => ends.push(executor),
+            other => panic!("{other:?}"),
+        }
+    }
+    ends.sort_unstable();
+    assert_eq!(ends, [0, 5]);
+    ractor::call_t!(scene.supervisor, ExecutorSupervisorMsg::GetStopped, 10_000).unwrap();
+    assert_eq!(scene.server.requests.load(Ordering::SeqCst), 5);
     scene.supervisor.stop(None);
     scene.load.shutdown_background();
 }

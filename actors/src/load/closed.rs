@@ -1,4 +1,4 @@
-//! The closed loop: clients that ask again some time after each answer.
+//! The closed loop: clients that ask again some time after each answer, in conversations where a recipe wants turns.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,18 +8,10 @@ use hb_core::{
     units::Nanos,
 };
 
-use super::drive::Engine;
+use super::{drive::Engine, talk::Talk};
 
 /// A client whose server cannot be reached waits so long: a dead server is not stormed.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(100);
-
-/// The measured requests of one executor, so that all executors together have exactly `total`.
-pub(super) fn count_share(total: u64, executor: u32, executors: u32, concurrency: u32) -> u64 {
-    // Executors without a client send nothing.
-    let active = u64::from(executors.min(concurrency));
-    let executor = u64::from(executor);
-    if executor < active { total / active + u64::from(executor < total % active) } else { 0 }
-}
 
 /// Plays client `client`, whenever there is to be one, until the window is over.
 pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>) {
@@ -27,16 +19,19 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
     let think = share.load.model.think().0;
     let mut present = presence(&share.load, client).into_iter().peekable();
     let warmup = Nanos::from(share.load.warmup.0);
-    let numbering = (u64::from(share.executor), u64::from(share.executors));
-    let started = engine.ending.unless(tokio::time::sleep_until(engine.clock.start.into())).await;
-    let mut due = if engine.book.epoch() == 0 { Nanos(0) } else { engine.clock.now() };
-    let mut turn = 0;
+    let numbers = share.numbers;
+    let since = engine.clock.since;
+    let started = engine.ending.unless(tokio::time::sleep_until(engine.clock.instant(since))).await;
+    let mut due = if engine.book.epoch() == 0 { since } else { engine.clock.now() };
+    let mut asked = 0;
+    let mut talk: Option<Talk> = None;
     while started.is_ok() && engine.ending.kind().is_none() {
         while present.next_if(|stretch| stretch.end <= due).is_some() {}
         // There is no such client any more; of the others there may be some.
         let Some(stretch) = present.peek() else { return };
         if due < stretch.start {
-            due = stretch.start;
+            // Who was away does not go on with what was said before.
+            (due, talk) = (stretch.start, None);
             if !waited(&engine, tokio::time::sleep_until(engine.clock.instant(due))).await {
                 break;
             }
@@ -45,11 +40,24 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
             break;
         }
         let stage = if due < warmup { Stage::Warmup } else { Stage::Measure };
-        let Some(open) = engine.book.open_next(stage, due, numbering, limit) else { break };
-        let (index, made) = (open.index, engine.prepared.supply.take(open.index));
-        let kind = engine.carry_out(open, made, engine.prepared.server_of(client, turn, index)).await;
-        turn += 1;
-        let is_unreachable = matches!(kind, Some(Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ConnectTimeout));
+        let supply = &engine.prepared.supply;
+        if talk.is_none() && supply.has_conversations() {
+            talk = engine.book.next_conversation(numbers).map(|conversation| supply.talk(conversation));
+        }
+        let turn = talk.as_ref().map(Talk::turn);
+        let Some(open) = engine.book.open_next(stage, due, numbers, limit, turn) else { break };
+        let index = open.index;
+        let made = match &mut talk {
+            Some(talk) => supply.ask(talk),
+            None => supply.take(index),
+        };
+        let ended = engine.carry_out(open, made, engine.prepared.server_of(client, asked, index)).await;
+        asked += 1;
+        let kind = ended.kind;
+        // A turn without an answer leaves nothing to go on with: its conversation ends, and a new one begins.
+        talk = talk.filter(|_| kind.is_none()).and_then(|talk| talk.answered(&ended.text.unwrap_or_default()));
+        let is_unreachable =
+            matches!(kind, Some(Kind::ServerLost | Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ConnectTimeout));
         let pause = if is_unreachable { think.max(UNREACHABLE_PAUSE) } else { think };
         if !pause.is_zero() && !waited(&engine, tokio::time::sleep(pause)).await {
             break;

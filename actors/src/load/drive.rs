@@ -1,6 +1,6 @@
 //! The way of a share: warm-up, measured window, drain.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::sync::Arc;
 
 use hb_core::{
     record::Kind,
@@ -111,10 +111,10 @@ pub async fn drive(
 async fn run(engine: &Arc<Engine>, tasks: &mut JoinSet<()>) -> Result<(), LoadError> {
     let share = &engine.prepared.share;
     match &share.load.model {
-        model @ (LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. }) => {
-            let clients = model.clients().map_or(0, NonZeroU32::get);
+        LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. } => {
+            // A number of requests that is nobody's in particular is this executor's.
             let limit = match share.load.stop {
-                Stop::Requests(total) => Some(closed::count_share(total, share.executor, share.executors, clients)),
+                Stop::Requests(total) => Some(share.requests.unwrap_or(total)),
                 Stop::After(_) => None,
             };
             for &client in &share.clients {

@@ -1,4 +1,4 @@
-//! The end of a load, told to every request at once.
+//! The end of a load or of a server, told to every request at once.
 
 use std::{
     future::poll_fn,
@@ -10,7 +10,7 @@ use std::{
 use hb_core::record::Kind;
 use tokio::sync::Notify;
 
-/// Tells every request at once that the load ends.
+/// Tells every request at once that the load, or its server, is at its end.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     state: AtomicU8,
@@ -19,7 +19,12 @@ pub(super) struct Ending {
 
 impl Ending {
     pub fn set(&self, kind: Kind) {
-        self.state.store(if kind == Kind::Stopped { 2 } else { 1 }, Ordering::Release);
+        let state = match kind {
+            Kind::Stopped => 2,
+            Kind::ServerLost => 3,
+            _ => 1,
+        };
+        self.state.store(state, Ordering::Release);
         self.notify.notify_waiters();
     }
 
@@ -28,11 +33,12 @@ impl Ending {
         match self.state.load(Ordering::Acquire) {
             0 => None,
             1 => Some(Kind::DrainEnded),
-            _ => Some(Kind::Stopped),
+            2 => Some(Kind::Stopped),
+            _ => Some(Kind::ServerLost),
         }
     }
 
-    /// Runs `future` until the load ends. The notice is registered once: a task's waker stays the same, and a poll per
+    /// Runs `future` until then. The notice is registered once: a task's waker stays the same, and a poll per
     /// token would take the notice's lock.
     pub async fn unless<F: Future>(&self, future: F) -> Result<F::Output, Kind> {
         let mut future = pin!(future);

@@ -100,8 +100,12 @@ impl Engine {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(body_kind(&error))),
                 Poll::Ready(Some(Ok(data))) => {
                     let progress = reader.feed(&data)?;
-                    let was_over = seen.over.is_some();
+                    let (was_over, had_content) = (seen.over.is_some(), seen.last.is_some());
                     seen.content(link.read_at(), progress);
+                    if let Some(last) = seen.last.filter(|_| !had_content) {
+                        // From here on silence counts, and it may end earlier than the wait for the first content.
+                        alarm.as_mut().reset(limits.next(Some(self.clock.instant(last))).0);
+                    }
                     if progress.is_over && !was_over {
                         alarm.as_mut().reset(Instant::now() + BODY_END_GRACE);
                     }

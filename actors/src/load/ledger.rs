@@ -14,7 +14,8 @@ use std::{
 
 use hb_core::{
     batch::{Batch, BatchKey, ClientHealth, MAX_BATCH_BYTES, Open, Source},
-    record::{Kind, Outcome, Record, Stage},
+    record::{Kind, Outcome, Record, Stage, Turn},
+    schedule::Numbers,
     units::Nanos,
 };
 
@@ -25,9 +26,9 @@ use super::{
 };
 
 /// More than a record takes on the wire: every field at its longest.
-const RECORD_BYTES: usize = 168;
+const RECORD_BYTES: usize = 192;
 /// More than an open request takes.
-const OPEN_BYTES: usize = 64;
+const OPEN_BYTES: usize = 96;
 /// More than a batch's own field names and numbers take, names of trial and node apart.
 const FRAME_BYTES: usize = 1024;
 
@@ -49,6 +50,7 @@ struct Books {
     records: Vec<Record>,
     in_flight: u32,
     next_turn: u64,
+    next_conversation: u64,
     measured: u64,
     next_scheduled: u64,
 }
@@ -75,6 +77,7 @@ impl Ledger {
             records: Vec::new(),
             in_flight: 0,
             next_turn: 0,
+            next_conversation: 0,
             measured: 0,
             next_scheduled: 0,
         };
@@ -111,6 +114,12 @@ impl Ledger {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// The load joins its trial so long after its start: its first window begins there.
+    pub fn joins(&self, since: Nanos) {
+        let mut books = self.books();
+        books.window_start = books.window_start.max(since);
+    }
+
     /// Cuts the window at `now`. Only the last batch of the last cut says so.
     #[must_use]
     pub fn cut(&self, now: Nanos, is_last: bool) -> Vec<Batch> {
@@ -129,7 +138,7 @@ impl Ledger {
         let mut books = self.books();
         let mut open: Vec<Open> = books.open.drain().map(|(_, open)| open).collect();
         open.sort_by_key(|open| open.index);
-        books.records.extend(open.iter().map(|open| lost(*open)));
+        books.records.extend(open.iter().map(|open| open.lost(Kind::ExecutorLost)));
         books.in_flight = 0;
         let batches = books.cut(now, true, [itl, icl], ClientHealth { tokens_read, ..health });
         books.source.epoch += 1;
@@ -151,14 +160,10 @@ impl Ledger {
     }
 }
 
-fn lost(open: Open) -> Record {
-    let row = Record::unsent(open.index, open.stage, open.due, Outcome::Lost, Kind::ExecutorLost);
-    Record { sent: open.sent, ..row }
-}
-
 impl Books {
-    fn open(&mut self, index: u64, stage: Stage, due: Nanos) {
-        let before = self.open.insert(index, Open { index, stage, due, sent: None });
+    fn open(&mut self, open: Open) {
+        let index = open.index;
+        let before = self.open.insert(index, open);
         assert!(before.is_none(), "an index is given out once");
         self.untold.push(index);
     }
@@ -244,8 +249,17 @@ impl Book {
         self.ledger.gaps.count(tokens);
     }
 
-    /// The next request of a closed loop; `None` once `limit` measured ones were given out.
-    pub fn open_next(&self, stage: Stage, due: Nanos, (first, step): (u64, u64), limit: Option<u64>) -> Option<Due> {
+    /// The number of the next conversation of a closed loop.
+    pub fn next_conversation(&self, numbers: Numbers) -> Option<u64> {
+        let mut books = self.books()?;
+        let number = numbers.first + numbers.step.get() * books.next_conversation;
+        books.next_conversation += 1;
+        Some(number)
+    }
+
+    /// The next request of a closed loop, which may be a turn of a conversation; `None` once `limit` measured ones were
+    /// given out.
+    pub fn open_next(&self, stage: Stage, due: Nanos, numbers: Numbers, limit: Option<u64>, turn: Option<Turn>) -> Option<Due> {
         let mut books = self.books()?;
         if stage == Stage::Measure {
             if limit.is_some_and(|limit| books.measured >= limit) {
@@ -253,9 +267,9 @@ impl Book {
             }
             books.measured += 1;
         }
-        let index = first + step * books.next_turn;
+        let index = numbers.first + numbers.step.get() * books.next_turn;
         books.next_turn += 1;
-        books.open(index, stage, due);
+        books.open(Open { index, stage, due, sent: None, turn });
         Some(Due { book: self.clone(), index, stage, due })
     }
 
@@ -263,7 +277,7 @@ impl Book {
     pub fn open_scheduled(&self, index: u64, stage: Stage, due: Nanos) -> Option<Due> {
         let mut books = self.books()?;
         books.next_scheduled = index + 1;
-        books.open(index, stage, due);
+        books.open(Open { index, stage, due, sent: None, turn: None });
         Some(Due { book: self.clone(), index, stage, due })
     }
 
@@ -302,7 +316,8 @@ impl Due {
         let Some(mut books) = self.book.books() else { return };
         let Some(open) = books.open.remove(&self.index) else { return };
         books.in_flight -= u32::from(open.sent.is_some());
-        books.records.push(Record { index: self.index, stage: self.stage, due: self.due, sent: open.sent, ..row });
+        let Open { index, stage, due, sent, turn } = open;
+        books.records.push(Record { index, stage, due, sent, turn, ..row });
     }
 
     /// Ends it unsent.
@@ -321,6 +336,10 @@ mod tests {
 
     fn source() -> Source {
         Source { trial: "t".into(), node: "n".into(), incarnation: 1, executor: 0, epoch: 0 }
+    }
+
+    fn numbers(first: u64, step: u64) -> Numbers {
+        Numbers { first, step: step.try_into().unwrap() }
     }
 
     #[derive(Debug, Clone)]
@@ -351,7 +370,7 @@ mod tests {
                 let now = Nanos(at as u64);
                 match deed {
                     Deed::Open => {
-                        open.extend(ledger.book().open_next(Stage::Measure, now, (1, 3), None));
+                        open.extend(ledger.book().open_next(Stage::Measure, now, numbers(1, 3), None, None));
                         started += 1;
                     }
                     Deed::Send(pick) if !open.is_empty() => {
@@ -391,7 +410,15 @@ mod tests {
         let late = Nanos(1 << 60);
         let mut open = Vec::new();
         for turn in 0..6000u64 {
-            let due = book.open_next(Stage::Measure, late, (1 << 40, 1), None).unwrap();
+            let due = book
+                .open_next(
+                    Stage::Measure,
+                    late,
+                    numbers(1 << 40, 1),
+                    None,
+                    Some(Turn { conversation: 1 << 40, turn: u32::MAX, of: u32::MAX }),
+                )
+                .unwrap();
             due.sent(late);
             if turn % 2 == 0 {
                 let full = u32::MAX;
@@ -409,6 +436,7 @@ mod tests {
                     server: Some(u16::MAX),
                     status: Some(599),
                     fingerprint: Some(full),
+                    is_other_model: true,
                     ..Record::unsent(0, Stage::Measure, late, Outcome::TimedOut, Kind::BetweenChunksTimeout)
                 });
             } else {

@@ -28,6 +28,7 @@ mod request;
 mod seen;
 mod server;
 mod supply;
+mod talk;
 #[cfg(test)]
 pub(crate) mod tests;
 mod window;
@@ -99,9 +100,29 @@ pub enum LoadError {
 pub struct Clock {
     /// The trial's start.
     pub start: Instant,
+    /// From when on this load has a part in it, since the start.
+    pub since: Nanos,
 }
 
 impl Clock {
+    /// The clock of a load that begins with its trial.
+    #[must_use]
+    pub fn beginning(start: Instant) -> Self {
+        Self { start, since: Nanos(0) }
+    }
+
+    /// The same clock for a load that joins a trial so long after its start.
+    #[must_use]
+    pub fn joining(self, since: Nanos) -> Self {
+        Self { since, ..self }
+    }
+
+    /// Whether the load has begun.
+    #[must_use]
+    pub fn has_begun(self) -> bool {
+        self.start + std::time::Duration::from_nanos(self.since.0) <= Instant::now()
+    }
+
     /// The clock of a trial that starts at this Unix time on this node, which may lie ahead or have passed.
     #[must_use]
     pub fn starting_at(start_unix_nanos: i128, now_unix_nanos: i128) -> Self {
@@ -109,7 +130,7 @@ impl Clock {
         let ahead = start_unix_nanos - now_unix_nanos;
         let distance = std::time::Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
         let start = if ahead >= 0 { now.checked_add(distance) } else { now.checked_sub(distance) };
-        Self { start: start.unwrap_or(now) }
+        Self::beginning(start.unwrap_or(now))
     }
 
     /// Now, since the trial's start; zero before it.

@@ -27,7 +27,8 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
     let mut waiting: VecDeque<Due> = VecDeque::new();
     let mut last = began;
     let mut is_first = true;
-    let ahead = schedule.shard(share.executor, engine.prepared.shards).filter(move |due| due.index >= first);
+    let since = engine.clock.since;
+    let ahead = schedule.of_numbers(share.numbers).filter(move |due| due.index >= first && due.at >= since);
     let mut pacer = Pacer::start(ahead, engine.clock)?;
     let (mut is_halted, mut is_over) = (false, false);
     let mut passed = pin!(engine.window_passed());

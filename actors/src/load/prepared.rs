@@ -1,13 +1,15 @@
 //! Everything a share needs, built before its window.
 
 use std::{
+    collections::BTreeSet,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
 use hb_core::{
     orders::LoadShare,
+    record::Kind,
     routing::Router,
     schedule::Schedule,
     trial::{Distribution, LoadModel, LoadSpec},
@@ -23,6 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{LoadError, server::Server, supply::Supply, window::Window};
 use crate::{
+    lease::Lease,
     server_manager::key::Key,
     trust::{self, TrustError},
 };
@@ -33,7 +36,6 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// A share that can be driven.
 pub struct Prepared {
     pub(super) share: LoadShare,
-    pub(super) shards: NonZeroU32,
     pub(super) servers: Vec<Server>,
     pub(super) protocol: &'static dyn Protocol,
     pub(super) supply: Arc<Supply>,
@@ -41,7 +43,9 @@ pub struct Prepared {
     pub(super) window: Window,
     /// What is in flight at the window's end has at most so long.
     pub(super) drain: Duration,
-    router: Router,
+    router: RwLock<Router>,
+    /// Without it nothing new is sent.
+    pub(super) lease: Lease,
     readers: Mutex<Vec<Box<dyn Reader>>>,
 }
 
@@ -83,10 +87,11 @@ impl Prepared {
             if dataset.bad_lines() > 0 {
                 tracing::warn!(path = %dataset.path().display(), lines = dataset.bad_lines(), "lines of the dataset are left out");
             }
+            if share.request.turns.is_some() {
+                dataset.has_conversations().map_err(unusable)?;
+            }
             share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(unusable)?, dataset)?;
         }
-        let shards = NonZeroU32::new(share.executors).filter(|shards| share.executor < shards.get());
-        let shards = shards.ok_or(LoadError::Share { executor: share.executor, executors: share.executors })?;
         let schedule = Schedule::of(&share.load, share.seed);
         let clients = share.load.model.clients();
         let clients = clients.map_or_else(|| open_clients(&share.load.distribution), NonZeroU32::get);
@@ -94,13 +99,12 @@ impl Prepared {
         // Where the server told nothing, a word stands for a token.
         let fit = share.tokens_per_word.map_or_else(Fit::default, |tokens_per_word| Fit { tokens_per_word, overhead: 0.0 });
         let prompts = PromptMaker::new(&share.request, share.seed, fit);
-        let numbering = (u64::from(share.executor), u64::from(share.executors));
         let window = Window::of(&share.load);
         let drain = share.load.timeouts.total.0.min(DRAIN);
-        let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, numbering);
+        let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, share.numbers);
+        let router = RwLock::new(router.without(&share.left_servers));
         Ok(Self {
             share,
-            shards,
             servers,
             protocol,
             supply: Arc::new(supply),
@@ -108,6 +112,7 @@ impl Prepared {
             window,
             drain,
             router,
+            lease: Lease::default(),
             readers: Mutex::default(),
         })
     }
@@ -115,6 +120,20 @@ impl Prepared {
     /// The measured window ends so long after the trial's start, if it would last longer; in every life of the executor.
     pub fn end_window(&self, at: Nanos) {
         self.window.end_at(at);
+    }
+
+    /// The same, where it may send only while this lasts.
+    #[must_use]
+    pub fn under(self, lease: Lease) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// A server is gone: what is in flight there ends, and its clients ask the others; in every life of the executor.
+    pub fn leave_server(&self, server: u32) {
+        let Some(leaving) = self.servers.get(server as usize) else { return };
+        let mut router = self.router.write().unwrap_or_else(PoisonError::into_inner);
+        *router = router.without(&BTreeSet::from([server]));
+        leaving.ending.set(Kind::ServerLost);
     }
 
     /// A reader that stands ready for an answer.
@@ -128,9 +147,13 @@ impl Prepared {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
     }
 
-    /// The server of a client's `turn`-th request.
-    pub(super) fn server_of(&self, client: u32, turn: u64, index: u64) -> u32 {
-        self.router.pick(client, turn, index)
+    /// The server of a client's request number `asked`.
+    pub(super) fn server_of(&self, client: u32, asked: u64, index: u64) -> u32 {
+        self.router().pick(client, asked, index)
+    }
+
+    fn router(&self) -> RwLockReadGuard<'_, Router> {
+        self.router.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server of a scheduled request. Where there are no clients each request stands for one.
@@ -140,7 +163,7 @@ impl Prepared {
             _ => self.servers.len() as u32,
         };
         let clients = u64::from(clients.max(1));
-        self.router.pick((index % clients) as u32, index / clients, index)
+        self.router().pick((index % clients) as u32, index / clients, index)
     }
 }
 

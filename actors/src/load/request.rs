@@ -6,9 +6,17 @@ use tokio::time::Instant;
 
 use super::{drive::Engine, ledger::Due, seen::Seen, server::Server, supply::Made};
 
+/// How a request ended, for whoever asks the next one.
+pub(super) struct Ended {
+    /// Why it did not complete.
+    pub kind: Option<Kind>,
+    /// The answer's text, where it was kept.
+    pub text: Option<String>,
+}
+
 impl Engine {
     /// Sends `due` to server `server` and ends it.
-    pub(super) async fn carry_out(&self, due: Due, made: Made, server: u32) -> Option<Kind> {
+    pub(super) async fn carry_out(&self, due: Due, made: Made, server: u32) -> Ended {
         let mut seen = Seen::new(&due);
         let ended = self.ending.unless(self.attempts(&mut seen, &made, server)).await;
         let kind = match ended {
@@ -25,16 +33,18 @@ impl Engine {
             due.book().other_model(asked, answered, &self.prepared.share.servers[server as usize]);
         }
         let is_other_model = other.is_some();
+        let text = seen.answer.as_mut().and_then(|answer| answer.text.take());
         let row = Record { is_other_model, ..seen.into_row(kind, made.asked_tokens, server, self.clock.now()) };
         due.end(row);
-        kind
+        Ended { kind, text }
     }
 
     async fn attempts(&self, seen: &mut Seen<'_>, made: &Made, server: u32) -> Result<Option<Kind>, Kind> {
         let server = &self.prepared.servers[server as usize];
         let mut reader = self.prepared.reader();
-        // Where the load ends midway, the reader is dropped with the future.
-        let kind = self.attempts_with(seen, made, server, reader.as_mut()).await;
+        self.prepared.lease.held().await;
+        // Where the load or the server ends midway, the reader is dropped with the future.
+        let kind = server.ending.unless(self.attempts_with(seen, made, server, reader.as_mut())).await?;
         self.prepared.keep(reader);
         kind
     }

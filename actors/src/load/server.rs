@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     Clock, LoadError,
     connection::{Link, Stream},
+    ending::Ending,
 };
 use crate::server_manager::key::Key;
 
@@ -36,6 +37,8 @@ pub(super) struct Server {
     addresses: OnceCell<Vec<SocketAddr>>,
     /// The one used last is taken first: it is the least likely to have been closed.
     idle: Mutex<Vec<Link>>,
+    /// Told when the server is gone.
+    pub ending: Ending,
 }
 
 impl Server {
@@ -81,6 +84,7 @@ impl Server {
             headers,
             addresses: OnceCell::new(),
             idle: Mutex::default(),
+            ending: Ending::default(),
         })
     }
 

@@ -1,4 +1,5 @@
-//! Bodies made ahead of their requests: a bounded pool, kept full by a thread of its own.
+//! Bodies made ahead of their requests: a bounded pool, kept full by a thread of its own. Those of conversations are made
+//! when they are asked, as they hold the answers before them.
 
 use std::{
     collections::HashMap,
@@ -6,14 +7,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use hb_core::trial::RequestSpec;
+use hb_core::{schedule::Numbers, trial::RequestSpec};
 use hb_services::{
-    datasets::Dataset,
+    datasets::{Dataset, DatasetError},
+    dialogue::Dialogue,
     prompts::PromptMaker,
-    protocol::{Call, Protocol},
+    protocol::{Prompt, Protocol},
 };
+use serde_json::{Map, Value};
 
-use super::LoadError;
+use super::{LoadError, talk::Talk};
 
 /// Bodies held ready at most.
 const AHEAD: usize = 2048;
@@ -63,24 +66,24 @@ impl Drop for Filling {
 }
 
 impl Supply {
-    /// A supply of the bodies `first`, `first + step`…, already full.
+    /// A supply of the bodies of these requests, already full.
     pub fn new(
         protocol: &'static dyn Protocol,
         model: String,
         request: RequestSpec,
         prompts: PromptMaker,
         dataset: Option<Dataset>,
-        (first, step): (u64, u64),
+        numbers: Numbers,
     ) -> Self {
         let shelf = Mutex::new(Shelf {
             ready: HashMap::new(),
             bytes: 0,
-            next: first,
+            next: numbers.first,
             missed: Vec::new(),
             is_filling: false,
             is_over: false,
         });
-        let supply = Self { protocol, model, request, prompts, dataset, step, shelf, wanted: Condvar::new() };
+        let supply = Self { protocol, model, request, prompts, dataset, step: numbers.step.get(), shelf, wanted: Condvar::new() };
         while supply.has_room(&supply.shelf()) {
             supply.make_some(supply.shelf());
         }
@@ -104,6 +107,24 @@ impl Supply {
             self.wanted.notify_one();
         }
         made.unwrap_or_else(|| self.make(index))
+    }
+
+    /// Whether requests are turns of conversations.
+    pub fn has_conversations(&self) -> bool {
+        self.request.turns.is_some()
+    }
+
+    /// The conversation with this number.
+    pub fn talk(&self, conversation: u64) -> Talk {
+        let turns = self.prompts.turns(conversation);
+        let read = self.dataset.as_ref().map(|dataset| whole(dataset.turns(conversation, turns, &self.prompts)));
+        Talk::new(conversation, turns, Dialogue::new(self.request.api), read.unwrap_or_default())
+    }
+
+    /// The body of a conversation's next turn.
+    pub fn ask(&self, talk: &mut Talk) -> Made {
+        let asked = talk.ask(&self.prompts);
+        self.made(std::slice::from_ref(asked.prompt), asked.gen_tokens, asked.fields)
     }
 
     /// Throws away the bodies of requests before `index`, which nobody will take.
@@ -137,7 +158,7 @@ impl Supply {
     }
 
     fn has_room(&self, shelf: &Shelf) -> bool {
-        shelf.ready.len() < AHEAD && shelf.bytes < AHEAD_BYTES
+        !self.has_conversations() && shelf.ready.len() < AHEAD && shelf.bytes < AHEAD_BYTES
     }
 
     /// Makes the next few, and takes the lock for them once: taken for each, it was fought for with the load.
@@ -159,32 +180,34 @@ impl Supply {
     }
 
     fn make(&self, index: u64) -> Made {
-        let (call, asked_tokens) = self.call(index);
-        Made { body: call.body, asked_tokens }
-    }
-
-    fn call(&self, index: u64) -> (Call, u32) {
         if let Some(dataset) = &self.dataset {
-            return self.call_from(dataset, index);
+            let asked = whole(dataset.asked(index, &self.prompts));
+            return self.made(&asked.prompts, asked.gen_tokens, asked.fields);
         }
         let gen_tokens = self.prompts.lengths(index).gen_tokens;
-        let prompts = self.prompts.prompts(index);
-        let asked = gen_tokens.saturating_mul(prompts.len() as u32);
-        (self.protocol.call(&self.model, &self.request, &prompts, gen_tokens), asked)
+        self.made(&self.prompts.prompts(index), gen_tokens, Map::new())
     }
 
-    /// A file that was read from end to end and cannot be read any more, or holds something else, makes this panic: the
-    /// executor fails with the sentence, as a request in its place would be a lie.
-    fn call_from(&self, dataset: &Dataset, index: u64) -> (Call, u32) {
-        let asked = dataset.asked(index, &self.prompts).unwrap_or_else(|error| panic!("{error}"));
-        let tokens = asked.gen_tokens.saturating_mul(asked.prompts.len() as u32);
-        let mut request = self.request.clone();
-        request.sampling = asked.fields;
-        request.sampling.extend(self.request.sampling.clone());
-        (self.protocol.call(&self.model, &request, &asked.prompts, asked.gen_tokens), tokens)
+    /// The body for these prompts; the recipe's own fields win over those of a dataset.
+    fn made(&self, prompts: &[Prompt], gen_tokens: u32, mut fields: Map<String, Value>) -> Made {
+        let asked_tokens = gen_tokens.saturating_mul(prompts.len() as u32);
+        let call = if fields.is_empty() {
+            self.protocol.call(&self.model, &self.request, prompts, gen_tokens)
+        } else {
+            fields.extend(self.request.sampling.clone());
+            let request = RequestSpec { sampling: fields, ..self.request.clone() };
+            self.protocol.call(&self.model, &request, prompts, gen_tokens)
+        };
+        Made { body: call.body, asked_tokens }
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A file that was read from end to end and cannot be read any more, or holds something else, makes this panic: the
+/// executor fails with the sentence, as a request in its place would be a lie.
+fn whole<T>(read: Result<T, DatasetError>) -> T {
+    read.unwrap_or_else(|error| panic!("{error}"))
 }

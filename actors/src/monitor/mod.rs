@@ -2,6 +2,7 @@
 //! that is not over when the next one is due lets that one out.
 
 mod amd;
+mod interfaces;
 mod machine;
 mod nvidia;
 mod probes;
@@ -16,6 +17,7 @@ use hb_core::facts::NodeReading;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinHandle;
 
+pub use self::interfaces::{NoInterface, address_of_interface};
 pub use self::machine::Machine;
 use self::probes::Samplers;
 pub use self::probes::{PROBES, Probe, ProbeError, Sampler};

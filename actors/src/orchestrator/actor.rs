@@ -1,7 +1,7 @@
 //! The Orchestrator: facts into the [`Run`], effects out into the world.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -9,9 +9,9 @@ use hb_core::{
     counted::ServerCounts,
     events::{Happened, RunEvent},
     facts::NodeFact,
-    orders::{Order, Role},
+    orders::{LoadShare, Order, Role},
     phases::{Effect, OrderKind, Phase, Run, RunSpec},
-    plan::{NodeNeeds, Plan, Seat},
+    plan::{Left, NodeNeeds, Plan, Seat},
     report::{NodeFigures, Report},
     trial::{DrillTarget, Trial},
     units::{Nanos, NodeName, TrialId},
@@ -20,7 +20,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t, rpc:
 use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BooksMsg, counts::Asked, nodes::Nodes};
+use super::{BooksMsg, books::Closed, counts::Asked, nodes::Nodes};
 use crate::{
     cluster::ClusterEvent,
     server_manager::{
@@ -48,6 +48,8 @@ pub struct Expected {
     pub needs: NodeNeeds,
     /// Whether several nodes may sit on one host, as they do when they were started on this machine.
     pub may_share_hosts: bool,
+    /// Whether every ordinal was chosen for its role, so that the leader's own node is not kept from load.
+    pub are_placed: bool,
 }
 
 /// What the Orchestrator is given.
@@ -90,12 +92,16 @@ pub enum OrchestratorMsg {
     ServersCounted(TrialId, Vec<ServerCounts>),
     /// An order got no answer: the link to the node may be coming back.
     OrderUnanswered(NodeName, Box<Order>),
+    /// The books cannot keep rows any more.
+    BooksGaveUp(String),
     /// The books of a trial are open, or why not.
     TrialOpened(TrialId, Result<(), String>),
     /// Every executor of a trial was told when to start.
     LoadStarted(TrialId),
     /// The figure that ends a trial's window is sure: when after the trial's start that is to be.
     SureEnough(TrialId, Nanos),
+    /// What lost executors of a trial left undone.
+    LeftBehind(TrialId, Vec<Left>),
     /// It is time for a drill.
     DrillDue(TrialId, DrillTarget),
     /// A server that already runs is not ready yet: what is waited for.
@@ -103,7 +109,7 @@ pub enum OrchestratorMsg {
     /// Servers that already run were asked.
     EndpointsAnswered(Result<Option<f64>, String>),
     /// A trial's books are closed.
-    TrialClosed(TrialId, Result<(), String>),
+    TrialClosed(TrialId, Closed),
     /// Processes of nodes that were started for the run ended otherwise than by a goodbye: which, and how.
     NodeProcessesEnded(String),
     /// The time allowed for something ran out.
@@ -129,6 +135,10 @@ pub struct Leading {
     trial: Option<TrialId>,
     /// The servers of the trial, which are asked again when it is over.
     asked: Option<Asked>,
+    /// When the load of the trial started.
+    started_at: Option<i128>,
+    /// Shares of what was lost before that: they start with it.
+    early: Vec<LoadShare>,
     /// When the load of the trial was told to stop before its end.
     stopped_at: Option<i128>,
     done: Option<oneshot::Sender<Outcome>>,
@@ -162,9 +172,12 @@ impl Actor for Orchestrator {
             own_host: leadership.own_host,
             trial: None,
             asked: None,
+            started_at: None,
+            early: Vec::new(),
             stopped_at: None,
             done: Some(leadership.done),
         };
+        leading.await_failure(&me);
         let effects = leading.run.start();
         leading.perform(&me, effects);
         Ok(leading)
@@ -178,9 +191,11 @@ impl Actor for Orchestrator {
             OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
             OrchestratorMsg::ServersCounted(trial, servers) => leading.servers_counted(&me, trial, servers),
             OrchestratorMsg::OrderUnanswered(node, order) => leading.unanswered(node, *order),
+            OrchestratorMsg::BooksGaveUp(why) => leading.run.broken(why),
             OrchestratorMsg::TrialOpened(trial, result) => leading.run.trial_opened(&trial, result),
             OrchestratorMsg::LoadStarted(trial) => leading.run.load_started(&trial),
             OrchestratorMsg::SureEnough(trial, at) => leading.run.sure_enough(&trial, at),
+            OrchestratorMsg::LeftBehind(trial, left) => leading.run.left_behind(&trial, &left),
             OrchestratorMsg::DrillDue(trial, kill) => leading.run.drill_due(&trial, kill),
             OrchestratorMsg::EndpointWaitedFor(what) => {
                 leading.warn(&what);
@@ -219,7 +234,7 @@ impl Leading {
                 if !self.is_gathering() || self.nodes.len() < self.expected.nodes as usize {
                     return Vec::new();
                 }
-                match self.nodes.seat(&self.expected.needs, std::process::id(), &self.own_host) {
+                match self.nodes.seat(&self.expected, std::process::id(), &self.own_host) {
                     Ok(allocation) => {
                         self.tell_seats(&allocation.seats);
                         self.run.seated(allocation)
@@ -358,16 +373,20 @@ impl Leading {
                 Effect::AskEndpoints(trial) => ask_endpoints(me.clone(), *trial),
                 Effect::OpenTrial(plan) => {
                     self.trial = Some(plan.trial.id.clone());
-                    self.stopped_at = None;
+                    (self.started_at, self.stopped_at) = (None, None);
+                    self.early.clear();
                     self.open_trial(me, plan);
                 }
                 Effect::StartLoad(trial) => self.count_servers(me, trial),
+                Effect::TakeStock { trial, executors } => self.take_stock(me, trial, executors),
+                Effect::JoinLoad { trial, shares } => self.join_load(me, &trial, shares),
                 Effect::DrillAt { trial, after, kill } => {
                     me.send_after(after.0 + START_AHEAD, move || OrchestratorMsg::DrillDue(trial, kill));
                 }
                 Effect::CloseTrial { trial, is_complete } => self.close_trial(me, trial, is_complete),
                 Effect::WriteOff(node) => self.write(BooksMsg::NodeLost(node)),
                 Effect::Fail { phase, cause } => self.tell(Happened::PhaseFailed { phase, cause }),
+                Effect::SearchOver { search, ending } => self.tell(Happened::SearchOver { search, ending }),
                 Effect::Warn(what) => self.tell(Happened::Warned { what }),
                 Effect::Finish => self.finish(me),
             }
@@ -437,17 +456,62 @@ impl Leading {
     }
 
     /// One instant on every clock: each node is told it on its own.
-    fn start_load(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
+    fn start_load(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
         let start = unix_nanos() + START_AHEAD.as_nanos() as i128;
+        self.started_at = Some(start);
         self.tell(Happened::LoadStarted { start_unix_nanos: i64::try_from(start).unwrap_or(i64::MAX) });
         self.write(BooksMsg::Started(trial.clone(), start));
         self.await_certainty(me, trial.clone());
-        for seat in self.run.allocation().clients() {
-            let offset = self.nodes.named(&seat.node).and_then(|member| member.clock).map_or(0, |(offset, _)| i128::from(offset));
-            let order = Order::StartLoad { trial: trial.clone(), start_unix_nanos: start + offset };
-            self.order(me, seat.node.clone(), order);
+        for (node, executor) in self.run.loads() {
+            self.order_start(me, &trial, node, executor, Nanos(0));
+        }
+        let early = std::mem::take(&mut self.early);
+        if !early.is_empty() {
+            self.join_load(me, &trial, early);
         }
         self.cast(me, OrchestratorMsg::LoadStarted(trial));
+    }
+
+    fn order_start(&self, me: &ActorRef<OrchestratorMsg>, trial: &TrialId, node: NodeName, executor: u32, since: Nanos) {
+        let Some(start) = self.started_at else { return };
+        let offset = self.nodes.named(&node).and_then(|member| member.clock).map_or(0, |(offset, _)| i128::from(offset));
+        let order = Order::StartLoad { trial: trial.clone(), executor, start_unix_nanos: start + offset, since };
+        self.order(me, node, order);
+    }
+
+    /// The books know what came of lost executors; what comes later is not taken any more.
+    fn take_stock(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, executors: Vec<u32>) {
+        let (books, me) = (self.books.clone(), me.clone());
+        tokio::spawn(async move {
+            let asked = call_t!(books, BooksMsg::GetLeft, OPEN_WITHIN_MILLIS, trial.clone(), executors);
+            let left = asked.unwrap_or_else(|error| {
+                tracing::error!(%error, "the books did not answer; what a lost node left is not handed on");
+                Vec::new()
+            });
+            // The run may be over by now.
+            let _ = me.cast(OrchestratorMsg::LeftBehind(trial, left));
+        });
+    }
+
+    /// What lost executors left goes on from one instant on. The books are told before the nodes.
+    fn join_load(&mut self, me: &ActorRef<OrchestratorMsg>, trial: &TrialId, shares: Vec<LoadShare>) {
+        let Some(start) = self.started_at else {
+            self.early.extend(shares);
+            return;
+        };
+        let since = (unix_nanos() + START_AHEAD.as_nanos() as i128 - start).max(0);
+        let since = Nanos(u64::try_from(since).unwrap_or(u64::MAX));
+        let left_by: BTreeSet<u32> = shares.iter().filter_map(|share| share.left_by).collect();
+        let to: BTreeSet<NodeName> = shares.iter().map(|share| share.node.clone()).collect();
+        self.tell(Happened::LoadHandedOn {
+            left_by: left_by.into_iter().collect(),
+            to: to.into_iter().collect(),
+            since_seconds: since.as_secs_f64(),
+        });
+        self.write(BooksMsg::HandedOn(trial.clone(), shares.clone(), since));
+        for share in shares {
+            self.order_start(me, trial, share.node, share.executor, since);
+        }
     }
 
     /// The books know all answers, so they say when a figure is sure; they drop the question when the trial is over.
@@ -458,6 +522,17 @@ impl Leading {
             if let Ok(CallResult::Success(at)) = asked {
                 // The run may be over by now.
                 let _ = me.cast(OrchestratorMsg::SureEnough(trial, at));
+            }
+        });
+    }
+
+    /// A load whose rows cannot be kept is not sent any longer.
+    fn await_failure(&self, me: &ActorRef<OrchestratorMsg>) {
+        let (books, me) = (self.books.clone(), me.clone());
+        tokio::spawn(async move {
+            if let Ok(CallResult::Success(why)) = books.call(BooksMsg::GetFailure, None).await {
+                // The run may be over by now.
+                let _ = me.cast(OrchestratorMsg::BooksGaveUp(why));
             }
         });
     }

@@ -3,7 +3,11 @@
 //!
 //! One Tally feeds the live view, the pushes and the report, so that they cannot disagree.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
 
 use hb_core::{
     batch::{Batch, BatchKey},
@@ -11,9 +15,11 @@ use hb_core::{
     chronicle::Chronicle,
     events::{Happened, RunEvent},
     facts::{LogBatch, NodeReading},
+    orders::LoadShare,
     phases::Phase,
-    plan::Plan,
+    plan::{Left, Plan},
     report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
+    search::ProbeReport,
     tally::{Live, Taken, TrialTally},
     trial::{LoadSpec, ProtocolName, RequestSpec, Trial},
     units::{Nanos, NodeName, TrialId},
@@ -34,7 +40,7 @@ const END_AHEAD: Duration = Duration::from_millis(300);
 /// The live view is made anew this often.
 const LIVE_EVERY: Duration = Duration::from_millis(500);
 
-/// A batch that cannot be written is asked for again so often, half a second apart.
+/// A batch that cannot be written is asked for again so often, half a second apart; then the books give up.
 const MOST_TRIES: u32 = 20;
 
 /// What the Books are given.
@@ -43,6 +49,8 @@ pub struct BooksArguments {
     pub recorder: Box<dyn Recorder>,
     /// What is known of the run before it begins: its name, its scenario, how many trials are planned.
     pub summary: RunSummary,
+    /// How many of them earlier parts of the run finished.
+    pub finished_before: u32,
 }
 
 /// How a run ended, for its report.
@@ -66,6 +74,8 @@ pub enum BooksMsg {
     /// Asks for the instant after the trial's start at which its window is to end because a figure is sure. Answered
     /// once it is, and never where that does not come.
     GetCertainty(TrialId, RpcReplyPort<Nanos>),
+    /// Asks why rows can no longer be kept. Answered once that is so, and never where it does not come to it.
+    GetFailure(RpcReplyPort<String>),
     /// A window of requests, to be acknowledged once it is durable.
     Batch(Box<Batch>, ReplyPort<BatchKey>),
     /// A sample of a node.
@@ -76,16 +86,24 @@ pub enum BooksMsg {
     Event(RunEvent),
     /// What is known of a node that was just lost: its clock, above all.
     Known(Box<(NodeName, NodeFigures)>),
+    /// What did these executors, whose node is lost, leave undone? Nothing more is counted of theirs.
+    GetLeft(TrialId, Vec<u32>, RpcReplyPort<Vec<Left>>),
+    /// Nodes go on with these shares of what lost executors left, from this instant after the trial's start on.
+    HandedOn(TrialId, Vec<LoadShare>, Nanos),
     /// Nothing more comes from this node.
     NodeLost(NodeName),
-    /// No batch comes any more: build the trial's report and write it. The instant, Unix nanoseconds, is when its
+    /// No batch comes any more: build the trial's report and write it; answered with what it came to, where it is a probe of
+    /// a search. The instant, Unix nanoseconds, is when its
     /// load was told to stop before its planned end, if it was.
-    Close(TrialId, Option<i128>, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Result<(), String>>),
+    Close(TrialId, Option<i128>, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Closed>),
     /// Time for a new live view.
     Tick,
     /// The run is over: build its report.
     Finish(Ending, RpcReplyPort<Box<Report>>),
 }
+
+/// A trial whose books are closed: what it came to, where it is a probe, or why its results are incomplete.
+pub type Closed = Result<Option<ProbeReport>, String>;
 
 /// The behaviour; its state is [`Accounts`].
 pub struct Books;
@@ -108,11 +126,18 @@ struct OpenTrial {
 pub struct Accounts {
     recorder: Box<dyn Recorder>,
     summary: RunSummary,
+    finished_before: u32,
+    /// The trials of the recipe that were begun, whose probes count as one.
+    begun: BTreeSet<TrialId>,
     open: Option<OpenTrial>,
     reports: Vec<TrialReport>,
     chronicle: Chronicle,
     /// Batches that are counted and not on disk, and how often that was tried.
     unwritten: BTreeMap<BatchKey, u32>,
+    /// Whether rows can no longer be kept: no batch is asked for again then.
+    has_given_up: bool,
+    /// Who is told of that.
+    failure_awaited: Option<RpcReplyPort<String>>,
     live: Live,
     /// The load whose floor was measured last, and the floor.
     calibrated: Option<((LoadSpec, RequestSpec), Value)>,
@@ -128,10 +153,14 @@ impl Actor for Books {
         Ok(Accounts {
             recorder: arguments.recorder,
             summary: arguments.summary,
+            finished_before: arguments.finished_before,
+            begun: BTreeSet::new(),
             open: None,
             reports: Vec::new(),
             chronicle: Chronicle::default(),
             unwritten: BTreeMap::new(),
+            has_given_up: false,
+            failure_awaited: None,
             live: Live::default(),
             calibrated: None,
         })
@@ -146,6 +175,7 @@ impl Actor for Books {
             }
             BooksMsg::Started(trial, start) => accounts.started(&trial, start),
             BooksMsg::GetCertainty(trial, reply) => accounts.await_certainty(&trial, reply),
+            BooksMsg::GetFailure(reply) => accounts.failure_awaited = Some(reply),
             BooksMsg::Batch(batch, reply) => answer(reply, accounts.batch(&batch)),
             BooksMsg::Reading(reading) => accounts.reading(reading),
             BooksMsg::Logs(logs) => accounts.recorder.logs(&logs),
@@ -155,6 +185,11 @@ impl Actor for Books {
                     open.know(known.0, known.1);
                 }
             }
+            BooksMsg::GetLeft(trial, executors, reply) => {
+                // The run may be ending.
+                let _ = reply.send(accounts.left(&trial, &executors));
+            }
+            BooksMsg::HandedOn(trial, shares, since) => accounts.handed_on(&trial, &shares, since),
             BooksMsg::NodeLost(node) => accounts.node_lost(&node),
             BooksMsg::Close(trial, ended_early, nodes, reply) => {
                 // Reading back and sorting a million rows takes seconds; the other actors of this runtime go on meanwhile.
@@ -189,9 +224,8 @@ fn clock_moved(before: &NodeFigures, after: &NodeFigures) -> Option<f64> {
 
 impl Accounts {
     fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
-        // What earlier parts of a resumed run finished is in its report, and not repeated here.
-        let earlier: usize = self.summary.parts.iter().map(|part| part.trials.len()).sum();
-        let number = (earlier + self.reports.len()) as u32 + 1;
+        self.begun.insert(plan.trial.planned_id().clone());
+        let number = self.finished_before + self.begun.len() as u32;
         self.recorder.begin_trial(&plan).map_err(|error| error.to_string())?;
         let expected_seconds = plan.load_time().map(|span| span.as_secs_f64());
         let begun = Happened::TrialBegun { number, of: self.summary.trials_planned, expected_seconds };
@@ -265,11 +299,17 @@ impl Accounts {
         };
         let tries = self.unwritten.entry(batch.key.clone()).or_default();
         *tries += 1;
-        if *tries < MOST_TRIES {
+        if *tries < MOST_TRIES && !self.has_given_up {
             return Err(WireError::NotNow(error.to_string()));
         }
         self.unwritten.remove(&batch.key);
-        self.warn(format!("the rows of a batch of {} could not be written: {error}", batch.key.source.node));
+        self.has_given_up = true;
+        let why = format!("the rows of a batch of {} could not be written: {error}", batch.key.source.node);
+        if let Some(reply) = self.failure_awaited.take() {
+            // The run may be ending.
+            let _ = reply.send(why.clone());
+        }
+        self.warn(why);
         Ok(batch.key.clone())
     }
 
@@ -292,6 +332,18 @@ impl Accounts {
         }
     }
 
+    fn left(&mut self, trial: &TrialId, executors: &[u32]) -> Vec<Left> {
+        let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) else { return Vec::new() };
+        let elapsed = open.start_unix_nanos.map_or(0, |start| unix_nanos() - start);
+        open.tally.write_off(executors, Nanos(u64::try_from(elapsed).unwrap_or(0)))
+    }
+
+    fn handed_on(&mut self, trial: &TrialId, shares: &[LoadShare], since: Nanos) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) {
+            open.tally.handed_on(shares, since);
+        }
+    }
+
     fn node_lost(&mut self, node: &NodeName) {
         if let Some(open) = &mut self.open {
             open.tally.node_lost(node);
@@ -301,8 +353,8 @@ impl Accounts {
         }
     }
 
-    fn close(&mut self, trial: &TrialId, ended_early: Option<i128>, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
-        let Some(mut open) = self.open.take_if(|open| open.plan.trial.id == *trial) else { return Ok(()) };
+    fn close(&mut self, trial: &TrialId, ended_early: Option<i128>, nodes: Vec<(NodeName, NodeFigures)>) -> Closed {
+        let Some(mut open) = self.open.take_if(|open| open.plan.trial.id == *trial) else { return Ok(None) };
         let now = unix_nanos();
         let start = open.start_unix_nanos.unwrap_or(now);
         let ended_early_at_seconds = ended_early.map(|at| (at - start).max(0) as f64 / 1e9);
@@ -334,8 +386,12 @@ impl Accounts {
             trial: Some(trial.clone()),
             happened: Happened::TrialFinished { verdict },
         });
+        let probe = report.probe.clone();
+        if let Some(probe) = probe.clone().filter(|_| report.complete) {
+            self.event(RunEvent { unix_nanos: unix_nanos(), trial: Some(trial.clone()), happened: Happened::Probed { probe } });
+        }
         self.reports.push(report);
-        written
+        written.map(|()| probe)
     }
 
     fn tick(&mut self) {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use hb_core::{
-    plan::{Allocation, Candidate, NodeNeeds, SeatError},
+    plan::{Allocation, Candidate, SeatError},
     units::NodeName,
 };
 
+use super::Expected;
 use crate::{
     cluster::{AgentHandle, PeerId},
     messages::HelloBack,
@@ -67,7 +68,7 @@ impl Nodes {
     ///
     /// # Errors
     /// Fewer nodes than roles.
-    pub fn seat(&mut self, needs: &NodeNeeds, own_pid: u32, own_host: &str) -> Result<Allocation, SeatError> {
+    pub fn seat(&mut self, expected: &Expected, own_pid: u32, own_host: &str) -> Result<Allocation, SeatError> {
         let mut order: Vec<PeerId> = self.joined.clone();
         // The same order in which `Allocation::of` sorts, so that seats and members can be matched up.
         order.sort_by_key(|peer| self.members[peer].hello.ordinal.unwrap_or(u32::MAX));
@@ -75,14 +76,14 @@ impl Nodes {
             let hello = &self.members[peer].hello;
             Candidate {
                 ordinal: hello.ordinal,
-                is_leader: hello.pid == own_pid && hello.host == own_host,
+                is_leader: !expected.are_placed && hello.pid == own_pid && hello.host == own_host,
                 host: hello.host.clone(),
                 address: hello.address.clone(),
                 cores: hello.cores,
             }
         };
         let candidates: Vec<Candidate> = order.iter().map(candidate).collect();
-        let allocation = Allocation::of(&candidates, needs)?;
+        let allocation = Allocation::of(&candidates, &expected.needs)?;
         for (peer, seat) in order.iter().zip(&allocation.seats) {
             if let Some(member) = self.members.get_mut(peer) {
                 member.name = Some(seat.node.clone());

@@ -50,7 +50,7 @@ impl Recorder for Brittle {
 
 #[tokio::test(start_paused = true)]
 async fn books_that_fail_end_the_run_at_once_with_their_name() {
-    let arguments = BooksArguments { recorder: Box::new(Brittle), summary: RunSummary::default() };
+    let arguments = BooksArguments { recorder: Box::new(Brittle), summary: RunSummary::default(), finished_before: 0 };
     let (books, _) = Actor::spawn(None, Books, arguments).await.unwrap();
     let spec = RunSpec {
         run: "r".into(),
@@ -60,13 +60,14 @@ async fn books_that_fail_end_the_run_at_once_with_their_name() {
         monitor_interval: None,
         join_within: Span::from_secs(3600),
         ends_at: None,
+        probes: Vec::new(),
     };
     let needs = NodeNeeds { monitors: 0, servers: 0, clients: Some(1), share_servers: false };
     let (_cluster, receiver) = mpsc::unbounded_channel();
     let (done, outcome) = oneshot::channel();
     let leadership = Leadership {
         spec,
-        expected: Expected { nodes: 1, needs, may_share_hosts: false },
+        expected: Expected { nodes: 1, needs, may_share_hosts: false, are_placed: false },
         books: books.clone(),
         cluster: receiver,
         own_host: "here".into(),

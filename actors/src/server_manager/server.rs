@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     command::{base_url, command_of, policy_of, ready_limit, service_of, without_secrets},
     image,
-    readiness::{Question, ask, ask_all},
+    readiness::{NotReady, Question, ask, ask_all},
 };
 use crate::{
     child::{
@@ -202,7 +202,14 @@ impl Life {
         match ready {
             Ok(ready) if step.is_some() => self.tell(Fact::PartReady { server, name, took: ready.took }),
             Ok(ready) => self.tell(Fact::ServerReady { server, url, took: ready.took, tokens_per_word: ready.tokens_per_word }),
-            Err(not_ready) => return self.given_up(child, format!("is {not_ready}")).await,
+            Err(not_ready) => {
+                let why = match &not_ready {
+                    NotReady::TimedOut { .. } => format!("is {not_ready}"),
+                    NotReady::Refused { .. } => format!("failed {not_ready}"),
+                    NotReady::NoClient(_) | NotReady::NoTrust(_) => format!("could not be asked: {not_ready}"),
+                };
+                return self.given_up(child, why).await;
+            }
         }
         self.lived_on(child).await
     }

@@ -154,6 +154,7 @@ impl Bed {
             gen_tokens: Length::Fixed(16),
             batch: NonZeroU32::MIN,
             shared_prefix: None,
+            turns: None,
             sampling: serde_json::Map::new(),
         };
         // Below the ports that the system gives to clients, and apart from those of a neighbour's run of this test.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    record::{Outcome, Record, Stage},
+    record::{Kind, Outcome, Record, Stage, Turn},
     units::{Nanos, NodeName, TrialId},
 };
 
@@ -92,6 +92,18 @@ pub struct Open {
     pub due: Nanos,
     /// When it was sent, if it was.
     pub sent: Option<Nanos>,
+    /// Its place in a conversation, if it is in one.
+    #[serde(default)]
+    pub turn: Option<Turn>,
+}
+
+impl Open {
+    /// The row for it where nobody can tell its end any more.
+    #[must_use]
+    pub fn lost(self, kind: Kind) -> Record {
+        let row = Record::unsent(self.index, self.stage, self.due, Outcome::Lost, kind);
+        Record { sent: self.sent, turn: self.turn, ..row }
+    }
 }
 
 /// How well the client itself did in the window: the evidence against "the client was the bottleneck".

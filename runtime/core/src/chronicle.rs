@@ -11,7 +11,7 @@ use crate::{
     events::{Happened, RunEvent},
     facts::Fact,
     report::TimedEvent,
-    units::plural,
+    units::{NodeName, plural},
 };
 
 /// Everything that was told of a run.
@@ -141,12 +141,15 @@ fn phase_seconds(events: &[RunEvent], now: i128) -> BTreeMap<String, f64> {
 fn timed(event: &RunEvent, start: i128) -> Option<TimedEvent> {
     let (what, message) = match &event.happened {
         Happened::NodeLost { node, why } => ("node_lost", format!("{node} was lost: {why}")),
+        Happened::LoadHandedOn { left_by, to, since_seconds } => ("load_handed_on", handed_on(left_by, to, *since_seconds)),
         Happened::Interrupted { by } => ("interrupted", format!("ended by {by}")),
         Happened::PhaseFailed { phase, cause } => ("phase_failed", format!("{phase}: {cause}")),
         Happened::SureEnough { certainty } => ("sure_enough", certainty.to_string()),
         Happened::NodeTold { node, fact } => told(node.as_str(), fact)?,
         Happened::PhaseEntered { .. }
         | Happened::TrialBegun { .. }
+        | Happened::Probed { .. }
+        | Happened::SearchOver { .. }
         | Happened::LoadStarted { .. }
         | Happened::TrialFinished { .. }
         | Happened::ServersCounted { .. }
@@ -154,6 +157,16 @@ fn timed(event: &RunEvent, start: i128) -> Option<TimedEvent> {
         | Happened::Warned { .. } => return None,
     };
     Some(TimedEvent { at_seconds: (event.unix_nanos - start) as f64 / 1e9, what: what.to_owned(), message })
+}
+
+/// What a person is told when others go on with what a lost node left.
+#[must_use]
+pub fn handed_on(left_by: &[u32], to: &[NodeName], since_seconds: f64) -> String {
+    let lost = left_by.iter().map(|executor| format!("executor {executor}")).collect::<Vec<_>>().join(", ");
+    let heirs = to.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ");
+    format!(
+        "what {lost} left goes on from {heirs} since {since_seconds:.1} s; what was due of it before and nobody told of is lost"
+    )
 }
 
 fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {

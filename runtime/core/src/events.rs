@@ -7,6 +7,7 @@ use crate::{
     counted::ServerCounts,
     facts::Fact,
     phases::Phase,
+    search::{Ending, ProbeReport},
     units::{NodeName, TrialId},
     verdict::Status,
 };
@@ -70,6 +71,18 @@ pub enum Happened {
         /// Whether to believe it.
         verdict: Status,
     },
+    /// A probe of a search was judged.
+    Probed {
+        /// What it came to.
+        probe: ProbeReport,
+    },
+    /// A search needs no further probe.
+    SearchOver {
+        /// Which.
+        search: TrialId,
+        /// Why.
+        ending: Ending,
+    },
     /// A node was let in.
     NodeJoined {
         /// Its name in the run.
@@ -85,6 +98,15 @@ pub enum Happened {
         node: NodeName,
         /// How that was seen.
         why: String,
+    },
+    /// What a lost node left of a load is done by others.
+    LoadHandedOn {
+        /// The executors that were lost with it.
+        left_by: Vec<u32>,
+        /// The nodes that go on with it.
+        to: Vec<NodeName>,
+        /// From when on, seconds after the trial's start; what was due of it before and was not told of is lost.
+        since_seconds: f64,
     },
     /// A node told something.
     NodeTold {

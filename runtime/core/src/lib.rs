@@ -30,6 +30,7 @@ pub mod report;
 pub mod routing;
 pub mod row;
 pub mod schedule;
+pub mod search;
 pub mod statistics;
 pub mod tally;
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! What the leader tells a node to do. The Orchestrator is the only sender.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    schedule::Numbers,
     trial::{DrillTarget, LoadSpec, RequestSpec, ServiceSpec},
     units::{Nanos, NodeName, Span, TrialId},
 };
@@ -40,8 +44,12 @@ pub enum Order {
     StartLoad {
         /// Its trial.
         trial: TrialId,
+        /// Its executor.
+        executor: u32,
         /// The trial's start as Unix time in nanoseconds **on the receiving node's clock**.
         start_unix_nanos: i128,
+        /// What was due earlier after the trial's start is not this load's: zero but for what a lost node left.
+        since: Nanos,
     },
     /// The measured window ends here, as if it had been planned so: nothing that is due later is sent, and what is in
     /// flight drains.
@@ -50,6 +58,13 @@ pub enum Order {
         trial: TrialId,
         /// Since the trial's start.
         at: Nanos,
+    },
+    /// A server is gone: what is in flight there has failed, and its clients ask the servers that are left.
+    LeaveServer {
+        /// The trial.
+        trial: TrialId,
+        /// The server's ordinal.
+        server: u32,
     },
     /// End the load: nothing new is sent, what is in flight is cancelled, the last batch is posted.
     StopLoad {
@@ -168,9 +183,10 @@ impl Part {
 
 /// All that one executor needs to know to send its share of a trial.
 ///
-/// A trial's executors are numbered over all nodes. In an open loop executor `k` of `n` sends the
-/// requests whose index is `k` modulo `n` of one global schedule; in a closed loop its clients are
-/// `clients`, and its requests have the indices `k`, `k + n`, `k + 2n`….
+/// A trial's executors are numbered over all nodes. In an open loop an executor sends those requests of one global
+/// schedule whose index is one of its `numbers`; in a closed loop its clients are `clients`, and its requests have those
+/// numbers one after another. Executor `k` of `n` begins with the numbers `k`, `k + n`, `k + 2n`…; what a lost one leaves
+/// is cut into further shares, whose executors have numbers of their own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadShare {
     /// The trial.
@@ -179,8 +195,14 @@ pub struct LoadShare {
     pub node: NodeName,
     /// This executor's number, `k`.
     pub executor: u32,
-    /// How many executors there are, `n`.
+    /// How many executors the trial began with, `n`.
     pub executors: u32,
+    /// Which requests are its own.
+    pub numbers: Numbers,
+    /// Closed loop: its part of the measured requests, where their number ends the load.
+    pub requests: Option<u64>,
+    /// The executor whose rest this is, where its node was lost. It runs beside what its node has otherwise.
+    pub left_by: Option<u32>,
     /// Closed loop: the ordinals of the clients it plays, over all nodes.
     pub clients: Vec<u32>,
     /// Open loop: its part of `max_in_flight`.
@@ -193,6 +215,8 @@ pub struct LoadShare {
     pub service: ServiceSpec,
     /// Base URLs of the servers, by ordinal.
     pub servers: Vec<String>,
+    /// Those that are gone, by ordinal: their clients ask the others.
+    pub left_servers: BTreeSet<u32>,
     /// The trial's seed.
     pub seed: u64,
     /// Tokens that a word of a prompt has on average, by the first server's own count; `None` where it is not known.

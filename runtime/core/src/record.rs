@@ -87,10 +87,12 @@ pub enum Kind {
     ExecutorLost,
     /// Its node was lost.
     NodeLost,
+    /// Its server is gone, and what was in flight there was given up.
+    ServerLost,
 }
 
 /// The kinds without a number, with their stable texts.
-const KINDS: [(Kind, &str); 24] = [
+const KINDS: [(Kind, &str); 25] = [
     (Kind::Connect, "connect"),
     (Kind::Resolve, "resolve"),
     (Kind::Tls, "tls"),
@@ -115,6 +117,7 @@ const KINDS: [(Kind, &str); 24] = [
     (Kind::SenderLate, "sender_late"),
     (Kind::ExecutorLost, "executor_lost"),
     (Kind::NodeLost, "node_lost"),
+    (Kind::ServerLost, "server_lost"),
 ];
 
 impl fmt::Display for Kind {
@@ -173,6 +176,38 @@ pub enum TokensSource {
     Events,
 }
 
+/// A request's place in a conversation. On the wire it is an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u32, u32)", into = "(u64, u32, u32)")]
+pub struct Turn {
+    /// The conversation, in an order of its own over all nodes.
+    pub conversation: u64,
+    /// The place in it, from 0.
+    pub turn: u32,
+    /// How many turns it is to have.
+    pub of: u32,
+}
+
+impl Turn {
+    /// Whether the conversation ends with it.
+    #[must_use]
+    pub fn is_last(self) -> bool {
+        self.turn >= self.of.saturating_sub(1)
+    }
+}
+
+impl From<(u64, u32, u32)> for Turn {
+    fn from((conversation, turn, of): (u64, u32, u32)) -> Self {
+        Self { conversation, turn, of }
+    }
+}
+
+impl From<Turn> for (u64, u32, u32) {
+    fn from(Turn { conversation, turn, of }: Turn) -> Self {
+        (conversation, turn, of)
+    }
+}
+
 /// One request that was due. Instants are [`Nanos`] since the trial's start; one that never came is
 /// `None` and never zero.
 ///
@@ -223,6 +258,8 @@ pub struct Record {
     pub is_other_model: bool,
     /// A number for the beginning of the answer's text, by which answers that are alike are seen.
     pub fingerprint: Option<u32>,
+    /// Its place in a conversation; `None` where it stands alone.
+    pub turn: Option<Turn>,
 }
 
 impl Record {
@@ -252,6 +289,7 @@ impl Record {
             attempts: 0,
             is_other_model: false,
             fingerprint: None,
+            turn: None,
         }
     }
 
@@ -298,7 +336,7 @@ impl Record {
 type Row = (
     (u64, Stage, Nanos, Option<Nanos>, Option<Nanos>, Option<Nanos>, Option<Nanos>, Outcome, Option<Kind>),
     (Option<u32>, Option<u32>, Option<u32>, u32, u32, Option<u32>, Option<TokensSource>),
-    (Option<u16>, Option<u16>, bool, u8, bool, Option<u32>),
+    (Option<u16>, Option<u16>, bool, u8, bool, Option<u32>, Option<Turn>),
 );
 
 impl Serialize for Record {
@@ -314,7 +352,7 @@ impl Serialize for Record {
                 self.first_chunk_tokens,
                 self.tokens_source,
             ),
-            (self.server, self.status, self.stopped_early, self.attempts, self.is_other_model, self.fingerprint),
+            (self.server, self.status, self.stopped_early, self.attempts, self.is_other_model, self.fingerprint, self.turn),
         )
             .serialize(serializer)
     }
@@ -325,7 +363,7 @@ impl<'de> Deserialize<'de> for Record {
         let (times, tokens, rest) = Row::deserialize(deserializer)?;
         let (index, stage, due, sent, first, last, end, outcome, kind) = times;
         let (input_tokens, output_tokens, cached_tokens, asked_tokens, chunks, first_chunk_tokens, tokens_source) = tokens;
-        let (server, status, stopped_early, attempts, is_other_model, fingerprint) = rest;
+        let (server, status, stopped_early, attempts, is_other_model, fingerprint, turn) = rest;
         Ok(Self {
             index,
             stage,
@@ -349,6 +387,7 @@ impl<'de> Deserialize<'de> for Record {
             attempts,
             is_other_model,
             fingerprint,
+            turn,
         })
     }
 }
@@ -373,15 +412,16 @@ mod tests {
     }
 
     #[test]
-    fn a_record_survives_the_wire_in_under_110_bytes() {
+    fn a_record_survives_the_wire_in_under_115_bytes() {
         let mut record = Record::unsent(1 << 40, Stage::Measure, Nanos(60_000_000_000), Outcome::Completed, Kind::Connect);
         record.kind = None;
         (record.sent, record.first) = (Some(Nanos(60_000_100_000)), Some(Nanos(60_050_000_000)));
         (record.last, record.end) = (Some(Nanos(61_000_000_000)), Some(Nanos(61_000_000_100)));
         (record.input_tokens, record.output_tokens, record.server, record.status) = (Some(128), Some(64), Some(0), Some(200));
         record.fingerprint = Some(u32::MAX);
+        record.turn = Some(Turn { conversation: 1 << 30, turn: 3, of: 8 });
         let bytes = rmp_serde::to_vec_named(&record).unwrap();
         assert_eq!(rmp_serde::from_slice::<Record>(&bytes).unwrap(), record);
-        assert!(bytes.len() < 110, "{} bytes", bytes.len());
+        assert!(bytes.len() < 115, "{} bytes", bytes.len());
     }
 }

@@ -1,5 +1,7 @@
 //! Which server a request goes to.
 
+use std::collections::BTreeSet;
+
 use rand_pcg::{
     Pcg64Mcg,
     rand_core::{Rng as _, SeedableRng as _},
@@ -13,6 +15,8 @@ pub struct Router {
     distribution: Distribution,
     servers: u32,
     seed: u64,
+    /// Those that can be asked, where some are gone.
+    left: Option<Vec<u32>>,
 }
 
 /// Why no router can be made.
@@ -57,12 +61,42 @@ impl Router {
                 }
             }
         }
-        Ok(Self { distribution: distribution.clone(), servers, seed })
+        Ok(Self { distribution: distribution.clone(), servers, seed, left: None })
+    }
+
+    /// The same router, once these servers are gone, too. Who asked another one goes on asking it; the clients of those that
+    /// are gone are spread over all that are left, or over those of them that a mapping names. Where none would be left,
+    /// nothing changes.
+    #[must_use]
+    pub fn without(&self, gone: &BTreeSet<u32>) -> Self {
+        let before = self.left.clone().unwrap_or_else(|| (0..self.servers).collect());
+        let left: Vec<u32> = before.iter().copied().filter(|server| !gone.contains(server)).collect();
+        if left.is_empty() || left.len() == before.len() {
+            return self.clone();
+        }
+        Self { left: Some(left), ..self.clone() }
     }
 
     /// The server that client `client` asks with its `turn`-th request, which is request `index` of the trial.
     #[must_use]
     pub fn pick(&self, client: u32, turn: u64, index: u64) -> u32 {
+        let meant = self.meant(client, turn, index);
+        let Some(left) = self.left.as_ref().filter(|left| !left.contains(&meant)) else { return meant };
+        // A client that keeps to its server keeps to the one that it gets instead.
+        let spread = |list: &[u32], by: u64| list[(by % list.len() as u64) as usize];
+        match &self.distribution {
+            Distribution::RoundRobin => spread(left, u64::from(client / self.servers)),
+            Distribution::Random | Distribution::AllToAll => spread(left, index),
+            Distribution::Static(mapping) => {
+                let named = mapping.get(&client).map(Vec::as_slice).unwrap_or_default();
+                let named: Vec<u32> = named.iter().copied().filter(|server| left.contains(server)).collect();
+                if named.is_empty() { spread(left, u64::from(client)) } else { spread(&named, turn) }
+            }
+        }
+    }
+
+    /// The server that is to be asked while all of them are there.
+    fn meant(&self, client: u32, turn: u64, index: u64) -> u32 {
         let rotate = |length: u32, start: u64| ((start + turn) % u64::from(length)) as u32;
         match &self.distribution {
             Distribution::RoundRobin => client % self.servers,
@@ -117,6 +151,40 @@ mod tests {
         (0..40_000u64).for_each(|index| counts[router.pick(0, index, index) as usize] += 1);
         assert!(counts.iter().all(|&count| (9_700..10_300).contains(&count)), "{counts:?}");
         assert_eq!(router.pick(0, 5, 5), router.pick(3, 0, 5), "only the request's index decides");
+    }
+
+    #[test]
+    fn the_clients_of_a_server_that_is_gone_are_spread_over_those_that_are_left() {
+        let kinds = [
+            Distribution::RoundRobin,
+            Distribution::Random,
+            Distribution::AllToAll,
+            Distribution::Static((0..60).map(|client| (client, vec![client % 3, (client + 1) % 3])).collect()),
+        ];
+        for distribution in kinds {
+            let whole = Router::new(&distribution, 60, 3, 5).unwrap();
+            let rest = whole.without(&BTreeSet::from([1]));
+            let mut moved = [0u32; 3];
+            for client in 0..60 {
+                for turn in 0..20 {
+                    let index = turn * 60 + u64::from(client);
+                    let (meant, asked) = (whole.pick(client, turn, index), rest.pick(client, turn, index));
+                    assert!(meant == 1 || asked == meant, "{distribution:?}: who asked another server stays there");
+                    moved[asked as usize] += u32::from(meant == 1);
+                }
+            }
+            assert!(moved[1] == 0 && moved[0] > 0 && moved[2] > 0, "{distribution:?}: {moved:?}");
+            let last = rest.without(&BTreeSet::from([0, 1]));
+            assert!((0..60).all(|client| last.pick(client, 0, client.into()) == 2), "{distribution:?}");
+        }
+        let round = Router::new(&Distribution::RoundRobin, 9, 3, 5).unwrap().without(&BTreeSet::from([1]));
+        let asked = |client| (0..9).map(|turn| round.pick(client, turn, turn)).collect::<BTreeSet<_>>().len();
+        assert!((0..9).all(|client| asked(client) == 1), "a client keeps to one server");
+        assert_eq!(
+            round.without(&BTreeSet::from([0, 1, 2])).pick(4, 0, 4),
+            round.pick(4, 0, 4),
+            "where none is left nobody moves"
+        );
     }
 
     #[test]

@@ -35,6 +35,12 @@ pub struct Row<'a> {
     pub stopped_early: bool,
     pub attempts: u8,
     pub is_other_model: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u32>,
 }
 
 impl<'a> Row<'a> {
@@ -66,6 +72,9 @@ impl<'a> Row<'a> {
             stopped_early: record.stopped_early,
             attempts: record.attempts,
             is_other_model: record.is_other_model,
+            conversation: record.turn.map(|turn| turn.conversation),
+            turn: record.turn.map(|turn| turn.turn),
+            turns: record.turn.map(|turn| turn.of),
         }
     }
 }

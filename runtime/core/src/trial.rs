@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     schedule::Instants,
+    search::{ProbePlace, SearchSpec},
     units::{Span, TrialId},
 };
 
@@ -29,6 +30,20 @@ pub struct Trial {
     pub request: RequestSpec,
     /// What an answer must meet to count as good.
     pub slo: Slo,
+    /// With it this is no single load but a search, whose first probe it looks like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSpec>,
+    /// Of a probe: where it stands in its search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<ProbePlace>,
+}
+
+impl Trial {
+    /// The trial of the recipe that this one is, or is a probe of.
+    #[must_use]
+    pub fn planned_id(&self) -> &TrialId {
+        self.place.as_ref().map_or(&self.id, |place| &place.search)
+    }
 }
 
 /// The service under test, as far as the recipe says.
@@ -429,6 +444,9 @@ pub struct RequestSpec {
     pub batch: NonZeroU32,
     /// Groups of prompts that begin alike, and how many tokens they share.
     pub shared_prefix: Option<SharedPrefix>,
+    /// How many turns a conversation has; `None` where every request stands alone.
+    #[serde(default)]
+    pub turns: Option<Length>,
     /// Put into every body as it stands.
     pub sampling: Map<String, Value>,
 }
@@ -445,7 +463,7 @@ pub enum Api {
     Generate,
 }
 
-/// A number of tokens, or a distribution of it.
+/// A number of tokens (or of turns), or a distribution of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Length {

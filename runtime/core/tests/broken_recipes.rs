@@ -81,7 +81,48 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("a colour in a text", LOCAL, "qos: \"\\e[31mred\"\n"),
     ("a variable with a space", LOCAL, "environment: {\"A B\": 1, 1A: 2, OK: 3}\n"),
     ("a bind without a target", LOCAL, "binds: [/data, \"/a:/b:rx\", \"/a:/b:ro\"]\n"),
+    ("a search without an SLO", LOCAL, "  search: {maximize: rate}\n"),
+    ("a search from above", LOCAL, "  slo: {ttft_p90: 1s}\n  search: {maximize: rate, from: 20, to: 10}\n"),
+    ("a search of no precision", LOCAL, "  slo: {ttft_p90: 1s}\n  search: {maximize: rate, from: 4, precision: 0, budget: 0s}\n"),
+    (
+        "a search from half a client",
+        LOCAL,
+        "  slo: {ttft_p90: 1s}\n  search: {maximize: concurrency, from: 0.5, to: 8, precision: fine}\n",
+    ),
+    (
+        "a search beside the loads that it sets",
+        LOCAL,
+        "  slo: {ttft_p90: 1s}\n  search: {maximize: rate, from: 4}\n  target_rps: [1, 2]\n  concurrency: 4\n  sleep_seconds: 1s\n  drills: [{at: 5s, kill: server}]\n",
+    ),
+    (
+        "a search beside a load that changes",
+        "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n",
+        "  slo: {ttft_p90: 1s}\n  search: {maximize: concurrency}\n  stages: [{duration: 10s, target_rps: 4}]\n  max_in_flight: 8\n",
+    ),
+    (
+        "a search beside a trace",
+        LOCAL,
+        "  slo: {ttft_p90: 1s}\n  search: {maximize: rate, from: 4}\n  request_distribution: trace\n  dataset: t.jsonl\n",
+    ),
+    (
+        "a search beside an entry's own load",
+        LOCAL,
+        "  slo: {ttft_p90: 1s}\n  search: {maximize: goodput}\n  benchmark_suite:\n    - {name: a, concurrency: 4}\n    - {name: b, prompt_len: 64}\n",
+    ),
+    (
+        "a search that has no time",
+        LOCAL,
+        "  slo: {ttft_p90: 1s}\n  warmup: 5s\n  search: {maximize: rate, from: 4, budget: 14s}\n",
+    ),
+    ("a search whose windows judge nothing", LOCAL, "  slo: {ttft_p99: 1s}\n  search: {maximize: rate, from: 1, to: 30}\n"),
+    (
+        "a search by too few requests",
+        "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n",
+        "  slo: {ttft_p99: 1s}\n  requests: 100\n  search: {maximize: concurrency}\n",
+    ),
     ("a custom service under a taken name", LOCAL, "custom_services: {vllm: {command: [x], protocol: openai}}\n"),
+    ("turns of an open loop, and of batches", LOCAL, "  turns: [1, 4]\n  target_rps: 4\n  batch: 2\n  sampling: {n: 2}\n"),
+    ("no turns, and too many", LOCAL, "  turns: [0, 2000]\n"),
     ("a custom service without a protocol", LOCAL, "custom_services: {mine: {command: [x], ready: {timeout: 0s}}}\n"),
     ("settings that every service has", LOCAL, "servers: {service_config: {port: 99999, extra_args: --flag x}}\n"),
     ("an empty sweep of the service", LOCAL, "servers: {service_config: {ttft: []}}\n"),
@@ -202,20 +243,8 @@ const WHOLE: &[(&str, &str)] = &[
 ];
 
 /// What is well written and not built yet.
-const LATER: &[(&str, &str, &str)] = &[
-    (
-        "a network to use",
-        "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, b]\n  interface: ib0\nworkload: {service: dummy, duration: 10s}\n",
-        "",
-    ),
-    (
-        "search",
-        LOCAL,
-        "  search: {maximize: rate}
-",
-    ),
-    ("own metrics", LOCAL, "monitoring:\n  custom: [{name: m, url: \"http://h\"}]\nreporting:\n  formats: [json, pdf]\n"),
-];
+const LATER: &[(&str, &str, &str)] =
+    &[("own metrics", LOCAL, "monitoring:\n  custom: [{name: m, url: \"http://h\"}]\nreporting:\n  formats: [json, pdf]\n")];
 
 fn reading(text: &str) -> Reading {
     read(text.as_bytes(), &[], &SERVICES)

@@ -45,7 +45,7 @@ fn every_recipe_is_read_and_expands_and_fits_the_schema() {
         assert_eq!(misfits, Vec::<String>::new(), "{}", path.display());
         count += 1;
     }
-    assert_eq!(count, 9);
+    assert_eq!(count, 10);
 }
 
 #[test]

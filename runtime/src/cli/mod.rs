@@ -11,6 +11,7 @@ mod list;
 mod logging;
 mod logs;
 mod plan;
+mod prefetch;
 mod report;
 mod run;
 mod schema;
@@ -30,6 +31,9 @@ use crate::{lead, node};
 /// What runs on every node is one binary, and its version says which build it is.
 pub const BUILD: &str = env!("HBNODE_BUILD");
 
+/// What shells show of a program that SIGPIPE ended.
+const READER_GONE: i32 = 141;
+
 /// Reads the words, does what they say, maps how it went to an exit code.
 pub fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
@@ -46,7 +50,21 @@ pub fn main() -> ExitCode {
     };
     logging::start(words.verbose, words.quiet);
     (words.lead.is_quiet, words.node.is_quiet) = (words.quiet, words.quiet);
+    leave_when_nobody_reads();
     dispatch(words).into()
+}
+
+/// `hbnode plan R | head` closes standard output early. The `print` macros panic then; that is no fault to be told.
+fn leave_when_nobody_reads() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_closed_pipe =
+            |text: &str| text.starts_with("failed printing to stdout") && text.to_lowercase().contains("broken pipe");
+        if panic.payload_as_str().is_some_and(is_closed_pipe) {
+            std::process::exit(READER_GONE);
+        }
+        told(panic);
+    }));
 }
 
 fn dispatch(words: Words) -> Exit {
@@ -60,6 +78,7 @@ fn dispatch(words: Words) -> Exit {
         Some(Verb::Cancel(cancel)) => cancel::run(&cancel),
         Some(Verb::Fetch(fetch)) => fetch::run(&fetch),
         Some(Verb::Bench(bench)) => bench::run(&bench, &words.node),
+        Some(Verb::Prefetch(prefetch)) => prefetch::run(&prefetch),
         Some(Verb::Report(report)) => report::run(&report),
         Some(Verb::Dummy(dummy)) => dummy::run(&dummy),
         Some(Verb::Schema) => schema::run(),

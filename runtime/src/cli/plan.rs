@@ -6,7 +6,7 @@ use hb_core::{
     orders::{Duty, Meeting, Part, Role, ServerOrder},
     plan::{Allocation, Candidate, PlacedServer, Plan, Seat},
     recipe::{Mode, Recipe},
-    schedule::Schedule,
+    schedule::{Numbers, Schedule},
     trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
     units::{Span, plural},
 };
@@ -59,11 +59,23 @@ struct DrawnTrial {
     /// What may end the load before that, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     ends_when: Option<String>,
+    /// The search that it is, in words; its load is the first probe's then, and `load_seconds` that of one probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search: Option<DrawnSearch>,
     /// The stretches of a load that changes, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<String>,
     servers: Vec<DrawnServer>,
     shares: Vec<DrawnShare>,
+}
+
+#[derive(Serialize)]
+struct DrawnSearch {
+    /// What is searched, and how many probes there are at most.
+    says: String,
+    most_probes: usize,
+    /// Seconds that all probes take at most, calibration included; nothing where that depends on the server.
+    most_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -150,12 +162,16 @@ fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
         before = Some(trial);
         drawn.push(draw_trial(&plan, restarts_servers)?);
     }
-    let expected_seconds = drawn.iter().map(|trial| trial.load_seconds.map(|load| load + trial.calibration_seconds)).sum();
+    let expected = |trial: &DrawnTrial| match &trial.search {
+        Some(search) => search.most_seconds,
+        None => trial.load_seconds.map(|load| load + trial.calibration_seconds),
+    };
+    let expected_seconds = drawn.iter().map(expected).sum();
     let is_over_ssh = recipe.orchestration.mode == Mode::Ssh;
     let node = |seat: &Seat| Node {
         node: seat.node.to_string(),
         roles: seat.roles.clone(),
-        command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, &recipe.workload.service)),
+        command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, recipe)),
     };
     let nodes = allocation.seats.iter().map(node).collect();
     Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, trials: drawn })
@@ -190,7 +206,7 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         node: share.node.to_string(),
         clients: share.clients.len(),
         max_in_flight: share.max_in_flight,
-        first_due_seconds: first_due(trial, share.executor, share.executors),
+        first_due_seconds: first_due(trial, share.numbers),
     };
     Ok(DrawnTrial {
         id: trial.id.to_string(),
@@ -203,6 +219,11 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         ends_when: trial.load.stop_when.as_ref().map(|when| {
             let StopWhen { metric, percentile, half_width, min } = when;
             format!("{metric}_p{percentile} is sure to ±{} %, not before {min}", half_width * 100.0)
+        }),
+        search: trial.search.as_ref().map(|spec| DrawnSearch {
+            says: spec.to_string(),
+            most_probes: spec.most_probes(),
+            most_seconds: spec.most_seconds(plan.calibration().as_secs_f64()),
         }),
         stages: stages(&trial.load.model),
         servers: servers?,
@@ -239,10 +260,9 @@ fn met(plan: &Plan, order: &ServerOrder, service: &dyn Service) -> ServerOrder {
     ServerOrder { part: Part { meeting, ..order.part.clone() }, ports: ports(order), ..order.clone() }
 }
 
-fn first_due(trial: &Trial, executor: u32, executors: u32) -> Vec<f64> {
+fn first_due(trial: &Trial, numbers: Numbers) -> Vec<f64> {
     let Some(schedule) = Schedule::of(&trial.load, trial.seed) else { return Vec::new() };
-    let Some(executors) = std::num::NonZeroU32::new(executors) else { return Vec::new() };
-    schedule.shard(executor, executors).take(SHOWN_ARRIVALS).map(|due| due.at.as_secs_f64()).collect()
+    schedule.of_numbers(numbers).take(SHOWN_ARRIVALS).map(|due| due.at.as_secs_f64()).collect()
 }
 
 fn text(drawing: &Drawing) -> String {
@@ -252,9 +272,10 @@ fn text(drawing: &Drawing) -> String {
     let [trials, nodes] =
         [(drawing.trials.len(), "trial"), (drawing.nodes.len(), "node")].map(|(count, what)| plural(count as u64, what));
     let _ = writeln!(out, "{}: {trials} on {nodes}", drawing.scenario);
+    let most = if drawing.trials.iter().any(|trial| trial.search.is_some()) { "at most " } else { "" };
     let _ = match drawing.expected_seconds {
         Some(seconds) => {
-            writeln!(out, "load takes {} in all, beside the starts of servers", Span::from_secs(seconds.round() as u64))
+            writeln!(out, "load takes {most}{} in all, beside the starts of servers", Span::from_secs(seconds.round() as u64))
         }
         None => writeln!(out, "how long the load takes depends on the server: a trial ends after a count of requests"),
     };
@@ -268,7 +289,10 @@ fn text(drawing: &Drawing) -> String {
         }
     }
     for trial in &drawing.trials {
-        let load = trial.load_seconds.map_or_else(|| "until its count".into(), |seconds| format!("{seconds} s"));
+        let mut load = trial.load_seconds.map_or_else(|| "until its count".into(), |seconds| format!("{seconds} s"));
+        if trial.search.is_some() {
+            load.push_str(" for the first probe");
+        }
         let calibration = match trial.calibration_seconds {
             0.0 => String::new(),
             seconds => format!(", calibration before it at most {seconds} s"),
@@ -286,6 +310,9 @@ fn text(drawing: &Drawing) -> String {
             if !server.environment.is_empty() {
                 let _ = writeln!(out, "    with {} set", server.environment.join(", "));
             }
+        }
+        if let Some(search) = &trial.search {
+            let _ = writeln!(out, "  searches {}", search.says);
         }
         if let Some(when) = &trial.ends_when {
             let _ = writeln!(out, "  ends sooner when {when}");

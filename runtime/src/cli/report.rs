@@ -13,13 +13,15 @@ use crate::{
 
 /// Builds the reports anew.
 pub fn run(words: &ReportWords) -> Exit {
-    match rebuilt(&words.folder) {
+    // A run is named by its own folder, not by a link to it.
+    let folder = words.folder.canonicalize().unwrap_or_else(|_| words.folder.clone());
+    match rebuilt(&folder) {
         Ok((report, troubles)) => {
             print!("{}", terminal::summary(&report));
             for trouble in &troubles {
                 eprintln!("error: {trouble}");
             }
-            eprintln!("results: {}", words.folder.display());
+            eprintln!("results: {}", folder.display());
             if troubles.is_empty() { Exit::Ok } else { Exit::Failed }
         }
         Err((sentence, exit)) => {

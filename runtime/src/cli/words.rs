@@ -56,7 +56,8 @@ pub struct Words {
 impl Words {
     /// Whether these words ask to lead.
     pub fn leads(&self) -> bool {
-        self.lead.leader.is_some() || self.lead.workload_config_file.is_some() || self.lead.resume.is_some()
+        let lead = &self.lead;
+        lead.leader.is_some() || lead.workload_config_file.is_some() || lead.resume.is_some()
     }
 
     /// Whether something says where the leader is.
@@ -115,6 +116,12 @@ pub struct LeadWords {
     /// A workload block or a recipe (the old orchestrator's name for --leader)
     #[arg(long, value_name = "PATH", conflicts_with = "leader", group = "led")]
     pub workload_config_file: Option<PathBuf>,
+    /// The nodes that run the servers: hosts of this job, else reached over ssh (the old orchestrator's way to place roles)
+    #[arg(long, value_name = "NODE", num_args = 1.., value_delimiter = ',', requires = "led", conflicts_with = "local_nodes")]
+    pub server_nodes: Vec<String>,
+    /// The nodes that send the load; the same list as for the servers shares them
+    #[arg(long, value_name = "NODE", num_args = 1.., value_delimiter = ',', requires = "led", conflicts_with = "local_nodes")]
+    pub client_nodes: Vec<String>,
     /// The port servers listen on [default: the service's own]
     #[arg(long, value_name = "PORT")]
     pub server_port: Option<u16>,
@@ -127,12 +134,21 @@ pub struct LeadWords {
     /// The node that runs the Pushgateway, at port 9091
     #[arg(long, value_name = "NODE")]
     pub pushgateway_node: Option<String>,
-    /// The pause between two samples, in seconds [default: the recipe's, else 1]
+    /// The pause between two samples, in seconds [default: the recipe's; else 5 with --enable-monitoring, 1 without]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub monitor_interval: Option<u64>,
-    /// Writes a further copy of metrics.csv here
+    /// Writes a further copy of metrics.csv here [default: benchmark_metrics.csv with --enable-monitoring]
     #[arg(long, value_name = "PATH")]
     pub monitor_output: Option<PathBuf>,
+}
+
+impl LeadWords {
+    /// Where a further copy of the run's `metrics.csv` goes, if anywhere.
+    #[must_use]
+    pub fn metrics_copy(&self) -> Option<PathBuf> {
+        let default = || self.enable_monitoring.then(|| PathBuf::from("benchmark_metrics.csv"));
+        self.monitor_output.clone().or_else(default)
+    }
 }
 
 /// Words for being a node.
@@ -170,6 +186,10 @@ pub struct NodeWords {
     /// that ssh reached]
     #[arg(long, value_name = "ADDRESS")]
     pub address: Option<std::net::IpAddr>,
+    /// The network interface whose address the others reach this node by, and a leader [default: the recipe's
+    /// orchestration.interface]
+    #[arg(long, value_name = "NAME", conflicts_with = "address")]
+    pub interface: Option<String>,
     /// A leader that is not up yet is waited for this long, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub wait: u64,
@@ -196,6 +216,8 @@ pub enum Verb {
     Fetch(FetchWords),
     /// Measures a server that already runs, without a recipe
     Bench(Box<BenchWords>),
+    /// Brings the images and models that a recipe needs to where it will look for them, or says what to bring by hand
+    Prefetch(PrefetchWords),
     /// Builds the reports of a run folder anew from its raw data
     Report(ReportWords),
     /// Runs the Dummy service alone: OpenAI's and Ollama's protocols with set timings
@@ -384,6 +406,19 @@ pub struct BenchWords {
     /// Prints one line of JSON at the end, and nothing else, on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// Words of `hbnode prefetch`.
+#[derive(Debug, Args)]
+pub struct PrefetchWords {
+    /// The recipe
+    pub recipe: PathBuf,
+    /// Overrides a field before looking
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    pub sets: Vec<(String, String)>,
+    /// Prints what is there and every command that would be run, and runs none
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Words of `hbnode report`.

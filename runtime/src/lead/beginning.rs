@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use hb_actors::orchestrator::rfc3339;
 use hb_core::{
     report::{RunPart, RunSummary},
+    search::ProbeReport,
     trial::Trial,
 };
 
@@ -27,6 +28,8 @@ pub struct Begun {
     pub summary: RunSummary,
     /// The trials that are to be measured.
     pub trials: Vec<Trial>,
+    /// What the probes of their searches came to that earlier parts finished.
+    pub probes: Vec<ProbeReport>,
     /// What earlier parts left.
     pub earlier: Earlier,
 }
@@ -88,7 +91,7 @@ pub fn begin(
             resolved_yaml: &hb_core::recipe::resolved_text(&checked.recipe),
         };
         let folder = RunFolder::create(&new, own, holder)?;
-        return Ok(Begun { folder, summary, trials: checked.trials.clone(), earlier: Earlier::default() });
+        return Ok(Begun { folder, summary, trials: checked.trials.clone(), probes: Vec::new(), earlier: Earlier::default() });
     };
     let failed = |sentence: String| Refused { sentence: format!("cannot resume: {sentence}"), exit: Exit::Failed };
     let lock = kept.lock(holder).map_err(|error| failed(held(&error)))?;
@@ -100,7 +103,8 @@ pub fn begin(
     summary.started_at = earlier.parts.first().map_or(summary.started_at, |part| part.started_at.clone());
     summary.parts.clone_from(&earlier.parts);
     let folder = RunFolder::resume(&kept, earlier.parts.clone(), own, lock)?;
-    Ok(Begun { folder, summary, trials, earlier })
+    let probes = earlier.probes();
+    Ok(Begun { folder, summary, trials, probes, earlier })
 }
 
 fn held(error: &LockError) -> String {

@@ -13,7 +13,7 @@ use hb_services::datasets::{Dataset, DatasetError};
 /// # Errors
 /// A file that is missing, has no format, or is no trace.
 pub fn read(trials: &mut [Trial]) -> Result<(), Problem> {
-    let mut checked: Option<DatasetSpec> = None;
+    let mut checked: Option<(DatasetSpec, bool)> = None;
     let mut open: Option<(DatasetSpec, Dataset)> = None;
     for trial in trials {
         let Some(mut spec) = trial.load.dataset.clone() else { continue };
@@ -22,9 +22,10 @@ pub fn read(trials: &mut [Trial]) -> Result<(), Problem> {
         trial.load.dataset = Some(spec.clone());
         let refused = |error: DatasetError| problem(&spec.path, &error);
         if !matches!(trial.load.model, LoadModel::Replay { .. }) {
-            if checked.as_ref() != Some(&spec) {
-                Dataset::check(&spec).map_err(refused)?;
-                checked = Some(spec.clone());
+            let wanted = Some((spec.clone(), trial.request.turns.is_some()));
+            if checked != wanted {
+                Dataset::check(&spec, &trial.request).map_err(refused)?;
+                checked = wanted;
             }
             continue;
         }

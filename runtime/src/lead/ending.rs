@@ -9,7 +9,7 @@ use hb_actors::orchestrator::Outcome;
 use hb_core::{
     launch::shell,
     phases::{Phase, WALL_TIME},
-    report::{Report, TrialReport},
+    report::{self, Report, TrialReport},
     verdict::Status,
 };
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ pub fn end(ended: Ended<'_>) -> Exit {
     for trouble in &troubles {
         eprintln!("error: {trouble}");
     }
-    if let Some(copy) = &ended.words.monitor_output
+    if let Some(copy) = &ended.words.metrics_copy()
         && let Err(error) = std::fs::copy(ended.run_dir.join("metrics.csv"), copy)
     {
         eprintln!("error: metrics.csv could not be copied to {}: {error}", copy.display());
@@ -86,9 +86,9 @@ pub fn end(ended: Ended<'_>) -> Exit {
 
 /// What of the run is left, and the command that goes on with it.
 fn left(report: &Report, checked: &Checked, run_dir: &Path) -> Option<String> {
-    let is_finished = |id: &hb_core::units::TrialId| report.trials.iter().any(|trial| trial.id == *id && trial.complete);
-    let left: Vec<&str> =
-        checked.trials.iter().map(|trial| &trial.id).filter(|id| !is_finished(id)).map(|id| id.as_str()).collect();
+    let finished = report::finished(&report.trials);
+    let planned = checked.trials.iter().map(|trial| &trial.id);
+    let left: Vec<&str> = planned.filter(|id| !finished.contains(id)).map(|id| id.as_str()).collect();
     if left.is_empty() {
         return None;
     }
@@ -154,9 +154,13 @@ fn exit_of(
         (_, None) if !is_written => Exit::Failed,
         (_, None) if !report.run.complete && is_out_of_time => Exit::Terminated,
         (_, None) if !report.run.complete => Exit::Failed,
-        (_, None) if report.verdict.status == Status::Invalid => Exit::Invalid,
-        (_, None) => Exit::Ok,
+        (_, None) => judged(report),
     }
+}
+
+/// The exit code of a run that is whole.
+pub fn judged(report: &Report) -> Exit {
+    if report.verdict.status == Status::Invalid { Exit::Invalid } else { Exit::Ok }
 }
 
 /// Variables that bear on a result and hold no secret.

@@ -1,6 +1,7 @@
 //! Node processes on this machine, for `--local-nodes`.
 
 use std::{
+    net::IpAddr,
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
@@ -23,7 +24,7 @@ impl LocalNodes {
     ///
     /// # Errors
     /// A process cannot be started; those that were are ended.
-    pub fn start(count: u32, join_file: &Path, client_port: u16, is_quiet: bool) -> std::io::Result<Self> {
+    pub fn start(count: u32, join_file: &Path, client_port: u16, address: IpAddr, is_quiet: bool) -> std::io::Result<Self> {
         let binary = std::env::current_exe()?;
         let mut nodes = Self { children: Vec::new() };
         for ordinal in 0..count {
@@ -36,7 +37,7 @@ impl LocalNodes {
                     "--client-port-from",
                     &client_port.to_string(),
                     "--address",
-                    "127.0.0.1",
+                    &address.to_string(),
                 ])
                 .args(is_quiet.then_some("--quiet"))
                 // A Ctrl-C on the terminal is the leader's to handle; the nodes are told by it.

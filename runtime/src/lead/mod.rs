@@ -11,6 +11,7 @@ mod ending;
 mod local_nodes;
 mod masking;
 mod own_step;
+mod placement;
 pub mod recipe;
 mod recorder;
 mod resume;
@@ -60,8 +61,8 @@ pub fn run_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWo
 fn lead_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWords, kept: Option<KeptRun>) -> Exit {
     let surroundings = Surroundings::read();
     let is_silent = surroundings.is_silent();
-    let checked = match words::runnable(&source, words, is_silent) {
-        Ok(checked) => checked,
+    let words::Runnable { checked, placement } = match words::runnable(&source, words, is_silent) {
+        Ok(runnable) => runnable,
         Err(exit) if is_silent => return exit,
         Err(exit) => return ending::say(words, None, None, exit),
     };
@@ -71,12 +72,17 @@ fn lead_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWords
         Ok(kept) => kept,
         Err(exit) => return exit,
     };
-    if surroundings.lacks_step && checked.recipe.orchestration.mode == Mode::Slurm && words.local_nodes.is_none() {
+    let interface = node_words.interface.clone().or_else(|| checked.recipe.orchestration.interface.clone());
+    let node_words = &NodeWords { interface: interface.filter(|_| node_words.address.is_none()), ..node_words.clone() };
+    let mode = checked.recipe.orchestration.mode;
+    let takes_step = mode == Mode::Slurm || mode == Mode::Local && placement.is_some();
+    if surroundings.lacks_step && takes_step && words.local_nodes.is_none() {
         return own_step::run(words, &results);
     }
     if let Some(step) = surroundings.step.as_ref().filter(|step| step.rank > 0) {
-        return node::run_as_task(&results, node_words, &surroundings, step, &checked.recipe);
+        let ordinal = placement.as_ref().map_or(step.rank, |placement| placement.ordinal(&surroundings.host, step.rank));
+        return node::run_as_task(&results, node_words, &surroundings, ordinal, &checked.recipe);
     }
     own_step::announce(surroundings.step.as_ref());
-    run::lead(words, node_words, checked, &surroundings, run::Place { source, results, kept })
+    run::lead(words, node_words, checked, &surroundings, run::Place { source, results, kept, placement })
 }

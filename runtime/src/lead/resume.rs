@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use hb_core::{
     recipe::Recipe,
     report::{self, Report, RunPart, TrialReport},
+    search::ProbeReport,
     trial::{LoadSpec, Trial},
 };
 use serde_json::Value;
@@ -55,8 +56,8 @@ impl Earlier {
     /// The trials that are left, in order.
     #[must_use]
     pub fn left(&self, trials: &[Trial]) -> Vec<Trial> {
-        let is_finished = |trial: &Trial| self.trials.iter().any(|finished| finished.id == trial.id);
-        let mut left: Vec<Trial> = trials.iter().filter(|trial| !is_finished(trial)).cloned().collect();
+        let finished = report::finished(&self.trials);
+        let mut left: Vec<Trial> = trials.iter().filter(|trial| !finished.contains(&trial.id)).cloned().collect();
         // The floor of the repetitions before is known to the parts before alone, so it is measured anew.
         for at in 0..left.len() {
             let (before, rest) = left.split_at_mut(at);
@@ -69,13 +70,24 @@ impl Earlier {
         left
     }
 
+    /// What the finished probes of searches came to, in the order in which they were made.
+    #[must_use]
+    pub fn probes(&self) -> Vec<ProbeReport> {
+        let mut probes: Vec<ProbeReport> = self.trials.iter().filter_map(|trial| trial.probe.clone()).collect();
+        probes.sort_by_key(|probe| probe.result.number);
+        probes
+    }
+
     /// The report of the whole from that of the last part.
     #[must_use]
     pub fn joined(self, last: Report, trials: &[Trial]) -> Report {
         if self.parts.is_empty() && self.trials.is_empty() {
             return last;
         }
-        let place = |report: &TrialReport| trials.iter().position(|trial| trial.id == report.id);
+        let place = |report: &TrialReport| {
+            let number = report.probe.as_ref().map(|probe| probe.result.number);
+            (trials.iter().position(|trial| trial.id == *report.planned_id()), number)
+        };
         let mut joined: Vec<TrialReport> = self.trials.into_iter().chain(last.trials).collect();
         joined.sort_by_key(place);
         let mut summary = last.run;
@@ -152,13 +164,13 @@ pub fn decide(kept: KeptRun, checked: &Checked, words: &LeadWords, is_silent: bo
         if is_silent {
             return Err(Exit::Ok);
         }
-        let trials = report.trials.len();
+        let trials = report::finished(&report.trials).len();
         eprintln!(
             "nothing to do: every trial of `{}` is finished ({trials} of {})",
             kept.path.display(),
             report.run.trials_planned
         );
-        return Err(ending::say(words, Some(&kept.path), Some(report.verdict.status), Exit::Ok));
+        return Err(ending::say(words, Some(&kept.path), Some(report.verdict.status), ending::judged(report)));
     }
     Ok(kept)
 }

@@ -15,7 +15,7 @@ use hb_actors::{
         Books, BooksArguments, BooksMsg, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339,
     },
 };
-use hb_core::{phases::RunSpec, recipe::Pushgateway, report::RunSummary, trial::Trial, units::Span};
+use hb_core::{phases::RunSpec, recipe::Pushgateway, report::RunSummary, search::ProbeReport, trial::Trial, units::Span};
 use ractor::{Actor, ActorRef};
 use tokio::{
     net::TcpListener,
@@ -28,12 +28,14 @@ use super::{
     crowd::Crowd,
     ending,
     local_nodes::LocalNodes,
+    placement::Placement,
     recipe::{Checked, Source},
     recorder::{Scribe, SharedFolder},
     ssh_nodes::{self, Preparing, Reach, Ready, SshNodes},
-    surroundings::{Surroundings, own_address},
+    surroundings::{Surroundings, reached_by},
     until_over::{Leave, heard_while_closing, until_over},
     wall_time::WallTime,
+    words::monitor_interval,
 };
 use crate::{
     cli::{BUILD, LeadWords, NodeWords, exit::Exit},
@@ -57,6 +59,8 @@ pub struct Place {
     pub results: PathBuf,
     /// The run that goes on, if it is none that begins.
     pub kept: Option<KeptRun>,
+    /// Where the words place roles, if they do.
+    pub placement: Option<Placement>,
 }
 
 /// Leads a run.
@@ -104,6 +108,10 @@ struct Lead<'a> {
     results: PathBuf,
     /// The run's name.
     run: String,
+    /// The address of this machine, as it was named or by its name.
+    own: IpAddr,
+    /// Where the words place roles.
+    placement: Option<Placement>,
     /// How nodes that are started over ssh reach this machine.
     reach: Option<Reach>,
 }
@@ -138,9 +146,10 @@ async fn led(
     let mut signals = Signals::listen().map_err(|error| refuse(Exit::Failed)(format!("cannot listen to signals: {error}")))?;
     let crowd = Crowd::of(words, &checked.recipe.orchestration, surroundings);
     crowd.check(&checked.recipe.needs(), checked.recipe.orchestration.mode).map_err(refuse(Exit::NoCluster))?;
-    let Place { source, results, kept } = place;
+    let Place { source, results, kept, placement } = place;
     let run = kept.as_ref().map_or_else(beginning::run_id, KeptRun::id);
-    let mut lead = Lead { words, node_words, checked, surroundings, crowd, results, run, reach: None };
+    let own = reached_by(node_words, &surroundings.host, crowd.is_on_this_machine()).map_err(refuse(Exit::BadWords))?;
+    let mut lead = Lead { words, node_words, checked, surroundings, crowd, results, run, own, reach: None, placement };
     let ready = tokio::select! {
         ready = lead.ready_nodes() => ready?,
         signal = signals.next() => {
@@ -156,11 +165,12 @@ async fn led(
     let mut own = lead.own_node(runtimes).await?;
     let begun =
         tokio::task::block_in_place(|| beginning::begin(&source, &lead.checked, surroundings, &lead.results, &lead.run, kept));
-    let beginning::Begun { folder, summary, trials, earlier } =
+    let beginning::Begun { folder, summary, trials, probes, earlier } =
         begun.map_err(|refused| refuse(refused.exit)(refused.sentence))?;
     *begun_in = Some(folder.path().to_owned());
-    let records = lead.records(folder, summary).await?;
-    let deciding = lead.deciding(&records.books, trials).await?;
+    let finished_before = (lead.checked.trials.len() - trials.len()) as u32;
+    let records = lead.records(folder, summary, finished_before).await?;
+    let deciding = lead.deciding(&records.books, trials, probes).await?;
     let Deciding { orchestrator, inbox, events, mut done } = deciding;
 
     let token = random_secret().map_err(|error| refuse(Exit::Failed)(error.to_string()))?;
@@ -225,8 +235,7 @@ impl Lead<'_> {
         if let Some(address) = self.reach.as_ref().and_then(|reach| reach.of_node.first()) {
             return *address;
         }
-        let own = || own_address(&self.surroundings.host, self.crowd.is_on_this_machine());
-        self.node_words.address.unwrap_or_else(own)
+        self.own
     }
 
     /// Where it listens.
@@ -253,8 +262,9 @@ impl Lead<'_> {
         if is_alone {
             ready.iter_mut().for_each(|node| node.address = Some(std::net::Ipv4Addr::LOCALHOST.into()));
         }
-        let own = own_address(&self.surroundings.host, is_alone);
-        let reach = Reach::of(&ready, self.node_words.address, own);
+        let is_named = self.node_words.address.is_some() || self.node_words.interface.is_some();
+        let own = reached_by(self.node_words, &self.surroundings.host, is_alone).map_err(refuse(Exit::BadWords))?;
+        let reach = Reach::of(&ready, is_named.then_some(own), own);
         Ok(Some((ready, reach)))
     }
 
@@ -276,6 +286,12 @@ impl Lead<'_> {
         &self.checked.recipe.workload.service
     }
 
+    /// The place of the leader's own node in the order of roles.
+    fn ordinal(&self) -> u32 {
+        let rank = self.surroundings.step.as_ref().map_or(0, |step| step.rank);
+        self.placement.as_ref().map_or(rank, |placement| placement.ordinal(&self.surroundings.host, rank))
+    }
+
     /// The leader's own node, where its process hosts one.
     async fn own_node(&self, runtimes: &Runtimes) -> Result<Option<node::Started>, Refusal> {
         if !self.crowd.hosts_own_node {
@@ -284,7 +300,7 @@ impl Lead<'_> {
         let start = NodeStart {
             host: self.surroundings.host.clone(),
             address: self.address(),
-            ordinal: Some(self.surroundings.step.as_ref().map_or(0, |step| step.rank)),
+            ordinal: Some(self.ordinal()),
             port: node::wanted_port(self.node_words, self.service()),
             service: self.service().to_owned(),
             load_runtime: runtimes.load.handle().clone(),
@@ -292,7 +308,7 @@ impl Lead<'_> {
         node::start(start).await.map(Some).map_err(refuse(Exit::BadWords))
     }
 
-    async fn records(&self, folder: RunFolder, summary: RunSummary) -> Result<Records, Refusal> {
+    async fn records(&self, folder: RunFolder, summary: RunSummary, finished_before: u32) -> Result<Records, Refusal> {
         let recipe = &self.checked.recipe;
         let run_dir = folder.path().to_owned();
         let folder = Arc::new(Mutex::new(folder));
@@ -307,12 +323,17 @@ impl Lead<'_> {
             Some(gateway) => Some(start_pushing(&gateway, &self.run, shown.nodes.clone())?),
             None => None,
         };
-        let arguments = BooksArguments { recorder: Box::new(scribe), summary };
+        let arguments = BooksArguments { recorder: Box::new(scribe), summary, finished_before };
         let (books, books_task) = Actor::spawn(None, Books, arguments).await.map_err(not_spawned)?;
         Ok(Records { run_dir, folder, books, books_task, pusher, page: shown.page })
     }
 
-    async fn deciding(&self, books: &ActorRef<BooksMsg>, left: Vec<Trial>) -> Result<Deciding, Refusal> {
+    async fn deciding(
+        &self,
+        books: &ActorRef<BooksMsg>,
+        left: Vec<Trial>,
+        probes: Vec<ProbeReport>,
+    ) -> Result<Deciding, Refusal> {
         let Checked { recipe, trials, .. } = &self.checked;
         let service = trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok());
         let wall_time = tokio::task::block_in_place(|| WallTime::look(node::unix_nanos()));
@@ -323,9 +344,10 @@ impl Lead<'_> {
         let spec = RunSpec {
             run: self.run.clone(),
             trials: left,
+            probes,
             default_port: service.map_or(0, |service| service.default_port()),
             on_node_loss: recipe.on_node_loss(),
-            monitor_interval: recipe.monitor_interval().map(|own| self.words.monitor_interval.map_or(own, Span::from_secs)),
+            monitor_interval: monitor_interval(self.words, recipe),
             join_within: Span::from_secs(self.words.join_timeout),
             ends_at: wall_time.map(WallTime::last_moment),
         };
@@ -333,7 +355,12 @@ impl Lead<'_> {
         let (done_sender, done) = oneshot::channel::<Outcome>();
         let leadership = Leadership {
             spec,
-            expected: Expected { nodes: self.crowd.nodes, needs: recipe.needs(), may_share_hosts: self.crowd.local.is_some() },
+            expected: Expected {
+                nodes: self.crowd.nodes,
+                needs: recipe.needs(),
+                may_share_hosts: self.crowd.local.is_some(),
+                are_placed: self.placement.is_some(),
+            },
             books: books.clone(),
             cluster,
             own_host: self.surroundings.host.clone(),
@@ -373,7 +400,7 @@ impl Lead<'_> {
     fn local_nodes(&self, join: Option<&Path>) -> Result<Option<LocalNodes>, Refusal> {
         let (Some(count), Some(join)) = (self.crowd.local, join) else { return Ok(None) };
         let from = node::wanted_port(self.node_words, self.service()).first();
-        let started = LocalNodes::start(count.get(), join, from, self.words.is_quiet);
+        let started = LocalNodes::start(count.get(), join, from, self.address(), self.words.is_quiet);
         started.map(Some).map_err(|error| refuse(Exit::NoCluster)(format!("cannot start node processes: {error}")))
     }
 }

@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hb_actors::cluster::join_file::STATE_SHELF;
+use hb_actors::{cluster::join_file::STATE_SHELF, monitor::address_of_interface};
+
+use crate::cli::NodeWords;
 
 /// What the environment says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,9 +101,23 @@ fn host_name() -> String {
     name.split('.').next().filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()
 }
 
+/// The address under which the others reach this machine: as the words name it, or its interface; else its own.
+///
+/// # Errors
+/// The interface is not there.
+pub fn reached_by(words: &NodeWords, host: &str, is_alone: bool) -> Result<IpAddr, String> {
+    match (words.address, &words.interface) {
+        (Some(address), _) => Ok(address),
+        (None, Some(name)) => address_of_interface(name).map_err(|error| {
+            format!("{error}; look at orchestration.interface and --interface, or name this machine's address with --address")
+        }),
+        (None, None) => Ok(own_address(host, is_alone)),
+    }
+}
+
 /// The address under which the others reach this machine: that of its name, or loopback where nobody else is.
 #[must_use]
-pub fn own_address(host: &str, is_alone: bool) -> IpAddr {
+fn own_address(host: &str, is_alone: bool) -> IpAddr {
     if is_alone {
         return Ipv4Addr::LOCALHOST.into();
     }

@@ -31,7 +31,7 @@ pub use self::{
 };
 use crate::{
     cli::{BUILD, NodeWords, exit::Exit},
-    lead::surroundings::{SlurmStep, Surroundings, own_address, results_root},
+    lead::surroundings::{Surroundings, reached_by, results_root},
     runtimes::Runtimes,
     signals::{Asked, Signals},
 };
@@ -100,11 +100,11 @@ pub fn run(words: &NodeWords) -> Exit {
     }
 }
 
-/// A task of the step whose rank 0 leads: the same command line, another rank.
-pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surroundings, step: &SlurmStep, recipe: &Recipe) -> Exit {
+/// A task of the step whose rank 0 leads: the same command line, another place in the order of roles.
+pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surroundings, ordinal: u32, recipe: &Recipe) -> Exit {
     let state_dir = surroundings.state_dir(results, "");
     match source_of(words, Some(state_dir)) {
-        Ok(source) => join(words, source, surroundings, Some(step.rank), &recipe.workload.service),
+        Ok(source) => join(words, source, surroundings, Some(ordinal), &recipe.workload.service),
         Err(sentence) => {
             eprintln!("error: {sentence}");
             Exit::BadWords
@@ -113,6 +113,13 @@ pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surrounding
 }
 
 fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordinal: Option<u32>, service: &str) -> Exit {
+    let address = match reached_by(words, &surroundings.host, false) {
+        Ok(address) => address,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Exit::BadWords;
+        }
+    };
     let runtimes = match Runtimes::start() {
         Ok(runtimes) => runtimes,
         Err(error) => {
@@ -122,7 +129,7 @@ fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordi
     };
     let start = NodeStart {
         host: surroundings.host.clone(),
-        address: words.address.unwrap_or_else(|| own_address(&surroundings.host, false)),
+        address,
         ordinal,
         port: wanted_port(words, service),
         service: service.to_owned(),

@@ -17,7 +17,7 @@ use hb_core::{
     plan::{Allocation, Candidate, NodeNeeds, Plan},
     recipe::{self, Problem},
     trial::Trial,
-    units::TrialId,
+    units::{Nanos, TrialId},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -85,7 +85,10 @@ impl Inner {
         self.door.order(Order::PrepareLoad(Box::new(share))).await.map_err(failed)?;
         let start_unix_nanos = unix_nanos() + START_AHEAD.as_nanos() as i128;
         let before = self.door.share.borrow().live.clone();
-        self.door.order(Order::StartLoad { trial: id.clone(), start_unix_nanos }).await.map_err(failed)?;
+        self.door
+            .order(Order::StartLoad { trial: id.clone(), executor: 0, start_unix_nanos, since: Nanos(0) })
+            .await
+            .map_err(failed)?;
         self.is_running.store(true, SeqCst);
         let (mut share, is_running) = (self.door.share.clone(), Arc::clone(&self.is_running));
         tokio::spawn(async move {

@@ -6,7 +6,7 @@ use hb_core::{orders::Order, units::Span};
 use super::{NodeStart, ended, exit_of, start, wanted_port};
 use crate::{
     cli::{NodeWords, exit::Exit},
-    lead::surroundings::{Surroundings, own_address},
+    lead::surroundings::{Surroundings, reached_by},
     runtimes::Runtimes,
     signals::Signals,
 };
@@ -16,6 +16,14 @@ const SAMPLE_EVERY: Span = Span(std::time::Duration::from_secs(1));
 
 /// Serves this node's endpoints until a signal ends it.
 pub fn run(words: &NodeWords) -> Exit {
+    let host = Surroundings::read().host;
+    let address = match reached_by(words, &host, false) {
+        Ok(address) => address,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            return Exit::BadWords;
+        }
+    };
     let runtimes = match Runtimes::start() {
         Ok(runtimes) => runtimes,
         Err(error) => {
@@ -23,9 +31,8 @@ pub fn run(words: &NodeWords) -> Exit {
             return Exit::Failed;
         }
     };
-    let host = Surroundings::read().host;
     let start = NodeStart {
-        address: words.address.unwrap_or_else(|| own_address(&host, false)),
+        address,
         host,
         ordinal: None,
         port: wanted_port(words, ""),

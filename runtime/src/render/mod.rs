@@ -4,11 +4,13 @@
 //! values under the pointer, sorting and folding. Every text passes through [`markup::escape`].
 
 mod accounting;
+mod ground;
 mod latency;
 mod markup;
 mod nodes;
 mod overview;
 mod scale;
+pub(crate) mod search;
 mod sweepchart;
 mod timechart;
 mod timeline;
@@ -39,6 +41,7 @@ pub fn report_html(report: &Report) -> String {
     body.push_str(&verdict::banner(report));
     body.push_str(&overview::key_figures(report));
     body.push_str(&overview::warnings(report));
+    body.push_str(&search::sections(report));
     body.push_str(&overview::sweep(&report.trials));
     body.push_str(&overview::trial_table(report));
     for (number, one) in report.trials.iter().enumerate() {

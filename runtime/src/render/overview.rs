@@ -1,6 +1,9 @@
 //! What a reader sees before any one trial: the run, its key figures, all trials side by side.
 
-use hb_core::report::{Distribution, Latencies, Percentile, Report, RunPart, RunSummary, TOO_FEW, TrialReport};
+use hb_core::{
+    report::{Distribution, Latencies, Percentile, Report, RunPart, RunSummary, TOO_FEW, TrialReport},
+    units::TrialId,
+};
 
 use super::{
     badge, figures,
@@ -37,9 +40,14 @@ pub(crate) fn key_figures(report: &Report) -> String {
         let throughput = trial.throughput.output_tokens_per_second;
         (std::cmp::Reverse(trial.verdict.status), ordered::Total(throughput))
     };
-    let Some(best) = report.trials.iter().max_by_key(by_trust) else { return String::new() };
+    // Of a search the probes of its answer are meant: one that overloads the server has the highest throughput often.
+    let winners: Vec<&TrialId> = report.searches.iter().flat_map(|search| search.winners().map(|probe| &probe.trial)).collect();
+    let is_meant = |trial: &&TrialReport| trial.probe.is_none() || winners.contains(&&trial.id);
+    let best = report.trials.iter().filter(is_meant).max_by_key(by_trust).or(report.trials.iter().max_by_key(by_trust));
+    let Some(best) = best else { return String::new() };
     let note = match report.trials.len() {
         1 => String::new(),
+        _ if best.probe.is_some() => format!("<p class=\"of\">At the load found: <b>{}</b></p>", escape(best.id.as_str())),
         _ => format!("<p class=\"of\">Trial with the highest throughput: <b>{}</b></p>", escape(&trial_label(best))),
     };
     let latency = &best.latency;
@@ -109,6 +117,9 @@ pub(crate) fn warnings(report: &Report) -> String {
 
 /// Throughput against latency over all trials; of open loops on the clock of their schedule.
 pub(crate) fn sweep(trials: &[TrialReport]) -> String {
+    // A search has a picture of its own.
+    let trials: Vec<TrialReport> = trials.iter().filter(|trial| trial.probe.is_none()).cloned().collect();
+    let trials = trials.as_slice();
     let ttft = |trial: &TrialReport| {
         let Latencies { ttft_seconds, ttft_scheduled_seconds, .. } = &trial.latency;
         let of_user = if trial.load.is_open() { ttft_scheduled_seconds } else { ttft_seconds };

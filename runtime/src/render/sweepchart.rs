@@ -5,7 +5,7 @@ use std::fmt::Write;
 use hb_core::{report::TrialReport, verdict::Status};
 
 use super::{
-    figures,
+    figures, ground,
     markup::escape,
     scale::{Linear, ticks},
     trial_label,
@@ -41,7 +41,9 @@ pub(crate) fn draw(trials: &[TrialReport], title: &str, latency: impl Fn(&TrialR
     let up = Linear { values: (0.0, levels.last().copied().unwrap_or(1.0)), places: (SIZE.1 - ROOM.3, ROOM.1) };
     let mut svg =
         format!("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", SIZE.0, SIZE.1, escape(&spoken(title, &points)));
-    draw_ground(&mut svg, across, up, &columns, &levels);
+    let columns: Vec<(f64, String)> = columns.iter().map(|column| (across.at(*column), figures::three_digits(*column))).collect();
+    let levels: Vec<(f64, String)> = levels.iter().map(|level| (up.at(*level), figures::seconds(*level))).collect();
+    ground::draw(&mut svg, across, up, &columns, &levels);
     if is_one_line(trials) {
         let line = super::scale::path(points.iter().map(|point| Some((across.at(point.x), up.at(point.y)))));
         let _ = writeln!(svg, "<path class=\"join\" d=\"{line}\"/>");
@@ -62,23 +64,6 @@ fn is_one_line(trials: &[TrialReport]) -> bool {
 fn spoken(title: &str, points: &[Point]) -> String {
     let all: Vec<&str> = points.iter().map(|point| point.full.as_str()).collect();
     format!("{title} of each trial. {}", all.join("; "))
-}
-
-fn draw_ground(svg: &mut String, across: Linear, up: Linear, columns: &[f64], levels: &[f64]) {
-    let (left, right, below) = (across.places.0, across.places.1, up.places.0);
-    for level in levels {
-        let y = up.at(*level);
-        let class = if *level == 0.0 { "axis" } else { "grid" };
-        let _ = writeln!(svg, "<path class=\"{class}\" d=\"M{left} {y:.1}H{right}\"/>");
-        let label = figures::seconds(*level);
-        let _ = writeln!(svg, "<text class=\"y\" x=\"{:.1}\" y=\"{:.1}\">{label}</text>", left - 8.0, y + 4.0);
-    }
-    for column in columns {
-        let x = across.at(*column);
-        let _ = writeln!(svg, "<path class=\"axis\" d=\"M{x:.1} {below}v4\"/>");
-        let label = figures::three_digits(*column);
-        let _ = writeln!(svg, "<text class=\"x\" x=\"{x:.1}\" y=\"{:.1}\">{label}</text>", below + 20.0);
-    }
 }
 
 /// Points by shape, so that colour is not needed; a label where it does not cover another.

@@ -156,6 +156,7 @@ fn sample(scenario: &str, concurrencies: &[u32]) -> Report {
         },
         verdict,
         trials,
+        searches: Vec::new(),
         warnings: vec!["the Pushgateway at http://127.0.0.1:9091 refused 3 pushes".to_owned()],
     }
 }
@@ -163,7 +164,7 @@ fn sample(scenario: &str, concurrencies: &[u32]) -> Report {
 const SWEEP: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 /// Every element is closed by its own end, in order, as far as HTML asks for one.
-fn assert_well_formed(page: &str) {
+pub(super) fn assert_well_formed(page: &str) {
     const VOID: [&str; 3] = ["meta", "link", "br"];
     let mut open: Vec<String> = Vec::new();
     let mut rest = page;

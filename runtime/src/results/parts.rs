@@ -11,7 +11,13 @@ use hb_core::{
     report::{RunPart, TrialReport},
 };
 
-use super::{durable, instant, past::Past, pretty};
+use super::{
+    durable::{self, PARTIAL},
+    instant,
+    past::Past,
+    pretty,
+    spool::SPOOL,
+};
 
 /// The file.
 pub(crate) const PARTS: &str = "parts.json";
@@ -30,17 +36,31 @@ pub fn read(folder: &Path) -> io::Result<Vec<RunPart>> {
     }
 }
 
-/// The parts of a run that nobody leads any more: one without an end was killed after its last event.
+/// The parts of a run that nobody leads any more: one without an end was killed after its last sign of life.
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn closed(folder: &Path, past: &Past) -> io::Result<Vec<RunPart>> {
     let mut parts = read(folder)?;
     if let Some(last) = parts.last_mut().filter(|last| last.ended_at.is_none()) {
-        last.ended_at = Some(past.ended_at().map_or_else(|| last.started_at.clone(), instant));
+        let sign = past.ended_at().max(last_written(folder));
+        last.ended_at = Some(sign.map_or_else(|| last.started_at.clone(), instant));
         last.ended_because = Some(KILLED.to_owned());
     }
     Ok(parts)
+}
+
+/// When anything was last written that comes in while load runs, Unix nanoseconds: a load of an hour has no event.
+fn last_written(folder: &Path) -> Option<i128> {
+    let is_growing = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        [SPOOL, "metrics.csv"].contains(&name.strip_suffix(PARTIAL).unwrap_or(name))
+    };
+    let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let all = files(folder).chain(files(folder).filter(|path| path.is_dir()).flat_map(|trial| files(&trial)));
+    let changed = all.filter(|path| is_growing(path)).filter_map(|path| path.metadata().ok()?.modified().ok()).max()?;
+    let since = changed.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i128::try_from(since.as_nanos()).ok()
 }
 
 /// Writes down why the last part ended, where it could not do so itself.

@@ -52,7 +52,7 @@ fn of_unled(folder: &Path, why: Option<&str>) -> Result<Report, String> {
     }
     warnings.extend(past.warnings());
     let planned = planned(folder).unwrap_or(trials.len());
-    let complete = trials.iter().filter(|trial| trial.complete).count() == planned;
+    let complete = report::finished(&trials).len() == planned;
     let mut summary = summary(&recovered, &past, planned)?;
     summary.complete = complete;
     summary.incomplete_reason = match why {

@@ -95,6 +95,7 @@ fn empty() -> Report {
         run: hb_core::report::RunSummary::default(),
         verdict: hb_core::verdict::Verdict::default(),
         trials: Vec::new(),
+        searches: Vec::new(),
         warnings: vec!["told by the run".to_owned()],
     }
 }

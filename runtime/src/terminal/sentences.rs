@@ -1,13 +1,15 @@
 //! What happened, in a line.
 
 use hb_core::{
+    chronicle::handed_on,
     events::{Happened, RunEvent},
     facts::Fact,
+    search::{Ending, Probe},
     tally::Live,
     units::plural,
 };
 
-use crate::render::{figures, status_word};
+use crate::render::{figures, search, status_word};
 
 /// A line for a person, or nothing where the event is for machines.
 #[must_use]
@@ -22,9 +24,28 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
         }
         Happened::LoadStarted { .. } | Happened::ServersCounted { .. } => return None,
         Happened::SureEnough { certainty } => format!("   {certainty}"),
+        Happened::Probed { probe } => {
+            let Probe { number, load, outcome, why, .. } = &probe.result;
+            let unit = probe.spec.maximize.unit();
+            format!("   probe {number}: {load} {unit} {}: {why}", search::outcome(*outcome))
+        }
+        Happened::SearchOver { search, ending } => {
+            let why = match ending {
+                Ending::Found => "it is as precise as was asked",
+                Ending::HighestMeets => "even the highest load meets the SLO",
+                Ending::LowestMisses => "even the lowest load misses the SLO",
+                Ending::Immeasurable => "no higher load can be measured",
+                Ending::Unjudged => "no probe could be judged",
+                Ending::Budget => "its budget is used up",
+                Ending::Contradictory => "its probes contradict each other",
+                Ending::Unfinished => "the run ends",
+            };
+            format!("   search {search} is over: {why}")
+        }
         Happened::TrialFinished { verdict } => format!("   trial {trial} is on disk: {}", status_word(*verdict)),
         Happened::NodeJoined { node, host, roles } => format!("   {node} joined ({host}): {}", roles.join(", ")),
         Happened::NodeLost { node, why } => format!("✕  {node} is lost: {why}"),
+        Happened::LoadHandedOn { left_by, to, since_seconds } => format!("   {}", handed_on(left_by, to, *since_seconds)),
         Happened::NodeTold { node, fact } => format!("   {node}: {}", told(fact)?),
         Happened::Interrupted { by } => format!("▲  ended by {by}: what was measured so far is reported"),
         Happened::Warned { what } => format!("▲  {what}"),
@@ -109,6 +130,8 @@ mod tests {
 
     #[test]
     fn what_happened_is_a_line_that_cannot_move_the_cursor() {
+        let over = Happened::SearchOver { search: "t".into(), ending: Ending::Budget };
+        assert_eq!(said(over).unwrap(), "   search t is over: its budget is used up");
         let begun = Happened::TrialBegun { number: 2, of: 7, expected_seconds: Some(95.0) };
         assert_eq!(said(begun).unwrap(), "   trial 2 of 7: t, about 1 min 35 s");
         let failed = Fact::ServerFailed { server: 0, why: "\u{1b}[2Jout of\nmemory".to_owned() };

@@ -1,9 +1,12 @@
 //! The table at the end: what a person would paste into a mail.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use hb_core::report::{Accounting, Distribution, Percentile, Report, STAGE_HEADS, TOO_FEW, TrialReport, staged};
+use hb_core::{
+    report::{Accounting, Distribution, Percentile, Report, STAGE_HEADS, TOO_FEW, TrialReport, staged},
+    search::SearchReport,
+};
 
-use crate::render::{figures, status_word};
+use crate::render::{figures, search::outcome, status_word};
 
 /// [`TOO_FEW`] where columns are narrow; a line under the table says what it means.
 const SHORT_TOO_FEW: &str = "too few";
@@ -30,6 +33,9 @@ pub fn summary(report: &Report) -> String {
     }
     for trial in staged(&report.trials) {
         text.push_str(&format!("\n{}, {}\n{}\n", trial.id, trial.load.label(), stages(trial)));
+    }
+    for search in &report.searches {
+        text.push_str(&format!("\n{}\n{}\n", probes(search), search.sentence));
     }
     if let Some(why) = report.incomplete_beside_verdict() {
         text.push_str(&format!("not completed: {why}\n"));
@@ -103,6 +109,25 @@ fn drawn(heads: Vec<&str>, rows: impl Iterator<Item = Vec<String>>) -> Table {
     table
 }
 
+/// The probes of a search.
+fn probes(search: &SearchReport) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    // The last column holds words again.
+    let row = |texts: [String; 5]| texts.into_iter().enumerate().map(|(place, text)| cell(place % 4, text)).collect::<Vec<_>>();
+    table.set_header(row(["probe", "SLO", search.spec.maximize.unit(), "goodput/s", "why"].map(str::to_owned)));
+    for probe in &search.probes {
+        table.add_row(row([
+            probe.number.to_string(),
+            outcome(probe.outcome).to_owned(),
+            figures::three_digits(probe.load),
+            figures::three_digits(probe.goodput_requests_per_second),
+            probe.why.clone(),
+        ]));
+    }
+    table
+}
+
 /// Words to the left, figures to the right.
 fn cell(place: usize, text: String) -> Cell {
     Cell::new(text).set_alignment(if place < 2 { CellAlignment::Left } else { CellAlignment::Right })
@@ -139,7 +164,14 @@ mod tests {
             complete: true,
             ..Default::default()
         };
-        Report { schema_version: "1.0".to_owned(), run, verdict: Verdict::default(), trials, warnings: Vec::new() }
+        Report {
+            schema_version: "1.0".to_owned(),
+            run,
+            searches: Vec::new(),
+            verdict: Verdict::default(),
+            trials,
+            warnings: Vec::new(),
+        }
     }
 
     fn measured(count: u64, p50: f64, p99: f64) -> Option<Distribution> {

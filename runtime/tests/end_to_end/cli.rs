@@ -120,3 +120,17 @@ fn the_help_is_worth_reading() {
     insta::assert_snapshot!("help", scene.says(&["--help"]).stdout);
     insta::assert_snapshot!("help_dummy", scene.says(&["dummy", "--help"]).stdout);
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_fault_to_be_told() {
+    let scene = Scene::new();
+    let recipe = root().join("recipes/sweep.yaml");
+    for arguments in [vec!["schema"], vec!["plan", "--json", recipe.to_str().unwrap()]] {
+        let mut command = scene.hbnode();
+        command.args(&arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(141), ""), "{arguments:?}");
+    }
+}

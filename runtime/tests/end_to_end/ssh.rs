@@ -38,15 +38,19 @@ servers: {{service_config: {{ttft: 5ms, tpot: 1ms}}}}
 
 /// The leader's command, with the stand-in before all other programs.
 fn leading(scene: &Scene, recipe: &str, further: &[&str]) -> Command {
+    let mut command = scene.leading(recipe, further);
+    command.env("PATH", path_with_stand_in(scene));
+    command
+}
+
+fn path_with_stand_in(scene: &Scene) -> String {
     let folder = scene.path("bin");
     fs::create_dir_all(folder.join("home")).unwrap();
     fs::create_dir_all(folder.join("full")).unwrap();
     write_program(&folder.join("ssh"), STAND_IN);
     // A node on whose disk nothing more can be written.
     write_program(&folder.join("full/cat"), "#!/bin/sh\necho 'cat: write error: No space left on device' >&2; exit 1\n");
-    let mut command = scene.leading(recipe, further);
-    command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()));
-    command
+    format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
 }
 
 fn write_program(path: &Path, text: &str) {
@@ -152,10 +156,46 @@ fn of_a_killed_leader_nothing_stays_on_its_nodes() {
 }
 
 #[test]
+fn an_interface_is_used_by_all_and_one_that_is_not_there_is_told() {
+    let scene = Scene::new();
+    let ended = led(&scene, "[alpha]", &["--set", "orchestration.interface=lo"]);
+    let run = ended.run(ended.code.unwrap());
+    assert_eq!(run.report["run"]["complete"], true, "{}", run.complaints());
+    assert!(fs::read_to_string(scene.path("bin/said")).unwrap().contains("--interface=lo"));
+    assert!(ended.stderr.contains("live page: http://127.0.0.1:"), "{}", ended.stderr);
+    let ended = led(&scene, "[alpha]", &["--set", "orchestration.interface=ib7"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no network interface `ib7`") && ended.stderr.contains("lo (127.0.0.1)"), "{}", ended.stderr);
+}
+
+#[test]
 fn words_for_ssh_are_refused_where_nothing_is_started_over_it() {
     let scene = Scene::new();
     let local = recipe("[]", "duration: 1s").replace("mode: ssh, nodes: []", "mode: local");
     let ended = scene.lead(&local, &["--remote-dir", "x"]).wait_at_most(LIMIT);
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.contains("--remote-dir is for nodes that are started over ssh"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_old_options_name_nodes_that_are_reached_over_ssh() {
+    let scene = Scene::new();
+    let block = "service: dummy\nmodel: dummy\nduration: 1\nwarmup: 0\nconcurrency: 2\nprompt_len: 8\ngen_tokens: 4\n";
+    let block = scene.file("workload.yaml", block);
+    let mut command = scene.hbnode();
+    command.env("PATH", path_with_stand_in(&scene));
+    command.args(["--server-nodes", "alpha", "--client-nodes", "alpha", "--workload-config-file"]).arg(block);
+    command.args(["--enable-monitoring", "--timeout", "30", "--json"]).arg("--results").arg(scene.path("results"));
+    let ended = scene.spawn(command).wait_at_most(LIMIT);
+    let run = ended.run(ended.code.unwrap());
+    assert_eq!(run.report["run"]["complete"], true, "{}", run.complaints());
+    assert_balanced(run.trial(), &run.rows());
+    let resolved = fs::read_to_string(run.folder.join("recipe.resolved.yaml")).unwrap();
+    assert!(
+        resolved.contains("mode: ssh") && resolved.contains("- alpha") && resolved.contains("share_servers: true"),
+        "{resolved}"
+    );
+    let copy = fs::read_to_string(scene.path("benchmark_metrics.csv")).unwrap();
+    assert_eq!(copy, fs::read_to_string(run.folder.join("metrics.csv")).unwrap());
+    assert!(fs::read_to_string(scene.path("bin/said")).unwrap().contains("-- alpha "));
 }

@@ -39,6 +39,20 @@ impl Dataset {
         Ok(asked)
     }
 
+    /// What the turns of conversation `conversation` ask, at most `turns` of them.
+    ///
+    /// # Errors
+    /// The file cannot be read any more.
+    pub fn turns(&self, conversation: u64, turns: u32, prompts: &PromptMaker) -> Result<Vec<Asked>, DatasetError> {
+        let first = self.asked(conversation, prompts)?;
+        let more = self.entry(conversation)?.more.into_iter().map(|question| Asked {
+            prompts: vec![Prompt::Text(question.text)],
+            gen_tokens: question.gen_tokens,
+            fields: Map::new(),
+        });
+        Ok([first].into_iter().chain(more).take(turns.max(1) as usize).collect())
+    }
+
     /// A load that replays this dataset, with its instants; any other as it is.
     ///
     /// # Errors

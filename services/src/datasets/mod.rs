@@ -22,7 +22,7 @@ use std::{
 };
 
 use hb_core::{
-    trial::{BadLine, DatasetSpec},
+    trial::{BadLine, DatasetSpec, RequestSpec},
     units::Nanos,
 };
 use serde_json::{Map, Value};
@@ -31,7 +31,7 @@ pub use self::asked::Asked;
 use self::{
     format::{Format, Unknown},
     pieces::{LONGEST, Pieces},
-    shapes::Read,
+    shapes::{Read, Shape},
 };
 
 /// One request of a dataset.
@@ -43,6 +43,17 @@ pub struct Entry {
     pub gen_tokens: Option<u32>,
     /// Further fields for the request's body.
     pub fields: Map<String, Value>,
+    /// The questions that follow in the same conversation.
+    pub more: Vec<Question>,
+}
+
+/// A question in a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// What is asked.
+    pub text: String,
+    /// Tokens of the answer that the data has.
+    pub gen_tokens: u32,
 }
 
 /// What is asked.
@@ -102,6 +113,12 @@ pub enum DatasetError {
         /// Lines that could not be read.
         bad: u64,
     },
+    /// Turns need conversations.
+    #[error("the dataset `{}` has no conversations for `workload.turns`: only sharegpt has; leave `turns` out", path.display())]
+    NoConversations {
+        /// The file.
+        path: PathBuf,
+    },
     /// A replay needs instants.
     #[error("the dataset `{}` has no time stamps to replay: mooncake, burstgpt and azure have", path.display())]
     NoStamps {
@@ -148,12 +165,13 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Looks at the file's beginning only: that it can be read and has a format.
+    /// Looks at the file's beginning only: that it can be read, and has a format that such requests can use.
     ///
     /// # Errors
     /// What is wrong with the file or its format.
-    pub fn check(spec: &DatasetSpec) -> Result<(), DatasetError> {
-        Self::begin(spec).map(drop)
+    pub fn check(spec: &DatasetSpec, request: &RequestSpec) -> Result<(), DatasetError> {
+        let dataset = Self::begin(spec)?;
+        if request.turns.is_some() { dataset.has_conversations() } else { Ok(()) }
     }
 
     fn begin(spec: &DatasetSpec) -> Result<Self, DatasetError> {
@@ -223,6 +241,17 @@ impl Dataset {
     #[must_use]
     pub fn bad_lines(&self) -> u64 {
         self.bad_lines
+    }
+
+    /// That its entries may be conversations of several turns.
+    ///
+    /// # Errors
+    /// Every entry of its format is a single prompt.
+    pub fn has_conversations(&self) -> Result<(), DatasetError> {
+        match self.format.shape {
+            Shape::ShareGpt => Ok(()),
+            _ => Err(DatasetError::NoConversations { path: self.path.clone() }),
+        }
     }
 
     /// The file.

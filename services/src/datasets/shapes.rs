@@ -3,7 +3,7 @@
 use hb_core::units::Nanos;
 use serde_json::{Map, Value};
 
-use super::{Content, Entry, record, stamps};
+use super::{Content, Entry, Question, record, stamps};
 
 /// Tokens of one block of a Mooncake trace.
 const MOONCAKE_BLOCK: u32 = 512;
@@ -86,7 +86,7 @@ impl Shape {
 }
 
 fn entry(content: Content, gen_tokens: Option<u32>) -> Read {
-    Read::Entry(Box::new(Entry { content, gen_tokens, fields: Map::new() }), None)
+    Read::Entry(Box::new(Entry { content, gen_tokens, fields: Map::new(), more: Vec::new() }), None)
 }
 
 /// A request of which a trace knows the lengths alone. An answer of no tokens was a call that failed.
@@ -95,7 +95,7 @@ fn sized(stamp: Nanos, input: u32, output: u32) -> Result<Read, String> {
         return Ok(Read::Nothing);
     }
     let content = Content::Sized { tokens: input, blocks: Vec::new(), block_tokens: 0 };
-    Ok(Read::Entry(Box::new(Entry { content, gen_tokens: Some(output), fields: Map::new() }), Some(stamp)))
+    Ok(Read::Entry(Box::new(Entry { content, gen_tokens: Some(output), fields: Map::new(), more: Vec::new() }), Some(stamp)))
 }
 
 fn field(fields: &[String], place: usize) -> Result<&str, String> {
@@ -156,11 +156,12 @@ fn sharegpt(object: &Map<String, Value>) -> Result<Read, String> {
     let turns: Option<Vec<_>> = turns.iter().map(turn).collect();
     let turns = turns.ok_or("a turn has not both of `from` and `value` (or `role` and `content`)")?;
     // Some files begin with an answer.
-    let pair = turns.windows(2).find(|pair| pair[0].0 && !pair[1].0 && !pair[1].1);
-    let Some([(.., prompt), (.., answer)]) = pair else { return Ok(Read::Nothing) };
-    if prompt.trim().is_empty() || answer.trim().is_empty() {
-        return Ok(Read::Nothing);
-    }
+    let mut pairs = turns.windows(2).filter(|pair| pair[0].0 && !pair[1].0 && !pair[1].1).map(|pair| (&pair[0].2, &pair[1].2));
+    let is_said = |(prompt, answer): &(&String, &String)| !prompt.trim().is_empty() && !answer.trim().is_empty();
+    let Some((prompt, answer)) = pairs.next().filter(is_said) else { return Ok(Read::Nothing) };
+    // What was asked after an empty turn was asked of something else.
+    let more = pairs.take_while(is_said);
+    let more = more.map(|(prompt, answer)| Question { text: prompt.clone(), gen_tokens: tokens_about(answer) }).collect();
     let of_turn = turns.iter().find(|(_, is_system, _)| *is_system).map(|(.., text)| text.as_str());
     let system = object.get("system").and_then(Value::as_str).or(of_turn).filter(|text| !text.is_empty());
     let content = match system {
@@ -170,8 +171,13 @@ fn sharegpt(object: &Map<String, Value>) -> Result<Read, String> {
         ]),
         None => Content::Text(prompt.clone()),
     };
-    let tokens = answer.chars().count().div_ceil(CHARACTERS_PER_TOKEN).max(1);
-    Ok(entry(content, u32::try_from(tokens).ok()))
+    let gen_tokens = Some(tokens_about(answer));
+    Ok(Read::Entry(Box::new(Entry { content, gen_tokens, fields: Map::new(), more }), None))
+}
+
+/// The tokens that a text has, about.
+fn tokens_about(text: &str) -> u32 {
+    u32::try_from(text.chars().count().div_ceil(CHARACTERS_PER_TOKEN).max(1)).unwrap_or(u32::MAX)
 }
 
 /// Fields of a body that the trial decides, or that say how the answer is read.
@@ -192,7 +198,10 @@ fn openai_batch(mut line: Map<String, Value>) -> Result<Read, String> {
     let content = content.ok_or("its body has neither `messages` nor a text as `prompt`")?;
     let asked = count(&body, "max_tokens")?.or(count(&body, "max_completion_tokens")?);
     OURS.iter().for_each(|key| drop(body.shift_remove(*key)));
-    Ok(Read::Entry(Box::new(Entry { content, gen_tokens: asked.filter(|tokens| *tokens > 0), fields: body }), None))
+    Ok(Read::Entry(
+        Box::new(Entry { content, gen_tokens: asked.filter(|tokens| *tokens > 0), fields: body, more: Vec::new() }),
+        None,
+    ))
 }
 
 fn mooncake(object: &Map<String, Value>) -> Result<Read, String> {
@@ -209,7 +218,7 @@ fn mooncake(object: &Map<String, Value>) -> Result<Read, String> {
     if output == 0 {
         return Ok(Read::Nothing);
     }
-    Ok(Read::Entry(Box::new(Entry { content, gen_tokens: Some(output), fields: Map::new() }), Some(stamp)))
+    Ok(Read::Entry(Box::new(Entry { content, gen_tokens: Some(output), fields: Map::new(), more: Vec::new() }), Some(stamp)))
 }
 
 fn sized_in_blocks(object: &Map<String, Value>, tokens: u32) -> Result<Content, String> {
@@ -288,6 +297,16 @@ mod tests {
         let alone = r#"{"conversations": [{"from": "human", "value": "Why?"}]}"#;
         assert_eq!(Shape::ShareGpt.read(alone.as_bytes()), Ok(Read::Nothing));
         assert!(why(&Shape::ShareGpt, r#"{"conversations": [{"from": "human"}, {"from": "gpt"}]}"#).contains("a turn"));
+    }
+
+    #[test]
+    fn the_questions_of_a_conversation_follow_one_another_with_the_lengths_of_its_answers() {
+        let turns = r#"{"conversations": [{"from": "gpt", "value": "Hi"}, {"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."},
+            {"from": "human", "value": "And then?"}, {"from": "gpt", "value": "Because so."}, {"from": "human", "value": ""}, {"from": "gpt", "value": "x"},
+            {"from": "human", "value": "What?"}, {"from": "gpt", "value": "y"}]}"#;
+        let (entry, _) = read(&Shape::ShareGpt, turns);
+        assert_eq!((text(&entry), entry.gen_tokens), ("Why?", Some(1)));
+        assert_eq!(entry.more, [Question { text: "And then?".into(), gen_tokens: 3 }], "an empty turn ends it");
     }
 
     #[test]

@@ -23,7 +23,12 @@ impl Protocol for OllamaProtocol {
     }
 
     fn reader(&self, request: &RequestSpec) -> Box<dyn Reader> {
-        if request.stream { Box::new(stream::ObjectStream::default()) } else { Box::new(Whole::new(wholes::read)) }
+        let keeps_text = request.turns.is_some();
+        if request.stream {
+            Box::new(stream::ObjectStream::keeping_text(keeps_text))
+        } else {
+            Box::new(Whole::new(wholes::read).keeping_text(keeps_text))
+        }
     }
 
     fn refusal(&self, status: u16, body: &[u8]) -> (Kind, Option<String>) {

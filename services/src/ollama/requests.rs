@@ -80,6 +80,7 @@ mod tests {
             gen_tokens: Length::Fixed(7),
             batch: NonZeroU32::MIN,
             shared_prefix: None,
+            turns: None,
             sampling: sampling.as_object().unwrap().clone(),
         };
         let call = call("tiny", &request, &[Prompt::Text("two words".into())], 7);

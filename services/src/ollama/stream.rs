@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::{
     fields::Filled,
     fingerprint::{Fingerprint, text_of},
+    kept::{Kept, text_in},
     lines::Lines,
     protocol::{Answer, Progress, Reader},
     refusal::error_text,
@@ -126,6 +127,7 @@ impl Sum {
             stopped_early: self.stopped_early,
             model: self.model,
             fingerprint: self.print.number(),
+            text: None,
         }
     }
 }
@@ -135,7 +137,15 @@ impl Sum {
 pub struct ObjectStream {
     lines: Lines,
     sum: Sum,
+    text: Kept,
     failed: Option<Kind>,
+}
+
+impl ObjectStream {
+    /// A reader that keeps the answer's text, if it is wanted.
+    pub fn keeping_text(is_wanted: bool) -> Self {
+        Self { text: Kept::wanted(is_wanted), ..Self::default() }
+    }
 }
 
 impl Reader for ObjectStream {
@@ -146,7 +156,7 @@ impl Reader for ObjectStream {
         let mut progress = Progress::default();
         if !self.sum.is_done {
             let fed = self.lines.feed(bytes, |line| {
-                progress.events += u32::from(take(&mut self.sum, line)?);
+                progress.events += u32::from(take(&mut self.sum, &mut self.text, line)?);
                 Ok(())
             });
             // What follows the last object changes nothing, be it an endless line.
@@ -166,22 +176,26 @@ impl Reader for ObjectStream {
             self.lines.clear();
         } else {
             // A last line without its end is whole if it is JSON, and cut if it could have been.
-            let ended = self.lines.finish(|line| match take(&mut self.sum, line) {
+            let ended = self.lines.finish(|line| match take(&mut self.sum, &mut self.text, line) {
                 Err(Kind::Malformed) if could_go_on(line) => Err(Kind::Truncated),
                 taken => taken.map(|_| ()),
             });
             self.failed = ended.err();
         }
-        std::mem::take(&mut self.sum).answer(self.failed.take())
+        Answer { text: self.text.take(), ..std::mem::take(&mut self.sum).answer(self.failed.take()) }
     }
 }
 
 /// Reads one line into the sum, and says whether it had content.
-fn take(sum: &mut Sum, line: &[u8]) -> Result<bool, Kind> {
+fn take(sum: &mut Sum, text: &mut Kept, line: &[u8]) -> Result<bool, Kind> {
     if sum.is_done || line.trim_ascii().is_empty() {
         return Ok(false);
     }
-    let text = std::str::from_utf8(line).map_err(|_| Kind::Malformed)?;
-    let object: Object = serde_json::from_str(text).map_err(|_| Kind::Malformed)?;
-    Ok(sum.add(&object, line))
+    let json = std::str::from_utf8(line).map_err(|_| Kind::Malformed)?;
+    let object: Object = serde_json::from_str(json).map_err(|_| Kind::Malformed)?;
+    let has_content = sum.add(&object, line);
+    if has_content {
+        text.add(|| text_in(line))?;
+    }
+    Ok(has_content)
 }

@@ -26,9 +26,9 @@ impl Protocol for OpenaiProtocol {
 
     fn reader(&self, request: &RequestSpec) -> Box<dyn Reader> {
         if request.stream {
-            Box::new(stream::EventStream::new(requests::choices(request)))
+            Box::new(stream::EventStream::new(requests::choices(request)).keeping_text(request.turns.is_some()))
         } else {
-            Box::new(Whole::new(wholes::read))
+            Box::new(Whole::new(wholes::read).keeping_text(request.turns.is_some()))
         }
     }
 

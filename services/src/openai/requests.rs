@@ -67,6 +67,7 @@ mod tests {
             gen_tokens: Length::Fixed(7),
             batch: NonZeroU32::new(batch).unwrap(),
             shared_prefix: None,
+            turns: None,
             sampling: sampling.as_object().unwrap().clone(),
         }
     }

@@ -14,6 +14,7 @@ use memchr::memmem::Finder;
 use super::events::{Choice, Chunk, Endings, Usage};
 use crate::{
     fingerprint::{Fingerprint, text_of},
+    kept::{Kept, text_in},
     lines::{Lines, MAX_LINE_BYTES},
     protocol::{Answer, Progress, Reader},
     whole::{could_go_on, message},
@@ -46,6 +47,7 @@ struct Event {
     /// The model of the last event that was parsed.
     model: Option<Arc<str>>,
     print: Fingerprint,
+    text: Kept,
     is_done: bool,
     failed: Option<Kind>,
 }
@@ -54,6 +56,12 @@ impl EventStream {
     /// A reader for an answer with so many choices.
     pub fn new(choices: u32) -> Self {
         Self { lines: Lines::default(), event: Event::of(choices) }
+    }
+
+    /// The same, which keeps the answer's text, if it is wanted.
+    pub fn keeping_text(mut self, is_wanted: bool) -> Self {
+        self.event.text = Kept::wanted(is_wanted);
+        self
     }
 }
 
@@ -64,6 +72,7 @@ impl EventStream {
             if self.lines.is_empty() && self.event.data.is_empty() && !self.event.is_done {
                 while let Some((text, rest)) = self.event.usual.strip(bytes) {
                     self.event.print.add(text);
+                    self.event.text.add(|| std::str::from_utf8(text).ok().map(Into::into))?;
                     self.event.content(None);
                     bytes = rest;
                 }
@@ -108,8 +117,9 @@ impl Reader for EventStream {
         }
         // The next answer is most likely of the same model, and its events look alike.
         let (usual, model) = (std::mem::take(&mut self.event.usual), self.event.model.clone());
-        let next = Event { usual, model, ..Event::of(self.event.choices) };
-        std::mem::replace(&mut self.event, next).answer()
+        let text = self.event.text.take();
+        let next = Event { usual, model, text: Kept::wanted(text.is_some()), ..Event::of(self.event.choices) };
+        Answer { text, ..std::mem::replace(&mut self.event, next).answer() }
     }
 }
 
@@ -165,6 +175,7 @@ impl Event {
         let text = std::str::from_utf8(data).map_err(|_| Kind::Malformed)?;
         if is_usual_token(data) {
             self.usual.learn(data);
+            self.text.add(|| text_in(data))?;
             self.print.add(text_of(data, &*TEXTS).unwrap_or_default());
             self.content(None);
             return Ok(());
@@ -179,6 +190,7 @@ impl Event {
         }
         if chunk.choices.iter().any(Choice::has_content) {
             self.print.add(text_of(data, &*TEXTS).unwrap_or_default());
+            self.text.add(|| text_in(data))?;
             self.content(self.told(&chunk));
             self.counted = chunk.usage.map_or(self.counted, |usage| usage.completion_tokens);
         }
@@ -237,6 +249,7 @@ impl Event {
             // Of the answer before, where this one ended before it said anything.
             model: self.model.filter(|_| self.endings.finished > 0 || usage.is_some()),
             fingerprint: self.print.number(),
+            text: None,
         }
     }
 }

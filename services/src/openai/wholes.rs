@@ -50,5 +50,6 @@ pub fn read(body: &[u8]) -> Answer {
         stopped_early: endings.stopped > 0,
         model: chunk.model.as_deref().map(Into::into),
         fingerprint: print.number(),
+        text: None,
     }
 }

@@ -1,9 +1,13 @@
-//! The words that prompts are made of.
+//! The words that prompts are made of, and texts of them.
+
+use rand_pcg::{Pcg64, rand_core::Rng as _};
+
+use super::random::{Use, below, seeded};
 
 /// Short common English words: most tokenizers have each of them, with the blank before it, as one token. As many as a
 /// byte has values, so that a random byte picks one.
 #[rustfmt::skip]
-pub const WORDS: [&str; 256] = [
+const WORDS: [&str; 256] = [
     "the", "of", "and", "to", "in", "is", "you", "that", "it", "he", "was", "for", "on", "are", "as", "with", "his", "they",
     "at", "be", "this", "have", "from", "or", "one", "had", "by", "word", "but", "not", "what", "all", "were", "we", "when",
     "your", "can", "said", "there", "use", "an", "each", "which", "she", "do", "how", "their", "if", "will", "up", "other",
@@ -24,8 +28,45 @@ pub const WORDS: [&str; 256] = [
     "mile", "night", "walk", "white", "sea", "began", "grow",
 ];
 
+/// Words in the text of [`probe`].
+pub const PROBE_WORDS: u32 = 256;
+
+/// Every word that prompts are made of, once, in an order that depends on the seed. A server's count of its tokens is what
+/// a word of a prompt has on average.
+#[must_use]
+pub fn probe(seed: u64) -> String {
+    let mut shuffled: Vec<u8> = (0..=u8::MAX).collect();
+    let mut random = seeded(!seed, Use::Text, 0);
+    for left in (1..shuffled.len()).rev() {
+        shuffled.swap(left, below(random.next_u64(), left as u32 + 1) as usize);
+    }
+    let mut text = String::with_capacity(shuffled.len() * 6);
+    shuffled.into_iter().for_each(|byte| push_word(&mut text, byte));
+    text
+}
+
+/// So many random words more.
+pub(super) fn push_words(text: &mut String, count: u32, random: &mut Pcg64) {
+    let mut left = count as usize;
+    while left > 0 {
+        let bytes = random.next_u64().to_le_bytes();
+        bytes.into_iter().take(left).for_each(|byte| push_word(text, byte));
+        left = left.saturating_sub(bytes.len());
+    }
+}
+
+/// The word of this byte more.
+pub(super) fn push_word(text: &mut String, byte: u8) {
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    text.push_str(WORDS[usize::from(byte)]);
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -35,5 +76,12 @@ mod tests {
         words.dedup();
         assert_eq!(words.len(), 256);
         assert!(words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase())));
+    }
+
+    #[test]
+    fn a_probe_has_every_word_once() {
+        let text = probe(5);
+        let different: BTreeSet<&str> = text.split(' ').collect();
+        assert_eq!((text.split(' ').count() as u32, different.len() as u32), (PROBE_WORDS, PROBE_WORDS));
     }
 }

@@ -26,13 +26,13 @@ async fn gaps_are_counted_once_for_each_token() {
     let server = server(Answer::Keep(whole())).await;
     let ledger = Ledger::new(source());
     let prepared = Prepared::new(closed(2, Stop::Requests(50), &server.url), None).unwrap();
-    let batches = told(prepared, &ledger, Clock { start: Instant::now() }).await;
+    let batches = told(prepared, &ledger, Clock::beginning(Instant::now())).await;
     let count = |bytes: fn(&Batch) -> &[u8]| -> u64 {
         batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().count()).sum()
     };
     assert_eq!((count(|batch| &batch.itl), count(|batch| &batch.icl)), (100, 100), "three tokens have two gaps");
     assert_eq!(batches.iter().map(|batch| batch.health.tokens_read).sum::<u64>(), 150);
-    let next = ledger.cut(Clock { start: Instant::now() }.now(), true).remove(0);
+    let next = ledger.cut(Clock::beginning(Instant::now()).now(), true).remove(0);
     assert_eq!((next.health.tokens_read, next.itl.len(), next.health.lag_samples), (0, 0, 0), "a window starts empty");
 }
 
@@ -41,7 +41,7 @@ async fn a_window_says_how_the_client_itself_did() {
     let server = server(Answer::Keep(whole())).await;
     let model = LoadModel::Open { rate: 100.0, arrivals: Arrivals::Constant };
     let prepared = Prepared::new(share(model, Stop::Requests(30), &server.url), None).unwrap();
-    let health = told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await[0].health;
+    let health = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await[0].health;
     assert!(health.cpu_ratio > 0.0 && health.cpu_ratio < 1.5, "{health:?}");
     assert!(health.lag_samples > 0 && health.lag_max_seconds >= health.lag_mean_seconds, "{health:?}");
     assert_eq!((health.tokens_read, health.in_flight), (90, 0));
@@ -54,7 +54,7 @@ async fn what_a_server_said_is_told_once_for_each_kind() {
     let server = server(Answer::Keep(refused)).await;
     let ledger = Ledger::new(source());
     let prepared = Prepared::new(closed(1, Stop::Requests(3), &server.url), None).unwrap();
-    let batches = told(prepared, &ledger, Clock { start: Instant::now() }).await;
+    let batches = told(prepared, &ledger, Clock::beginning(Instant::now())).await;
     assert_eq!(Counts::of(&rows(&batches)).failed, 3);
     let messages = ledger.take_messages();
     assert_eq!(messages.len(), 1);
@@ -71,7 +71,7 @@ async fn prompts_have_the_asked_tokens_by_what_a_word_has() {
     share.tokens_per_word = Some(2.0);
     let prepared = Prepared::build(share, None).await.unwrap();
     assert_eq!(server.requests.load(Ordering::SeqCst), 0, "a trial's requests are all that it sends");
-    let batches = told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await;
+    let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;
     let rows = rows(&batches);
     assert_eq!(
         rows.iter().map(|row| row.input_tokens).collect::<Vec<_>>(),
@@ -117,11 +117,11 @@ async fn https_is_spoken_with_a_trusted_server_and_no_other() {
     let (url, roots) = secured(&server, &mut tasks).await;
     let share = closed(2, Stop::Requests(10), &url);
     let prepared = Prepared::trusting(share.clone(), None, || Ok(trust::only(roots.clone()))).unwrap();
-    let batches = told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await;
+    let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;
     assert_eq!(Counts::of(&rows(&batches)), Counts { completed: 10, ..Counts::default() });
     let share = closed(1, Stop::Requests(1), &url);
     let stranger = Prepared::trusting(share, None, || Ok(trust::only(RootCertStore::empty()))).unwrap();
-    let batches = told(stranger, &Ledger::new(source()), Clock { start: Instant::now() }).await;
+    let batches = told(stranger, &Ledger::new(source()), Clock::beginning(Instant::now())).await;
     assert_eq!(rows(&batches).iter().map(|row| row.kind).collect::<Vec<_>>(), [Some(Kind::Tls)]);
     assert_eq!(server.requests.load(Ordering::SeqCst), 10);
 }

@@ -29,7 +29,7 @@ async fn a_request_on_a_connection_that_was_just_closed_fails_and_does_not_wait_
     let server = Server::new(&format!("http://{address}"), "/v1/completions", None, || unreachable!("no TLS")).unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let mut theirs = accepted.unwrap().0;
-    let mut link = Link::new(Stream::Plain(client.unwrap()), Clock { start: Instant::now() }).await.unwrap();
+    let mut link = Link::new(Stream::Plain(client.unwrap()), Clock::beginning(Instant::now())).await.unwrap();
     let answering = async {
         read_request(&mut theirs).await.unwrap();
         theirs.write_all(json("{}").as_bytes()).await.unwrap();

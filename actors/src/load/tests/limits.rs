@@ -50,7 +50,7 @@ async fn what_is_in_flight_when_the_drain_ends_is_cancelled() {
     let server = server(Answer::Drip(HEAD.into())).await;
     let mut prepared = Prepared::new(closed(3, Stop::After(Span::from_millis(100)), &server.url), None).unwrap();
     prepared.drain = Duration::from_millis(100);
-    let batches = told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await;
+    let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;
     let rows = rows(&batches);
     let ended: Vec<_> = rows.iter().map(|row| (row.outcome, row.kind, row.chunks > 0)).collect();
     assert_eq!(ended, [(Outcome::Cancelled, Some(Kind::DrainEnded), true); 3]);

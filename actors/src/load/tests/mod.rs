@@ -2,14 +2,16 @@
 
 mod answers;
 mod closing;
+mod handing_on;
 mod limits;
+mod turns;
 mod windows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroU64},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -19,7 +21,7 @@ use hb_core::{
     batch::{Batch, Counts, Source},
     orders::LoadShare,
     record::{Kind, Outcome, Record, Stage},
-    schedule::{Instants, Schedule},
+    schedule::{Instants, Numbers, Schedule},
     trial::{
         Api, Arrivals, BadLine, ContainerRuntime, DatasetSpec, Distribution, HealthCheck, Length, LoadModel, LoadSpec,
         RequestSpec, ServiceSpec, Stop, Timeouts,
@@ -62,6 +64,8 @@ pub(crate) enum Answer {
     Drip(String),
     /// One token at once, and a count of prompt tokens: five, and two for each word.
     Counted,
+    /// Writes down what is asked and answers with these bytes, the list's first ones first and its last ones for ever.
+    Heard(Arc<Mutex<Vec<String>>>, Vec<String>),
 }
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -118,12 +122,17 @@ async fn serve(mut stream: TcpStream, answer: Answer, requests: Arc<AtomicU64>) 
             Answer::Keep(text) | Answer::Close(text) | Answer::Reset(text) => text.clone(),
             Answer::Once(text) | Answer::Hang(text) | Answer::Drip(text) => text.clone(),
             Answer::Counted => counted(&body),
+            Answer::Heard(heard, answers) => {
+                let mut heard = heard.lock().unwrap();
+                heard.push(body);
+                answers[(heard.len() - 1).min(answers.len() - 1)].clone()
+            }
         };
         if stream.write_all(text.as_bytes()).await.is_err() {
             return;
         }
         match answer {
-            Answer::Keep(_) | Answer::Counted => {}
+            Answer::Keep(_) | Answer::Counted | Answer::Heard(..) => {}
             Answer::Close(_) => return,
             Answer::Reset(_) => {
                 // What was written has arrived: loopback delivers within the write, and Linux lets a receiver read
@@ -179,6 +188,9 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
         node: "n".into(),
         executor: 0,
         executors: 1,
+        numbers: Numbers { first: 0, step: NonZeroU64::MIN },
+        requests: None,
+        left_by: None,
         clients,
         max_in_flight: None,
         load: LoadSpec {
@@ -200,6 +212,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             gen_tokens: Length::Fixed(3),
             batch: NonZeroU32::MIN,
             shared_prefix: None,
+            turns: None,
             sampling: serde_json::Map::new(),
         },
         service: ServiceSpec {
@@ -221,6 +234,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             runtime_args: Vec::new(),
         },
         servers: vec![url.to_owned()],
+        left_servers: Default::default(),
         seed: 7,
         tokens_per_word: None,
     }
@@ -237,7 +251,7 @@ fn rows(batches: &[Batch]) -> Vec<Record> {
 /// Drives `share` to its end and gives its rows.
 async fn driven(share: LoadShare) -> Vec<Record> {
     let prepared = Prepared::new(share, None).unwrap();
-    rows(&told(prepared, &Ledger::new(source()), Clock { start: Instant::now() }).await)
+    rows(&told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await)
 }
 
 /// Drives what was prepared to its end and gives the batches.
@@ -310,6 +324,17 @@ async fn every_way_to_fail_has_its_own_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_counts_from_the_last_content_however_long_the_first_may_take() {
+    let server = server(Answer::Hang(format!("{HEAD}{}", piece(EVENT)))).await;
+    let mut share = closed(1, Stop::Requests(1), &server.url);
+    (share.load.timeouts.first_byte, share.load.timeouts.total) = (Span::from_secs(25), Span::from_secs(30));
+    let rows = driven(share).await;
+    assert_eq!(rows[0].kind, Some(Kind::BetweenChunksTimeout));
+    let silence = rows[0].end.unwrap().since(rows[0].last.unwrap());
+    assert!(silence < Duration::from_secs(12), "300 ms were allowed, and it was silent for {silence:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_listening_is_a_failure_to_connect() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -348,7 +373,7 @@ async fn a_stop_cancels_what_is_in_flight() {
     let server = server(Answer::Hang(String::new())).await;
     let mut share = closed(3, Stop::After(Span::from_secs(60)), &server.url);
     share.load.timeouts.first_byte = Span::from_secs(60);
-    let (ledger, stop, clock) = (Ledger::new(source()), CancellationToken::new(), Clock { start: Instant::now() });
+    let (ledger, stop, clock) = (Ledger::new(source()), CancellationToken::new(), Clock::beginning(Instant::now()));
     let prepared = Arc::new(Prepared::new(share, None).unwrap());
     let driving = drive(prepared, ledger.clone(), clock, stop.clone(), PanicSwitch::default());
     let (result, ()) = tokio::join!(driving, async {
@@ -365,7 +390,7 @@ async fn a_panic_loses_what_was_open_and_a_restart_sends_the_rest_once() {
     let hanging = server(Answer::Hang(String::new())).await;
     let mut share = closed(3, Stop::Requests(10), &hanging.url);
     share.load.timeouts.first_byte = Span::from_secs(60);
-    let (ledger, panic, clock) = (Ledger::new(source()), PanicSwitch::default(), Clock { start: Instant::now() });
+    let (ledger, panic, clock) = (Ledger::new(source()), PanicSwitch::default(), Clock::beginning(Instant::now()));
     let prepared = Arc::new(Prepared::new(share.clone(), None).unwrap());
     let driving = drive(prepared, ledger.clone(), clock, CancellationToken::new(), panic.clone());
     let (result, ()) = tokio::join!(driving, async {

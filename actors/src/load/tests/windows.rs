@@ -41,7 +41,12 @@ async fn of_two(share: LoadShare) -> Vec<Record> {
     let mut all = Vec::new();
     for executor in 0..2 {
         let clients = share.clients.iter().copied().filter(|client| client % 2 == executor).collect();
-        all.extend(driven(LoadShare { executor, executors: 2, clients, ..share.clone() }).await);
+        let numbers = Numbers::of(executor, NonZeroU32::new(2).unwrap());
+        let requests = match share.load.stop {
+            Stop::Requests(total) => Some((total + u64::from(executor == 0)) / 2),
+            Stop::After(_) => None,
+        };
+        all.extend(driven(LoadShare { executor, executors: 2, numbers, requests, clients, ..share.clone() }).await);
     }
     all.sort_by_key(|row| row.index);
     all
@@ -81,7 +86,7 @@ async fn a_sender_that_comes_after_the_window_drops_what_it_missed() {
     let server = server(Answer::Keep(whole())).await;
     let prepared = Prepared::new(open(100.0, 200, &server.url), None).unwrap();
     let start = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
-    let batches = told(prepared, &Ledger::new(source()), Clock { start }).await;
+    let batches = told(prepared, &Ledger::new(source()), Clock::beginning(start)).await;
     let rows = rows(&batches);
     assert_eq!(Counts::of(&rows), Counts { dropped: 20, ..Counts::default() });
     assert!(rows.iter().all(|row| row.kind == Some(Kind::SenderLate) && row.sent.is_none()));
@@ -93,7 +98,7 @@ async fn a_restarted_open_loop_goes_on_where_the_schedule_is() {
     let (hanging, answering) = (server(Answer::Hang(String::new())).await, server(Answer::Keep(whole())).await);
     let mut share = open(100.0, 400, &hanging.url);
     share.load.timeouts.first_byte = Span::from_secs(60);
-    let (ledger, panic, clock) = (Ledger::new(source()), PanicSwitch::default(), Clock { start: Instant::now() });
+    let (ledger, panic, clock) = (Ledger::new(source()), PanicSwitch::default(), Clock::beginning(Instant::now()));
     let prepared = Arc::new(Prepared::new(share.clone(), None).unwrap());
     let driving = drive(prepared, ledger.clone(), clock, CancellationToken::new(), panic.clone());
     let (result, ()) = tokio::join!(driving, async {
@@ -122,7 +127,7 @@ async fn a_window_that_is_ended_before_its_time_ends_as_a_planned_one_does() {
     for (place, share) in loads.into_iter().enumerate() {
         let before = server.requests.load(Ordering::SeqCst);
         let (prepared, ledger) = (Arc::new(Prepared::new(share, None).unwrap()), Ledger::new(source()));
-        let clock = Clock { start: Instant::now() };
+        let clock = Clock::beginning(Instant::now());
         let stop = CancellationToken::new();
         let load = tokio::spawn(drive(prepared.clone(), ledger.clone(), clock, stop, PanicSwitch::default()));
         while server.requests.load(Ordering::SeqCst) == before {

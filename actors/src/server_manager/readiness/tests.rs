@@ -134,6 +134,7 @@ fn request() -> RequestSpec {
         gen_tokens: Length::Fixed(64),
         batch: NonZeroU32::MIN,
         shared_prefix: None,
+        turns: None,
         sampling: serde_json::Map::new(),
     }
 }

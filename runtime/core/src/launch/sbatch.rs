@@ -85,6 +85,11 @@ pub fn sbatch(recipe: &Recipe, facts: &SubmitFacts) -> Result<String, SbatchErro
         "\n# The submitter's variables stay behind (--export=NONE); those of this shell go to the tasks.\n\
          export SLURM_EXPORT_ENV=ALL\numask 077\n"
     );
+    if components.len() > 1 {
+        // A site's memory per core for one component and the recipe's per node for another would be refused as a
+        // contradiction by srun, which reads all components' variables. Without them each step has its component's whole memory.
+        script.push_str("unset \"${!SLURM_MEM_PER_@}\"\n");
+    }
     // The notice may come a minute early: a trial that would still run then would be cut short.
     let margin = warning_seconds(job.time_limit) + EARLY_NOTICE;
     let _ = writeln!(script, "export HBNODE_END_MARGIN={margin}");

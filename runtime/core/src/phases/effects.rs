@@ -1,9 +1,10 @@
 //! What a [`super::Run`] wants done. The Orchestrator does it, and nothing else.
 
 use crate::{
-    orders::Order,
+    orders::{LoadShare, Order},
     phases::Phase,
     plan::Plan,
+    search::Ending,
     trial::DrillTarget,
     units::{NodeName, Span, TrialId},
 };
@@ -30,6 +31,21 @@ pub enum Effect {
     OpenTrial(Box<Plan>),
     /// Tell every executor of this trial to start at one instant, and answer with `load_started`.
     StartLoad(TrialId),
+    /// Ask the books what these executors, whose node is lost, left undone, and count nothing more of theirs; answer
+    /// with `left_behind`.
+    TakeStock {
+        /// The trial.
+        trial: TrialId,
+        /// The executors.
+        executors: Vec<u32>,
+    },
+    /// These shares of what lost executors left are built: tell the books, and their nodes to start at one instant.
+    JoinLoad {
+        /// The trial.
+        trial: TrialId,
+        /// The shares.
+        shares: Vec<LoadShare>,
+    },
     /// Come back with `drill_due` this long after the trial's start.
     DrillAt {
         /// The trial.
@@ -54,6 +70,13 @@ pub enum Effect {
         phase: Phase,
         /// The cause.
         cause: String,
+    },
+    /// Tell the world that a search is over.
+    SearchOver {
+        /// Which.
+        search: TrialId,
+        /// Why.
+        ending: Ending,
     },
     /// Tell a person.
     Warn(String),
@@ -88,7 +111,11 @@ impl OrderKind {
             Order::PrepareLoad(_) => Self::PrepareLoad,
             Order::StartLoad { .. } => Self::StartLoad,
             Order::StartServer(_) => Self::StartServer,
-            Order::StopServer { .. } | Order::EndWindow { .. } | Order::StopLoad { .. } | Order::Drill { .. } => Self::Other,
+            Order::StopServer { .. }
+            | Order::EndWindow { .. }
+            | Order::LeaveServer { .. }
+            | Order::StopLoad { .. }
+            | Order::Drill { .. } => Self::Other,
         }
     }
 }

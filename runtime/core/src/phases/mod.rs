@@ -9,7 +9,9 @@
 //! From every phase a failure, a lost node that the recipe does not bear, or an interrupt leads to
 //! teardown and report.
 
+mod agenda;
 mod effects;
+mod handing_on;
 mod run;
 mod servers;
 #[cfg(test)]

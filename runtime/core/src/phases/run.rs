@@ -4,11 +4,18 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, OrderKind, Phase, WALL_TIME, servers::Servers, time_left::TimeLeft, under_way::UnderWay};
+use super::{
+    Effect, OrderKind, Phase, WALL_TIME,
+    agenda::{Agenda, Next},
+    servers::Servers,
+    time_left::TimeLeft,
+    under_way::UnderWay,
+};
 use crate::{
     facts::Fact,
     orders::{Admission, Order},
     plan::{Allocation, Plan},
+    search::ProbeReport,
     trial::{DrillTarget, ServiceSpec, Trial},
     units::{Nanos, NodeName, Span, TrialId},
 };
@@ -21,6 +28,9 @@ pub enum OnNodeLoss {
     Fail,
     /// The run goes on with the nodes that are left.
     Continue,
+    /// As `Continue`; and what a lost client node left of a load is done by the others, and the clients of a lost
+    /// server ask those that are left.
+    Redistribute,
 }
 
 /// What a run is to do.
@@ -30,6 +40,8 @@ pub struct RunSpec {
     pub run: String,
     /// Its trials, in order.
     pub trials: Vec<Trial>,
+    /// Probes of its searches that earlier parts of the run finished, in order.
+    pub probes: Vec<ProbeReport>,
     /// The port a server takes where the recipe names none.
     pub default_port: u16,
     /// What to do when a node is lost; `None` bears the loss of a client and not that of a server.
@@ -57,22 +69,26 @@ const CLOSE_WITHIN: Span = Span::from_secs(300);
 /// A ready server is noticed this much later than its own deadline at most.
 const READY_MARGIN: Span = Span::from_secs(5);
 
+/// A load that begins now is over within this time.
+pub(super) fn finish_within(plan: &Plan) -> Span {
+    Span(plan.load_time_at_most().0 + plan.drain().0 + FINISH_WITHIN.0)
+}
+
 /// The run: which phase it is in, what it waits for, what comes next.
 #[derive(Debug)]
 pub struct Run {
-    spec: RunSpec,
-    phase: Option<Phase>,
+    pub(super) spec: RunSpec,
+    pub(super) phase: Option<Phase>,
     ticket: u64,
-    allocation: Allocation,
+    pub(super) allocation: Allocation,
     /// Nodes whose answer the phase waits for.
     awaited: BTreeSet<NodeName>,
-    next: usize,
+    agenda: Agenda,
     plan: Option<Plan>,
-    servers: Servers,
-    trial: Option<UnderWay>,
+    pub(super) servers: Servers,
+    pub(super) trial: Option<UnderWay>,
     pub(super) time: TimeLeft,
     is_monitoring: bool,
-    finished: u32,
     failure: Option<(Phase, String)>,
     interrupted: Option<String>,
 }
@@ -80,20 +96,19 @@ pub struct Run {
 impl Run {
     /// A run that has not begun.
     #[must_use]
-    pub fn new(spec: RunSpec) -> Self {
+    pub fn new(mut spec: RunSpec) -> Self {
         Self {
+            agenda: Agenda::new(std::mem::take(&mut spec.trials), std::mem::take(&mut spec.probes)),
             time: TimeLeft { ends_at: spec.ends_at, ..TimeLeft::default() },
             spec,
             phase: None,
             ticket: 0,
             allocation: Allocation::default(),
             awaited: BTreeSet::new(),
-            next: 0,
             plan: None,
             servers: Servers::default(),
             trial: None,
             is_monitoring: false,
-            finished: 0,
             failure: None,
             interrupted: None,
         }
@@ -126,7 +141,7 @@ impl Run {
     /// Whether every planned trial was finished.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.finished as usize == self.spec.trials.len()
+        self.agenda.is_complete()
     }
 
     /// It is this late, Unix nanoseconds; told before whatever else is told.
@@ -191,6 +206,7 @@ impl Run {
                 self.fail(format!("{node} starts no server: {why}"))
             }
             (OrderKind::PrepareLoad, Err(why), Some(Phase::ClientLaunch)) => self.fail(format!("{node} prepares no load: {why}")),
+            (OrderKind::PrepareLoad, Err(why), Some(Phase::Execution)) => self.takes_nothing_over(node, &why),
             (OrderKind::StartLoad, Err(why), Some(Phase::Execution)) => self.fail(format!("{node} starts no load: {why}")),
             (_, Err(why), _) => vec![Effect::Warn(format!("{node} did not do as it was told: {why}"))],
         }
@@ -206,9 +222,10 @@ impl Run {
             Order::StartServer(order) => self.phase == Some(Phase::ServiceDeployment) && self.servers.is_starting(order),
             Order::StopServer { server } => self.servers.is_ending(*server),
             Order::PrepareLoad(share) => {
-                self.phase == Some(Phase::ClientLaunch) && self.trial.as_ref().is_some_and(|under_way| under_way.awaits(share))
+                matches!(self.phase, Some(Phase::ClientLaunch | Phase::Execution))
+                    && self.trial.as_ref().is_some_and(|under_way| under_way.awaits(share))
             }
-            Order::StartLoad { trial, .. } => self.is_executing(trial),
+            Order::StartLoad { trial, .. } | Order::LeaveServer { trial, .. } => self.is_executing(trial),
             Order::EndWindow { trial, .. } | Order::StopLoad { trial } => is_of(trial),
             Order::Drill { .. } => false,
         }
@@ -255,13 +272,17 @@ impl Run {
             Fact::LoadPrepared { trial, executor } => {
                 let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
                 under_way.prepared(*executor);
-                if self.phase == Some(Phase::ClientLaunch) && under_way.is_prepared() { self.execute() } else { Vec::new() }
+                match self.phase {
+                    Some(Phase::ClientLaunch) if under_way.is_prepared() => self.execute(),
+                    Some(Phase::Execution) => under_way.join().into_iter().collect(),
+                    _ => Vec::new(),
+                }
             }
             Fact::LoadFailed { trial, executor, why } => {
                 let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
                 under_way.gave_up(*executor);
                 let cause = format!("executor {executor} on {node} cannot send its share: {why}");
-                if self.phase == Some(Phase::ClientLaunch) { self.fail(cause) } else { self.load_over(Some(cause)) }
+                if self.phase == Some(Phase::ClientLaunch) { self.fail(cause) } else { self.joined_or_over(cause) }
             }
             Fact::ExecutorGaveUp { trial, executor, why } => {
                 let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
@@ -290,12 +311,13 @@ impl Run {
         self.allocation = self.allocation.without(node);
         let was_awaited = self.awaited.remove(node);
         let servers = self.servers.node_lost(node);
-        let had_load = self.trial.as_mut().is_some_and(|under_way| under_way.node_lost(node));
+        let unfinished = self.trial.as_mut().map(|under_way| under_way.node_lost(node)).unwrap_or_default();
+        let had_load = !unfinished.is_empty();
         let mut effects = vec![Effect::WriteOff(node.clone())];
         let cause = format!("node {node} was lost: {why}");
         let is_borne = match self.spec.on_node_loss {
             Some(OnNodeLoss::Fail) => false,
-            Some(OnNodeLoss::Continue) => servers.is_empty() || self.servers.urls().is_some(),
+            Some(OnNodeLoss::Continue | OnNodeLoss::Redistribute) => servers.is_empty() || self.servers.urls().is_some(),
             None => servers.is_empty(),
         };
         effects.extend(match self.phase {
@@ -304,6 +326,9 @@ impl Run {
             Some(Phase::Initialization) => self.fail(cause),
             _ if !is_borne => self.fail(cause),
             Some(Phase::ClientLaunch) if had_load => self.replan(),
+            Some(Phase::Execution) if self.spec.on_node_loss == Some(OnNodeLoss::Redistribute) => {
+                self.hand_on(&unfinished, cause)
+            }
             Some(Phase::Execution) if had_load => self.load_over(Some(cause)),
             Some(Phase::MonitoringSetup) if was_awaited && self.awaited.is_empty() => self.launch(),
             // The servers that are left may be all that was still waited for.
@@ -355,7 +380,7 @@ impl Run {
 
     /// The figure that ends this trial's window is sure: the window ends everywhere `at` after the trial's start.
     pub fn sure_enough(&mut self, trial: &TrialId, at: Nanos) -> Vec<Effect> {
-        let under_way = self.trial.as_ref().filter(|under_way| under_way.id() == trial && !under_way.is_closing);
+        let under_way = self.trial.as_mut().filter(|under_way| under_way.id() == trial && !under_way.is_closing);
         match under_way.filter(|_| self.phase == Some(Phase::Execution)) {
             Some(under_way) => under_way.end_window(at),
             None => Vec::new(),
@@ -378,13 +403,17 @@ impl Run {
         }
     }
 
-    /// A trial's books are closed and its results are on disk, or why they are not.
-    pub fn trial_closed(&mut self, trial: &TrialId, result: Result<(), String>) -> Vec<Effect> {
+    /// A trial's books are closed and its results are on disk, with what it came to where it is a probe; or why they are not.
+    pub fn trial_closed(&mut self, trial: &TrialId, result: Result<Option<ProbeReport>, String>) -> Vec<Effect> {
         let Some(under_way) = self.trial.take_if(|under_way| under_way.id() == trial) else { return Vec::new() };
         let mut effects = Vec::new();
         match result {
-            Ok(()) => self.finished += u32::from(!under_way.is_stopped_early),
-            Err(why) => effects.push(Effect::Warn(format!("the results of {trial} are incomplete: {why}"))),
+            Ok(_) if under_way.is_stopped_early => {}
+            Ok(probe) => self.agenda.closed(&under_way.plan.trial, probe),
+            Err(why) => {
+                self.agenda.give_up(&under_way.plan.trial);
+                effects.push(Effect::Warn(format!("the results of {trial} are incomplete: {why}")));
+            }
         }
         effects.extend(if self.phase == Some(Phase::Teardown) { self.tear_down() } else { self.next_trial() });
         effects
@@ -452,7 +481,7 @@ impl Run {
         vec![Effect::Enter(phase)]
     }
 
-    fn deadline(&mut self, after: Span) -> Effect {
+    pub(super) fn deadline(&mut self, after: Span) -> Effect {
         self.ticket += 1;
         Effect::Deadline { phase: self.phase.unwrap_or(Phase::Initialization), ticket: self.ticket, after }
     }
@@ -478,9 +507,10 @@ impl Run {
             None | Some(Phase::Report) => Vec::new(),
             // The one that it worked for was told to end, and it has seen that before its own order came.
             Some(Phase::ServiceDeployment) if self.servers.are_ending() => self.replace_servers(),
-            Some(_) if self.spec.on_node_loss == Some(OnNodeLoss::Continue) && self.servers.urls().is_some() => {
+            Some(_) if self.bears_loss() && self.servers.urls().is_some() => {
                 let mut effects = vec![Effect::Warn(cause)];
                 effects.extend(self.deployed());
+                effects.extend(self.leave_servers());
                 effects
             }
             Some(_) => self.fail(cause),
@@ -488,8 +518,15 @@ impl Run {
     }
 
     fn next_trial(&mut self) -> Vec<Effect> {
-        let Some(trial) = self.spec.trials.get(self.next).cloned() else { return self.enter_teardown() };
-        self.next += 1;
+        let trial = match self.agenda.next() {
+            Next::Trial(trial) => *trial,
+            Next::SearchOver(search, ending) => {
+                let mut effects = vec![Effect::SearchOver { search, ending }];
+                effects.extend(self.next_trial());
+                return effects;
+            }
+            Next::Nothing => return self.enter_teardown(),
+        };
         let planned = Plan::of(&trial, &self.allocation, self.spec.default_port);
         let lacks = |plan: &Plan| self.time.lacks(plan, !plan.servers.is_empty() && !self.servers.serve(plan));
         if let Some(why) = planned.as_ref().ok().and_then(lacks) {
@@ -604,14 +641,13 @@ impl Run {
         let Some(under_way) = &mut self.trial else { return effects };
         under_way.is_started = true;
         let plan = under_way.plan.clone();
-        let within = Span(plan.load_time_at_most().0 + plan.drain().0 + FINISH_WITHIN.0);
-        effects.push(self.deadline(within));
+        effects.push(self.deadline(finish_within(&plan)));
         effects.push(Effect::OpenTrial(Box::new(plan)));
         effects
     }
 
     /// An executor is through, one way or the other.
-    fn load_over(&mut self, trouble: Option<String>) -> Vec<Effect> {
+    pub(super) fn load_over(&mut self, trouble: Option<String>) -> Vec<Effect> {
         let Some(under_way) = &mut self.trial else { return Vec::new() };
         if self.phase == Some(Phase::Teardown) {
             return self.tear_down();
@@ -638,6 +674,7 @@ impl Run {
         if let Some(under_way) = self.trial.as_mut().filter(|under_way| !under_way.is_closing) {
             under_way.is_stopped_early = true;
             effects.extend(under_way.stop());
+            under_way.give_up_joining();
             effects.push(self.deadline(STOP_LOAD_WITHIN));
         }
         effects.extend(self.tear_down());

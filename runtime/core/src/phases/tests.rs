@@ -8,8 +8,8 @@ use serde_json::Map;
 use super::*;
 use crate::{
     facts::Fact,
-    orders::{Duty, Order},
-    plan::{Allocation, Candidate, NodeNeeds},
+    orders::{Duty, LoadShare, Order},
+    plan::{Allocation, Candidate, Left, NodeNeeds},
     trial::{
         Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
         ServiceSpec, Slo, Stop, Timeouts, Trial,
@@ -62,9 +62,12 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             gen_tokens: Length::Fixed(8),
             batch: std::num::NonZeroU32::MIN,
             shared_prefix: None,
+            turns: None,
             sampling: Map::new(),
         },
         slo: Slo::default(),
+        search: None,
+        place: None,
     }
 }
 
@@ -113,10 +116,16 @@ struct World {
     course: Vec<String>,
     has_full_disk: bool,
     loads: u32,
-    /// By the share that each node was given last.
-    executors: std::collections::BTreeMap<NodeName, u32>,
+    /// By the shares that each node was given last.
+    executors: std::collections::BTreeMap<NodeName, Vec<u32>>,
     /// Who was told that the window of which trial ends, before it was over.
     ended_windows: Vec<(NodeName, TrialId)>,
+    /// Whether node 3 is lost while its load runs, and what others then did of it.
+    loses_in_load: bool,
+    joined: Vec<LoadShare>,
+    /// The node of a server that is lost while load runs.
+    lost_server: Option<u32>,
+    left_servers: u32,
 }
 
 impl World {
@@ -129,6 +138,7 @@ impl World {
             monitor_interval: Some(Span::from_secs(1)),
             join_within: Span::from_secs(5),
             ends_at: None,
+            probes: Vec::new(),
         };
         Self {
             run: Run::new(spec),
@@ -150,6 +160,10 @@ impl World {
             loads: 0,
             executors: std::collections::BTreeMap::new(),
             ended_windows: Vec::new(),
+            loses_in_load: false,
+            joined: Vec::new(),
+            lost_server: None,
+            left_servers: 0,
         }
     }
 
@@ -216,7 +230,7 @@ impl World {
                         }
                         let ready = Fact::ServerReady {
                             server: server.server,
-                            url: "http://s".into(),
+                            url: format!("http://s{}", server.server),
                             took: Span::from_secs(self.server_seconds),
                             tokens_per_word: None,
                         };
@@ -228,14 +242,18 @@ impl World {
                         self.tell(&node, Fact::ServerStopped { server });
                     }
                     Order::PrepareLoad(share) => {
-                        self.executors.insert(node.clone(), share.executor);
+                        let here = self.executors.entry(node.clone()).or_default();
+                        here.retain(|_| share.left_by.is_some());
+                        here.push(share.executor);
                         self.tell(&node, Fact::LoadPrepared { trial: share.trial, executor: share.executor });
                     }
                     Order::Drill { kill } => self.drills.push(kill),
                     Order::StopLoad { trial } => {
-                        let executor = self.executor(&node);
-                        self.tell(&node, Fact::LoadFinished { trial, executor });
+                        for executor in self.executors(&node) {
+                            self.tell(&node, Fact::LoadFinished { trial: trial.clone(), executor });
+                        }
                     }
+                    Order::LeaveServer { .. } => self.left_servers += 1,
                     Order::EndWindow { trial, .. } => self.ended_windows.push((node.clone(), trial)),
                     Order::Admit(_) | Order::StartMonitoring { .. } | Order::StartLoad { .. } => {}
                 }
@@ -253,24 +271,41 @@ impl World {
                 let drills = self.run.load_started(&trial);
                 self.queue.extend(drills);
                 self.pass(self.load_seconds);
-                let ended = self.run.sure_enough(&trial, Nanos(1));
-                self.queue.extend(ended);
-                for node in self.run.allocation().clients().map(|seat| seat.node.clone()).collect::<Vec<_>>() {
-                    let executor = self.executor(&node);
+                if let Some(server) = self.lost_server.take() {
+                    self.trouble(&Trouble::Lose(server));
+                }
+                if std::mem::take(&mut self.loses_in_load) {
+                    self.trouble(&Trouble::Lose(3));
+                } else {
+                    let ended = self.run.sure_enough(&trial, Nanos(1));
+                    self.queue.extend(ended);
+                }
+                for (node, executor) in self.run.loads() {
                     self.tell(&node, Fact::LoadFinished { trial: trial.clone(), executor });
+                }
+                Vec::new()
+            }
+            Effect::TakeStock { trial, executors } => {
+                let left = |executor: &u32| Left { executor: *executor, at: Nanos(5), next: 40, measured: 4 };
+                self.run.left_behind(&trial, &executors.iter().map(left).collect::<Vec<_>>())
+            }
+            Effect::JoinLoad { trial, shares } => {
+                for share in shares {
+                    self.tell(&share.node, Fact::LoadFinished { trial: trial.clone(), executor: share.executor });
+                    self.joined.push(share);
                 }
                 Vec::new()
             }
             Effect::DrillAt { trial, kill, .. } => self.run.drill_due(&trial, kill),
             Effect::CloseTrial { trial, .. } => {
                 self.closed.push(trial.clone());
-                self.run.trial_closed(&trial, Ok(()))
+                self.run.trial_closed(&trial, Ok(None))
             }
             Effect::Finish => {
                 self.finished += 1;
                 Vec::new()
             }
-            Effect::WriteOff(_) | Effect::Fail { .. } | Effect::Warn(_) => Vec::new(),
+            Effect::WriteOff(_) | Effect::Fail { .. } | Effect::SearchOver { .. } | Effect::Warn(_) => Vec::new(),
         };
         self.queue.extend(more);
     }
@@ -280,8 +315,8 @@ impl World {
         self.run.clock(self.now);
     }
 
-    fn executor(&self, node: &NodeName) -> u32 {
-        self.executors.get(node).copied().unwrap_or_default()
+    fn executors(&self, node: &NodeName) -> Vec<u32> {
+        self.executors.get(node).cloned().unwrap_or_default()
     }
 
     fn trouble(&mut self, trouble: &Trouble) {
@@ -306,7 +341,11 @@ impl World {
                 let trial = self.opened.last().cloned().unwrap_or_default();
                 self.run.fact(
                     &node(*ordinal),
-                    &Fact::ExecutorGaveUp { trial, executor: self.executor(&node(*ordinal)), why: "no".into() },
+                    &Fact::ExecutorGaveUp {
+                        trial,
+                        executor: self.executors(&node(*ordinal)).first().copied().unwrap_or_default(),
+                        why: "no".into(),
+                    },
                 )
             }
             Trouble::Expire => {
@@ -512,14 +551,15 @@ fn troubles() -> impl Strategy<Value = Vec<(usize, Trouble)>> {
 
 proptest! {
     #[test]
-    fn from_wherever_it_stops_a_run_ends_with_its_report(troubles in troubles(), loss in 0u8..3, is_spread in any::<bool>()) {
-        let on_node_loss = [None, Some(OnNodeLoss::Fail), Some(OnNodeLoss::Continue)][usize::from(loss)];
+    fn from_wherever_it_stops_a_run_ends_with_its_report(troubles in troubles(), loss in 0u8..4, is_spread in any::<bool>(), in_load in any::<bool>()) {
+        let on_node_loss = [None, Some(OnNodeLoss::Fail), Some(OnNodeLoss::Continue), Some(OnNodeLoss::Redistribute)][usize::from(loss)];
         let mut trials = two_trials();
         if is_spread {
             trials.iter_mut().for_each(|trial| trial.service.layout = Layout::Cluster(2.try_into().unwrap()));
         }
         let mut world = World::new(trials, on_node_loss);
         world.servers = 1 + u32::from(is_spread);
+        world.loses_in_load = in_load;
         world.play(4, &troubles);
         prop_assert_eq!(world.finished, 1);
         prop_assert_eq!(world.entered.last(), Some(&Phase::Report));
@@ -549,4 +589,58 @@ fn a_trial_that_cannot_be_over_in_time_is_not_begun_and_the_run_ends_in_order() 
         assert!(world.run.interrupted().is_some_and(|by| by.starts_with(WALL_TIME)), "{:?}", world.run.interrupted());
         assert!(world.up.is_empty() && world.run.failure().is_none() && !world.run.is_complete());
     }
+}
+
+/// A run of one trial over two client nodes whose second one is lost while load runs.
+fn losing(on_node_loss: OnNodeLoss, alter: impl FnOnce(&mut Trial)) -> World {
+    let mut trial = trial("a", "m");
+    alter(&mut trial);
+    let mut world = World::new(vec![trial], Some(on_node_loss));
+    world.servers = 2;
+    world.loses_in_load = true;
+    world.play(4, &[]);
+    world
+}
+
+#[test]
+fn what_a_lost_node_left_is_done_by_the_others_where_the_recipe_says_so() {
+    let redistributed = losing(OnNodeLoss::Redistribute, |trial| trial.load.stop = Stop::Requests(30));
+    let [piece] = &redistributed.joined[..] else { panic!("{:?}", redistributed.joined) };
+    assert_eq!((piece.node.as_str(), piece.executor, piece.left_by), ("node2", 2, Some(1)));
+    assert_eq!((&piece.clients[..], piece.requests), (&[2, 3][..], Some(15 - 4)), "its clients, and what they had not asked");
+    assert!(piece.numbers.first > 40);
+    assert!(redistributed.run.failure().is_none() && redistributed.run.is_complete());
+
+    let borne = losing(OnNodeLoss::Continue, |_| {});
+    assert!(borne.joined.is_empty() && borne.run.is_complete());
+    let failed = losing(OnNodeLoss::Fail, |_| {});
+    assert!(failed.joined.is_empty() && failed.run.failure().is_some_and(|(phase, _)| *phase == Phase::Execution));
+}
+
+#[test]
+fn a_load_over_which_nobody_is_left_fails() {
+    let mut world = World::new(vec![trial("a", "m")], Some(OnNodeLoss::Redistribute));
+    world.servers = 3;
+    world.loses_in_load = true;
+    world.play(4, &[]);
+    assert!(world.joined.is_empty() && world.run.failure().is_some_and(|(_, why)| why.contains("node3")));
+    assert_eq!(world.opened, world.closed);
+}
+
+#[test]
+fn the_clients_of_a_lost_server_are_told_to_ask_the_others() {
+    let leaving = |on_node_loss| {
+        let mut world = World::new(vec![trial("a", "m")], Some(on_node_loss));
+        world.servers = 2;
+        world.lost_server = Some(0);
+        world.play(4, &[]);
+        world
+    };
+    let left = leaving(OnNodeLoss::Redistribute);
+    assert_eq!((left.left_servers, left.run.is_complete()), (2, true), "both clients are told, once");
+    assert_eq!(leaving(OnNodeLoss::Continue).left_servers, 0);
+    let mut alone = World::new(vec![trial("a", "m")], Some(OnNodeLoss::Redistribute));
+    alone.lost_server = Some(0);
+    alone.play(3, &[]);
+    assert!(alone.run.failure().is_some_and(|(_, why)| why.contains("node0")), "no server is left");
 }

@@ -1,11 +1,11 @@
 //! The trial that is under way: how far each of its executors is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Effect;
 use crate::{
     orders::{LoadShare, Order},
-    plan::Plan,
+    plan::{Left, Plan, pieces},
     units::{Nanos, NodeName, TrialId},
 };
 
@@ -22,6 +22,14 @@ enum Load {
 pub(super) struct UnderWay {
     pub plan: Plan,
     executors: BTreeMap<u32, (NodeName, Load)>,
+    /// What each executor was told.
+    shares: BTreeMap<u32, LoadShare>,
+    /// Lost executors of which it is not known yet what they left.
+    unknown: BTreeSet<u32>,
+    /// Executors that take over what lost ones left, and have not been told to start.
+    joining: BTreeSet<u32>,
+    /// Its window was ended before its time.
+    has_window_ended: bool,
     pub is_started: bool,
     pub is_stopped_early: bool,
     pub is_closing: bool,
@@ -31,9 +39,19 @@ impl UnderWay {
     /// The trial, and the orders that have its shares built.
     pub fn launch(plan: Plan, shares: Vec<LoadShare>) -> (Self, Vec<Effect>) {
         let executors = shares.iter().map(|share| (share.executor, (share.node.clone(), Load::Preparing))).collect();
-        let orders =
-            shares.into_iter().map(|share| Effect::Order(share.node.clone(), Order::PrepareLoad(Box::new(share)))).collect();
-        (Self { plan, executors, is_started: false, is_stopped_early: false, is_closing: false }, orders)
+        let orders = shares.iter().map(prepare).collect();
+        let under_way = Self {
+            plan,
+            executors,
+            shares: shares.into_iter().map(|share| (share.executor, share)).collect(),
+            unknown: BTreeSet::new(),
+            joining: BTreeSet::new(),
+            has_window_ended: false,
+            is_started: false,
+            is_stopped_early: false,
+            is_closing: false,
+        };
+        (under_way, orders)
     }
 
     pub fn id(&self) -> &TrialId {
@@ -44,7 +62,7 @@ impl UnderWay {
     pub fn awaits(&self, share: &LoadShare) -> bool {
         let executor = self.executors.get(&share.executor);
         share.trial == *self.id()
-            && share.executors as usize == self.executors.len()
+            && self.shares.get(&share.executor).is_some_and(|latest| latest.executors == share.executors)
             && executor.is_some_and(|(node, load)| *node == share.node && *load == Load::Preparing)
     }
 
@@ -60,14 +78,101 @@ impl UnderWay {
         self.set(executor, Load::Lost);
     }
 
-    /// Whether the node had a part in it that was not over.
-    pub fn node_lost(&mut self, node: &NodeName) -> bool {
-        let mut had_part = false;
-        for (_, load) in self.executors.values_mut().filter(|(at, _)| at == node) {
-            had_part |= *load != Load::Over;
+    /// The executors of the node that were not through.
+    pub fn node_lost(&mut self, node: &NodeName) -> Vec<u32> {
+        let mut unfinished = Vec::new();
+        for (executor, (_, load)) in self.executors.iter_mut().filter(|(_, (at, _))| at == node) {
+            if matches!(load, Load::Preparing | Load::Prepared) {
+                unfinished.push(*executor);
+            }
             *load = Load::Lost;
         }
-        had_part
+        unfinished
+    }
+
+    /// Whether what lost executors left can still be handed on.
+    pub fn may_hand_on(&self) -> bool {
+        !self.has_window_ended && !self.is_closing && !self.is_stopped_early
+    }
+
+    /// What these executors left is asked for.
+    pub fn await_stock(&mut self, executors: &[u32]) -> Effect {
+        self.unknown.extend(executors);
+        Effect::TakeStock { trial: self.id().clone(), executors: executors.to_vec() }
+    }
+
+    /// What lost executors left is known: orders that have it built on these nodes.
+    pub fn hand_on(&mut self, left: &[Left], heirs: &[NodeName]) -> Vec<Effect> {
+        let mut orders = Vec::new();
+        if left.is_empty() {
+            // Nobody knows; it is lost.
+            self.unknown.clear();
+        }
+        for left in left.iter().filter(|left| self.unknown.remove(&left.executor)) {
+            let next = self.executors.keys().next_back().map_or(0, |last| last + 1);
+            let Some(lost) = self.shares.get(&left.executor) else { continue };
+            for piece in pieces(lost, left, heirs, next) {
+                orders.push(prepare(&piece));
+                self.executors.insert(piece.executor, (piece.node.clone(), Load::Preparing));
+                self.joining.insert(piece.executor);
+                self.shares.insert(piece.executor, piece);
+            }
+        }
+        orders
+    }
+
+    /// What lost executors left and did not begin yet is given up. Nobody's word is waited for any more.
+    pub fn give_up_joining(&mut self) {
+        self.unknown.clear();
+        for executor in std::mem::take(&mut self.joining) {
+            self.set(executor, Load::Lost);
+        }
+    }
+
+    /// A node does not build what it was to take over.
+    pub fn refused(&mut self, node: &NodeName) {
+        let refused: Vec<u32> = self.joining.iter().filter(|executor| self.shares[executor].node == *node).copied().collect();
+        for executor in refused {
+            self.set(executor, Load::Lost);
+        }
+    }
+
+    /// Those that take over, once every one of them is built or lost.
+    pub fn join(&mut self) -> Option<Effect> {
+        let load = |executor: &u32| self.executors.get(executor).map(|(_, load)| *load);
+        if self.joining.is_empty() || self.joining.iter().any(|executor| load(executor) == Some(Load::Preparing)) {
+            return None;
+        }
+        let ready = self.joining.iter().filter(|executor| load(executor) == Some(Load::Prepared));
+        let shares: Vec<LoadShare> = ready.filter_map(|executor| self.shares.get(executor).cloned()).collect();
+        self.joining.clear();
+        (!shares.is_empty()).then(|| Effect::JoinLoad { trial: self.id().clone(), shares })
+    }
+
+    /// Executors that were built, and are told to start by whoever starts the trial.
+    pub fn loads(&self) -> impl Iterator<Item = (&NodeName, u32)> {
+        let is_built =
+            |(executor, (_, load)): &(&u32, &(NodeName, Load))| *load == Load::Prepared && !self.joining.contains(executor);
+        self.executors.iter().filter(is_built).map(|(executor, (node, _))| (node, *executor))
+    }
+
+    /// Orders that have the clients of every server that is not at one of these URLs ask the others, and the URLs of
+    /// those that are left.
+    pub fn leave_servers(&mut self, up: &[String]) -> (Vec<Effect>, Vec<String>) {
+        let mut gone: BTreeMap<u32, String> = BTreeMap::new();
+        for share in self.shares.values_mut() {
+            let left =
+                (0..).zip(&share.servers).filter(|(server, url)| !up.contains(url) && !share.left_servers.contains(server));
+            let left: Vec<(u32, String)> = left.map(|(server, url)| (server, url.clone())).collect();
+            share.left_servers.extend(left.iter().map(|(server, _)| *server));
+            gone.extend(left);
+        }
+        let nodes: BTreeSet<&NodeName> = self.unfinished().collect();
+        let orders = nodes.into_iter().flat_map(|node| {
+            let order = |server: &u32| Order::LeaveServer { trial: self.id().clone(), server: *server };
+            gone.keys().map(move |server| Effect::Order(node.clone(), order(server)))
+        });
+        (orders.collect(), gone.into_values().collect())
     }
 
     pub fn is_prepared(&self) -> bool {
@@ -76,12 +181,12 @@ impl UnderWay {
 
     /// Whether nobody sends any more.
     pub fn is_over(&self) -> bool {
-        self.executors.values().all(|(_, load)| matches!(load, Load::Over | Load::Lost))
+        self.unknown.is_empty() && self.executors.values().all(|(_, load)| matches!(load, Load::Over | Load::Lost))
     }
 
     /// Whether nobody is left who could have finished it.
     pub fn is_deserted(&self) -> bool {
-        self.executors.values().all(|(_, load)| *load == Load::Lost)
+        self.unknown.is_empty() && self.executors.values().all(|(_, load)| *load == Load::Lost)
     }
 
     /// Orders that end its load wherever it is not over.
@@ -91,7 +196,9 @@ impl UnderWay {
     }
 
     /// Orders that end its measured window at this instant.
-    pub fn end_window(&self, at: Nanos) -> Vec<Effect> {
+    pub fn end_window(&mut self, at: Nanos) -> Vec<Effect> {
+        self.has_window_ended = true;
+        self.give_up_joining();
         let trial = self.id();
         self.unfinished().map(|node| Effect::Order(node.clone(), Order::EndWindow { trial: trial.clone(), at })).collect()
     }
@@ -101,9 +208,18 @@ impl UnderWay {
         self.executors.values().filter(|(_, load)| matches!(load, Load::Preparing | Load::Prepared)).map(|(node, _)| node)
     }
 
+    /// Whether a number of requests ends it, and no instant.
+    pub fn is_counted(&self) -> bool {
+        self.shares.values().any(|share| share.requests.is_some())
+    }
+
     fn set(&mut self, executor: u32, to: Load) {
         if let Some((_, load)) = self.executors.get_mut(&executor).filter(|(_, load)| *load != Load::Lost) {
             *load = to;
         }
     }
+}
+
+fn prepare(share: &LoadShare) -> Effect {
+    Effect::Order(share.node.clone(), Order::PrepareLoad(Box::new(share.clone())))
 }

@@ -1,5 +1,6 @@
 //! Who does what, where: pure, so that `hbnode plan` draws on a laptop exactly what runs.
 
+mod pieces;
 mod placing;
 mod seats;
 mod shares;
@@ -8,7 +9,10 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::seats::{Allocation, Candidate, NodeNeeds, Seat, SeatError, roles_by_ordinal};
+pub use self::{
+    pieces::{Left, pieces},
+    seats::{Allocation, Candidate, NodeNeeds, Seat, SeatError, roles_by_ordinal},
+};
 use crate::{
     calibration::BESIDE,
     orders::{Duty, LoadShare, ServerOrder},

@@ -1,11 +1,12 @@
 //! Each executor's exact share of the load: nothing lost, nothing twice, differing by one at most.
 
-use std::num::NonZeroU32;
+use std::{collections::BTreeSet, num::NonZeroU32};
 
 use super::Allocation;
 use crate::{
     orders::LoadShare,
-    trial::{LoadModel, Trial},
+    schedule::Numbers,
+    trial::{LoadModel, Stop, Trial},
 };
 
 /// One share for each client node that has something to do.
@@ -15,11 +16,18 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
     let clients = trial.load.model.clients();
     let most = clients.or(trial.load.max_in_flight).map_or(u32::MAX, NonZeroU32::get);
     let executors = (seats.len() as u32).min(most);
+    let Some(of) = NonZeroU32::new(executors) else { return Vec::new() };
     let share = |(executor, seat): (u32, &&super::Seat)| LoadShare {
         trial: trial.id.clone(),
         node: seat.node.clone(),
         executor,
         executors,
+        numbers: Numbers::of(executor, of),
+        requests: match trial.load.stop {
+            Stop::Requests(total) if !trial.load.model.is_open() => Some(even(total, executor, of)),
+            _ => None,
+        },
+        left_by: None,
         clients: match &trial.load.model {
             LoadModel::Closed { concurrency, .. } => block(concurrency.get(), executor, executors),
             // The first ones begin first: dealt out in turn, every node has its part of any number of them.
@@ -33,6 +41,7 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
         request: trial.request.clone(),
         service: trial.service.clone(),
         servers: Vec::new(),
+        left_servers: BTreeSet::new(),
         seed: trial.seed,
         tokens_per_word: None,
     };
@@ -44,8 +53,14 @@ pub(super) fn routed_clients(trial: &Trial, shares: &[LoadShare]) -> u32 {
     trial.load.model.clients().map_or(shares.len() as u32, NonZeroU32::get)
 }
 
+/// The `part`-th of `parts` shares of a number; they differ by one at most.
+pub(super) fn even(whole: u64, part: u32, parts: NonZeroU32) -> u64 {
+    let parts = u64::from(parts.get());
+    whole / parts + u64::from(u64::from(part) < whole % parts)
+}
+
 /// The `part`-th of `parts` neighbouring blocks of `0..whole`; their sizes differ by one at most.
-fn block(whole: u32, part: u32, parts: u32) -> Vec<u32> {
+pub(super) fn block(whole: u32, part: u32, parts: u32) -> Vec<u32> {
     let border = |part: u32| (u64::from(whole) * u64::from(part) / u64::from(parts)) as u32;
     (border(part)..border(part + 1)).collect()
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     OneOrMany, Recipe, RequestDistribution, Workload, dataset,
     expand::Point,
-    stages, stop_when,
+    search, stages, stop_when,
     trial_names::{hash, plain},
     words::Variables,
 };
@@ -30,15 +30,18 @@ pub(super) fn trial(
     repetition: u32,
 ) -> Trial {
     let seed = recipe.metadata.as_ref().and_then(|metadata| metadata.seed).unwrap_or(0);
+    let load = load(recipe, workload);
     let seed = hash(&[&seed.to_le_bytes(), id.as_str().as_bytes(), &repetition.to_le_bytes()]);
     Trial {
         parameters: point.iter().cloned().collect(),
         repetition,
         seed,
         service: service(recipe, workload, config),
-        load: load(recipe, workload),
         request: request(recipe, workload),
         slo: slo(workload),
+        search: search::of(workload, &load),
+        place: None,
+        load,
         id,
     }
 }
@@ -136,6 +139,9 @@ fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
         };
     }
     let arrivals = arrivals(workload);
+    if let Some(model) = search::first_load(workload, arrivals) {
+        return model;
+    }
     if stages::is_closed(&workload.stages) {
         let base = first(&workload.concurrency).map(|clients| f64::from(clients.get()));
         let think = first(&workload.sleep_seconds).unwrap_or(Span::ZERO);
@@ -178,6 +184,8 @@ fn request(recipe: &Recipe, workload: &Workload) -> RequestSpec {
             .shared_prefix
             .as_ref()
             .map(|prefix| SharedPrefix { groups: prefix.groups, tokens: prefix.tokens }),
+        // A conversation of one turn is a request that stands alone.
+        turns: first(&workload.turns).map(Length::from).filter(|turns| *turns != Length::Fixed(1)),
         sampling: workload.sampling.clone().unwrap_or_default(),
     }
 }

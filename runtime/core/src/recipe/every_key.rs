@@ -12,16 +12,20 @@ use super::{
 /// Keys that decide something about the run or its report; the words after a block are keys below it.
 const HONOURED: &[(&str, &str)] = &[
     ("", "scenario repetitions binds environment"),
-    ("orchestration", "mode nodes on_node_loss"),
+    ("orchestration", "mode nodes on_node_loss interface"),
     ("orchestration.node_allocation.servers", "nodes"),
     ("orchestration.node_allocation.clients", "nodes clients_per_node distribution_strategy target_mapping share_servers"),
     ("orchestration.node_allocation.monitors", "nodes"),
     ("resources.servers", "gpus"),
     ("workload", "service model duration warmup clients_per_node concurrency requests sleep_seconds target_rps"),
-    ("workload", "request_distribution burstiness max_in_flight prompt_len gen_tokens batch api stream sampling slo calibration"),
+    (
+        "workload",
+        "request_distribution burstiness max_in_flight prompt_len gen_tokens turns batch api stream sampling slo calibration",
+    ),
     ("workload.shared_prefix", "groups tokens"),
     ("workload.stages[]", "duration target_rps concurrency ramp"),
     ("workload.stop_when", "metric ci min max"),
+    ("workload.search", "maximize from to precision budget"),
     ("workload.dataset", "path format time_scale skip limit jitter on_bad_line"),
     ("workload.benchmark_suite[]", "name duration warmup num_threads clients_per_node concurrency requests sleep_seconds"),
     ("workload.benchmark_suite[]", "target_rps prompt_len gen_tokens batch"),

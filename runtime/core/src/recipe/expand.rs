@@ -24,7 +24,7 @@ const CALIBRATED_FROM: Span = Span::from_secs(60);
 pub(super) const MOST_TRIALS: u64 = 10_000;
 
 /// The sweepable fields of the workload, in the order in which they are declared and expanded.
-pub(super) const SWEEPABLE: [&str; 16] = [
+pub(super) const SWEEPABLE: [&str; 17] = [
     "model",
     "duration",
     "warmup",
@@ -38,6 +38,7 @@ pub(super) const SWEEPABLE: [&str; 16] = [
     "max_in_flight",
     "prompt_len",
     "gen_tokens",
+    "turns",
     "batch",
     "api",
     "stream",
@@ -117,7 +118,9 @@ pub(super) fn least_load_time(recipe: &Recipe) -> Span {
         };
         // Every length stands in equally many points, so that the mean times the points is the sum.
         let points: f64 = axes(&workload, &config).iter().map(|(_, values)| values.len() as f64).product();
-        (warmup + window) * points
+        // A search that ends with its first load has asked it twice.
+        let probes = if workload.search.is_some() { 2.0 } else { 1.0 };
+        (warmup + window) * points * probes
     });
     let repetitions = f64::from(recipe.repetitions.map_or(1, NonZeroU32::get));
     let seconds = seconds.sum::<f64>() * repetitions;

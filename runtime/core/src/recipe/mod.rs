@@ -22,6 +22,7 @@ mod read;
 mod reporting;
 mod roles;
 mod rules;
+mod search;
 mod seeking;
 mod servers;
 mod shape;

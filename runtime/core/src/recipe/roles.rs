@@ -47,8 +47,8 @@ impl Recipe {
     pub fn on_node_loss(&self) -> Option<OnNodeLoss> {
         match self.orchestration.on_node_loss? {
             NodeLoss::Fail => Some(OnNodeLoss::Fail),
-            // Redistribute is refused before a run begins.
-            NodeLoss::Continue | NodeLoss::Redistribute => Some(OnNodeLoss::Continue),
+            NodeLoss::Continue => Some(OnNodeLoss::Continue),
+            NodeLoss::Redistribute => Some(OnNodeLoss::Redistribute),
         }
     }
 
@@ -100,7 +100,8 @@ impl Recipe {
     }
 
     /// Whether the servers run already.
-    pub(super) fn has_endpoints(&self) -> bool {
+    #[must_use]
+    pub fn has_endpoints(&self) -> bool {
         self.servers.as_ref().is_some_and(|servers| !servers.endpoints.is_empty())
     }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::words::PlainText;
-use crate::units::Span;
+use crate::{search::SearchTarget, units::Span};
 
 /// How thoroughly the client measures itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -51,36 +51,24 @@ pub enum Ramp {
     Exponential,
 }
 
-/// The highest load that meets the SLO.
+/// The highest load that meets `slo`: trials of one load each, made one after another until the answer is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
     /// What is made as high as can be.
     pub maximize: SearchTarget,
-    /// The lowest value tried.
+    /// The lowest load tried, and the first: requests per second, or requests in flight; default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<f64>,
-    /// The highest value tried.
+    /// The highest load tried; default 1024 times `from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<f64>,
-    /// How near the answer must be, such as `5%`.
+    /// How near the answer must be to the next load that misses, as a share of it; default 5%.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<PlainText>,
-    /// The time it may take.
+    /// The time that its probes may take: one that would not be over by then is not begun; left out, as long as they take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Span>,
-}
-
-/// What a search makes as high as can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SearchTarget {
-    /// Requests per second.
-    Rate,
-    /// Requests in flight.
-    Concurrency,
-    /// Good answers per second.
-    Goodput,
 }
 
 /// Stop when a figure is known well enough.

@@ -71,12 +71,7 @@ fn named(name: &str) -> Option<(&str, f64)> {
 
 /// `5%`, or 0.05.
 fn half_width(text: &PlainText) -> Option<f64> {
-    let text = text.0.trim();
-    let share = match text.strip_suffix('%') {
-        Some(percent) => percent.trim().parse::<f64>().ok()? / 100.0,
-        None => text.parse().ok()?,
-    };
-    (NARROWEST..=WIDEST).contains(&share).then_some(share)
+    text.share().filter(|share| (NARROWEST..=WIDEST).contains(share))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     dataset,
     one_or_many::OneOrMany,
+    search,
     words::{PlainText, TokenCount},
     workload::Workload,
 };
@@ -66,7 +67,8 @@ pub(super) fn overlaid(base: &Workload, entry: &SuiteEntry) -> Workload {
         workload.concurrency = entry.concurrency.clone();
         workload.target_rps = entry.target_rps.clone();
     }
-    if workload.target_rps.is_none() && workload.stages.is_empty() && !dataset::replays(&workload) {
+    if workload.target_rps.is_none() && !search::is_open(&workload) && workload.stages.is_empty() && !dataset::replays(&workload)
+    {
         (workload.request_distribution, workload.burstiness, workload.max_in_flight) = (None, None, None);
     }
     // An end of its own is the entry's end, whatever ends the others.

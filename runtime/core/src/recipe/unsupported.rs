@@ -3,7 +3,7 @@
 //! What would change a figure or leave a wanted result out is refused before anything runs; what
 //! changes neither is a warning. `every_key` holds the schema to this table.
 
-use super::{Mode, Monitoring, NodeLoss, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
+use super::{Mode, Monitoring, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
 use crate::trial::Api;
 
 /// A field, whether a recipe uses it, and what to do instead.
@@ -51,16 +51,6 @@ pub(super) const TABLE: &[Row] = &[
         "the mode kubernetes is not built yet; use slurm, ssh or local",
     ),
     refused_in_part(
-        "orchestration.on_node_loss",
-        |recipe| recipe.orchestration.on_node_loss == Some(NodeLoss::Redistribute),
-        "redistribute is not built yet; use continue or fail",
-    ),
-    refused(
-        "orchestration.interface",
-        |recipe| recipe.orchestration.interface.is_some(),
-        "the interface cannot be chosen yet; leave it out",
-    ),
-    refused_in_part(
         "orchestration.node_allocation.servers.nodes",
         |recipe| {
             let allocation = recipe.orchestration.node_allocation.as_ref();
@@ -72,11 +62,6 @@ pub(super) const TABLE: &[Row] = &[
         "orchestration.node_allocation.clients.nodes",
         |recipe| recipe.client_nodes().and_then(|clients| clients.nodes.as_ref()).is_some_and(is_list),
         "a scaling study over node counts is not built yet; write one number",
-    ),
-    refused(
-        "workload.search",
-        |recipe| recipe.workload.search.is_some(),
-        "the search is not built yet; sweep target_rps or concurrency instead",
     ),
     refused_in_part(
         "workload.batch",

@@ -11,6 +11,12 @@ use crate::trial::Length;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenCount(pub Length);
 
+impl From<TokenCount> for Length {
+    fn from(TokenCount(length): TokenCount) -> Self {
+        length
+    }
+}
+
 impl Serialize for TokenCount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
@@ -59,32 +65,72 @@ impl JsonSchema for TokenCount {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let pair = |kind: &str, minimum: f64| json_schema!({ "type": kind, "minimum": minimum, "maximum": 10_000_000 });
-        let two = |items: Schema| json_schema!({ "type": "array", "items": items, "minItems": 2, "maxItems": 2 });
-        json_schema!({
-            "description": "A number of tokens, or one of {uniform: [a, b]}, {normal: [mean, sd]}, {lognormal: [median, sigma]}.",
-            "anyOf": [
-                { "type": "integer", "minimum": 1, "maximum": 10_000_000 },
-                {
-                    "type": "object",
-                    "additionalProperties": false,
-                    "minProperties": 1,
-                    "maxProperties": 1,
-                    "properties": {
-                        "uniform": two(pair("integer", 1.0)),
-                        "normal": two(pair("number", 0.0)),
-                        "lognormal": two(pair("number", 0.0)),
-                    },
-                },
-            ],
-        })
+        count_schema("tokens", 10_000_000)
     }
+}
+
+/// A number of turns: a number, or a distribution such as `{uniform: [2, 8]}`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TurnCount(pub TokenCount);
+
+impl From<TurnCount> for Length {
+    fn from(TurnCount(count): TurnCount) -> Self {
+        count.0
+    }
+}
+
+impl JsonSchema for TurnCount {
+    fn schema_name() -> Cow<'static, str> {
+        "TurnCount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        count_schema("turns", MOST_TURNS)
+    }
+}
+
+/// The most turns of a conversation: each carries all before it.
+const MOST_TURNS: u32 = 1_000;
+
+/// A number of things from 1 to `most`, or a distribution of it.
+fn count_schema(things: &str, most: u32) -> Schema {
+    let pair = |kind: &str, minimum: f64| json_schema!({ "type": kind, "minimum": minimum, "maximum": most });
+    let two = |items: Schema| json_schema!({ "type": "array", "items": items, "minItems": 2, "maxItems": 2 });
+    json_schema!({
+        "description": format!("A number of {things}, or one of {{uniform: [a, b]}}, {{normal: [mean, sd]}}, {{lognormal: [median, sigma]}}."),
+        "anyOf": [
+            { "type": "integer", "minimum": 1, "maximum": most },
+            {
+                "type": "object",
+                "additionalProperties": false,
+                "minProperties": 1,
+                "maxProperties": 1,
+                "properties": {
+                    "uniform": two(pair("integer", 1.0)),
+                    "normal": two(pair("number", 0.0)),
+                    "lognormal": two(pair("number", 0.0)),
+                },
+            },
+        ],
+    })
 }
 
 /// A text, which a recipe may also write as a number or as `true` and `false`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct PlainText(pub String);
+
+impl PlainText {
+    /// A share, written as `5%` or as 0.05.
+    pub(super) fn share(&self) -> Option<f64> {
+        let text = self.0.trim();
+        match text.strip_suffix('%') {
+            Some(percent) => Some(percent.trim().parse::<f64>().ok()? / 100.0),
+            None => text.parse().ok(),
+        }
+    }
+}
 
 impl fmt::Display for PlainText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

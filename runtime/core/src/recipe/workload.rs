@@ -14,7 +14,7 @@ use super::{
     one_or_many::OneOrMany,
     seeking::{Calibration, LoadStage, Search, StopWhen},
     suite::SuiteEntry,
-    words::TokenCount,
+    words::{TokenCount, TurnCount},
 };
 use crate::{
     trial::{Api, DrillTarget},
@@ -48,7 +48,7 @@ pub struct Workload {
     /// Stop after so many due requests instead of after `duration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<OneOrMany<NonZeroU64>>,
-    /// Closed loop: a client's pause after each answer.
+    /// Closed loop: a client's pause after each answer, between the turns of a conversation, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sleep_seconds: Option<OneOrMany<Span>>,
     /// Open loop: requests per second over all nodes.
@@ -71,6 +71,9 @@ pub struct Workload {
     /// Answer tokens that are asked for; default 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gen_tokens: Option<OneOrMany<TokenCount>>,
+    /// Closed loop: turns of a conversation, each carrying the former ones and their answers; default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<OneOrMany<TurnCount>>,
     /// Prompts in one request; default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<OneOrMany<NonZeroU32>>,

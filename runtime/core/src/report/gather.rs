@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Accounting, concurrency::InFlight, endpoints::Endpoints, likeness::Likeness};
+use super::{Accounting, concurrency::InFlight, conversations::Conversations, endpoints::Endpoints, likeness::Likeness};
 use crate::{
     record::{Kind, Outcome, Record, Stage, TokensSource},
-    tally::Latency,
+    search::LimitFigure,
+    statistics,
+    tally::{Latency, TrialTally},
     trial::SloLimit,
     units::Nanos,
 };
@@ -39,6 +41,9 @@ pub(super) struct Gathered<'a> {
     /// Completed measured requests.
     pub(super) total_input: u64,
     pub(super) total_output: u64,
+    /// Of those, the ones that begin a conversation or stand alone, and their prompt tokens: of these a length was asked.
+    pub(super) openings: (u64, u64),
+    pub(super) conversations: Conversations,
     pub(super) asked_output: u64,
     pub(super) cached: Option<u64>,
     pub(super) stopped_early: u64,
@@ -74,6 +79,8 @@ impl<'a> Gathered<'a> {
             measured_sent: 0,
             total_input: 0,
             total_output: 0,
+            openings: (0, 0),
+            conversations: Conversations::default(),
             asked_output: 0,
             cached: None,
             stopped_early: 0,
@@ -142,11 +149,16 @@ impl<'a> Gathered<'a> {
             self.busy = (self.busy.0 + end.since(sent).as_nanos(), self.busy.1 + 1);
         }
         self.measured_sent += u64::from(record.sent.is_some_and(|sent| sent < until));
+        self.conversations.take(record);
         if record.outcome != Outcome::Completed {
             return;
         }
         self.total_input += u64::from(record.input_tokens.unwrap_or(0));
         self.total_output += u64::from(record.output_tokens.unwrap_or(0));
+        if record.turn.is_none_or(|turn| turn.turn == 0) {
+            self.openings.0 += 1;
+            self.openings.1 += u64::from(record.input_tokens.unwrap_or(0));
+        }
         self.asked_output += u64::from(record.asked_tokens);
         self.stopped_early += u64::from(record.stopped_early);
         self.other_model += u64::from(record.is_other_model);
@@ -186,14 +198,61 @@ impl<'a> Gathered<'a> {
 
     /// The share of due requests that met each limit, by name, and all of them.
     pub(super) fn attainment(&self) -> BTreeMap<String, f64> {
-        let due = self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.due);
+        let due = self.due();
         if self.limits.is_empty() || due == 0 {
             return BTreeMap::new();
         }
         let share = |met: u64| met as f64 / due as f64;
-        let named = |limit: &SloLimit| format!("{}_p{}", limit.metric, limit.percentile.to_string().replace('.', "_"));
         let each = self.limits.iter().zip(&self.met).map(|(limit, met)| (named(limit), share(*met)));
         each.chain([("all".to_owned(), share(self.good))]).collect()
+    }
+
+    /// Each limit beside its figure over all that was due: what did not end well counts as endlessly late. Asked before
+    /// the samples are taken away.
+    pub(super) fn limit_figures(&self, tally: &TrialTally) -> Vec<LimitFigure> {
+        let completed = self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.completed);
+        let endless = self.due() - completed;
+        let figure = |(limit, met): (&SloLimit, &u64)| {
+            let latency = match Latency::ALL.into_iter().find(|latency| latency.name() == limit.metric)? {
+                Latency::Ttft => Latency::TtftScheduled,
+                Latency::E2el => Latency::E2elScheduled,
+                other => other,
+            };
+            let (limit_seconds, quantile) = (limit.limit.as_secs_f64(), limit.percentile / 100.0);
+            let of_answered = |answered: u64| {
+                // The percentile over all is a higher one over those that were answered.
+                let place = quantile * (answered + endless).saturating_sub(1) as f64;
+                let among = place / answered.saturating_sub(1).max(1) as f64;
+                (answered > 0 && among <= 1.0).then_some(among)
+            };
+            let (value_seconds, answered, within) = match &self.samples {
+                Some(samples) => {
+                    let mut sorted = samples.get(&latency).cloned().unwrap_or_default();
+                    statistics::sort(&mut sorted);
+                    let among = of_answered(sorted.len() as u64);
+                    let within = sorted.partition_point(|seconds| *seconds <= limit_seconds);
+                    (among.and_then(|among| statistics::percentile(&sorted, among)), sorted.len() as u64, within as u64)
+                }
+                None => {
+                    let answers = tally.latency(latency);
+                    let among = of_answered(answers.count());
+                    (among.and_then(|among| answers.quantile(among)), answers.count(), *met)
+                }
+            };
+            Some(LimitFigure {
+                name: named(limit),
+                percentile: limit.percentile,
+                limit_seconds,
+                value_seconds,
+                answers: answered + endless,
+                within: within.min(answered),
+            })
+        };
+        self.limits.iter().zip(&self.met).filter_map(figure).collect()
+    }
+
+    fn due(&self) -> u64 {
+        self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.due)
     }
 
     /// Measured requests that `max_in_flight` held back.
@@ -203,13 +262,19 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// Whether an answer keeps a limit. One without a second token has no time per token to exceed.
+/// A limit's name in reports: `ttft_p99_9` of the recipe's `ttft_p99.9`.
+fn named(limit: &SloLimit) -> String {
+    format!("{}_p{}", limit.metric, limit.percentile.to_string().replace('.', "_"))
+}
+
+/// Whether an answer keeps a limit, from the instant at which it was due: whoever asks does not know that his request waits
+/// to be sent. One without a second token has no time per token to exceed.
 fn meets(record: &Record, limit: &SloLimit) -> bool {
     let seconds = match limit.metric.as_str() {
-        "ttft" => record.ttft(),
+        "ttft" => record.ttft_scheduled(),
         // A request's mean gap between tokens is its time per token.
         "tpot" | "itl" => return record.tpot().is_none_or(|seconds| seconds <= limit.limit.as_secs_f64()),
-        "e2el" => record.e2el(),
+        "e2el" => record.e2el_scheduled(),
         _ => None,
     };
     seconds.is_some_and(|seconds| seconds <= limit.limit.as_secs_f64())

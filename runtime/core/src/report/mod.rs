@@ -5,6 +5,7 @@
 mod accounting;
 mod asked;
 mod concurrency;
+mod conversations;
 mod endpoints;
 mod gather;
 mod likeness;
@@ -21,16 +22,22 @@ mod trial;
 use std::collections::BTreeMap;
 
 pub use asked::{STAGE_HEADS, staged};
+pub use conversations::Conversations;
 pub use part::RunPart;
 pub use percentile::{Percentile, TOO_FEW};
 pub use resources::ReadingSums;
-pub use run::run;
+pub use run::{finished, run};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 pub use summary::summary_markdown;
 pub use trial::{TrialFrame, trial};
 
-use crate::{certainty::Certainty, units::TrialId, verdict::Verdict};
+use crate::{
+    certainty::Certainty,
+    search::{ProbeReport, SearchReport},
+    units::TrialId,
+    verdict::Verdict,
+};
 
 /// The version of this contract: `major.minor`; additions raise the minor part.
 pub const SCHEMA_VERSION: &str = "1.0";
@@ -42,10 +49,14 @@ pub struct Report {
     pub schema_version: String,
     /// The run itself.
     pub run: RunSummary,
-    /// The run's verdict: its worst trial's; no finished trial is INVALID.
+    /// The run's verdict: its worst trial's, where probes of a search count for its answer only; no finished trial is
+    /// INVALID.
     pub verdict: Verdict,
     /// Every trial that was begun, in order.
     pub trials: Vec<TrialReport>,
+    /// Every search of which a probe was finished, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<SearchReport>,
     /// What a person should read, and what was not disturbed by it.
     pub warnings: Vec<String>,
 }
@@ -107,6 +118,12 @@ pub struct TrialReport {
     /// With `workload.stop_when`: how sure its figure was when the window ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certainty: Option<Certainty>,
+    /// With `workload.turns`: what became of conversations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversations: Option<Conversations>,
+    /// Of a probe: its search, and what it came to there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeReport>,
     /// Latencies, seconds.
     pub latency: Latencies,
     /// Tokens of completed measured requests.
@@ -129,6 +146,14 @@ pub struct TrialReport {
     pub events: Vec<TimedEvent>,
     /// Sums of each second since the trial's start, for the charts.
     pub timeline: Vec<Second>,
+}
+
+impl TrialReport {
+    /// The trial of the recipe that this one is, or is a probe of.
+    #[must_use]
+    pub fn planned_id(&self) -> &TrialId {
+        self.probe.as_ref().map_or(&self.id, |probe| &probe.search)
+    }
 }
 
 /// How requests ended. The parts sum to `due`.
@@ -293,7 +318,7 @@ pub struct TokenFigures {
     pub source: Option<String>,
     /// Answer tokens that were asked for.
     pub requested_output: u64,
-    /// Prompt tokens that were asked for.
+    /// Prompt tokens that were asked for; 0 where nobody asked for a length.
     pub requested_input: u64,
     /// Prompt tokens from the server's prefix cache, where it says so.
     pub cached: Option<u64>,

@@ -1,12 +1,19 @@
 //! The whole run from its trials.
 
 use super::{Report, RunSummary, SCHEMA_VERSION, TrialReport};
-use crate::verdict::{Reason, Status, Verdict};
+use crate::{
+    search,
+    units::TrialId,
+    verdict::{Reason, Status, Verdict},
+};
 
-/// The report of a run. Its verdict is its worst trial's; no finished trial is INVALID.
+/// The report of a run. Its verdict is its worst trial's; no finished trial is INVALID. A probe of a search that missed the
+/// SLO is a finding: of a search its answer counts.
 #[must_use]
 pub fn run(summary: RunSummary, trials: Vec<TrialReport>, warnings: Vec<String>) -> Report {
-    let mut verdict = Verdict::of(trials.iter().flat_map(told).collect());
+    let searches = search::answers(&trials);
+    let plain = trials.iter().filter(|trial| trial.probe.is_none()).flat_map(told);
+    let mut verdict = Verdict::of(plain.chain(searches.iter().flat_map(|search| search.reasons(&trials))).collect());
     if !trials.iter().any(|trial| trial.complete) {
         let message = match &summary.incomplete_reason {
             Some(why) => format!("no trial was finished: {why}"),
@@ -16,7 +23,15 @@ pub fn run(summary: RunSummary, trials: Vec<TrialReport>, warnings: Vec<String>)
         verdict.reasons.insert(0, none);
         verdict.status = Status::Invalid;
     }
-    Report { schema_version: SCHEMA_VERSION.to_owned(), run: summary, verdict, trials, warnings }
+    Report { schema_version: SCHEMA_VERSION.to_owned(), run: summary, verdict, trials, searches, warnings }
+}
+
+/// The trials of the recipe that are finished: those that ran to their end, and searches that are over.
+#[must_use]
+pub fn finished(trials: &[TrialReport]) -> Vec<TrialId> {
+    let plain = trials.iter().filter(|trial| trial.complete && trial.probe.is_none()).map(|trial| trial.id.clone());
+    let searches = search::answers(trials).into_iter().filter(search::SearchReport::is_over);
+    plain.chain(searches.map(|search| search.id)).collect()
 }
 
 /// A trial's reasons, each with the trial's name.

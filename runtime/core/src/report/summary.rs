@@ -3,14 +3,19 @@
 use std::fmt::Write as _;
 
 use super::{Accounting, Distribution, Percentile, Report, STAGE_HEADS, TOO_FEW, TrialReport, staged};
-use crate::{figures, units::plural, verdict::Verdict};
+use crate::{
+    figures,
+    search::{LimitFigure, ProbeOutcome, SearchReport},
+    units::plural,
+    verdict::Verdict,
+};
 
 /// The run in a page of Markdown.
 #[must_use]
 pub fn summary_markdown(report: &Report) -> String {
     let run = &report.run;
     let mut text = format!("# {}: {}\n\n", run.scenario, report.verdict.status);
-    let finished = report.trials.iter().filter(|trial| trial.complete).count();
+    let finished = super::finished(&report.trials).len();
     let _ = writeln!(
         text,
         "Run `{}`, {} to {}, hbnode {}. {finished} of {} finished.",
@@ -29,6 +34,7 @@ pub fn summary_markdown(report: &Report) -> String {
             let _ = writeln!(text, "{}. {}", index + 1, part.sentence());
         }
     }
+    report.searches.iter().for_each(|search| searched(&mut text, search));
     reasons(&mut text, &report.verdict);
     if !report.trials.is_empty() {
         trials(&mut text, report);
@@ -40,6 +46,33 @@ pub fn summary_markdown(report: &Report) -> String {
         warnings.iter().for_each(|warning| _ = writeln!(text, "- {warning}"));
     }
     text
+}
+
+/// What a search found, and by which probes.
+fn searched(text: &mut String, search: &SearchReport) {
+    let _ = writeln!(text, "\n**{}**\n", search.sentence);
+    let limits: Vec<&str> =
+        search.probes.first().map(|probe| probe.limits.iter().map(|limit| limit.name.as_str()).collect()).unwrap_or_default();
+    let columns: String = limits.iter().map(|name| format!(" {name} |")).collect();
+    let rule = "---:|".repeat(limits.len());
+    let _ = writeln!(
+        text,
+        "| probe of `{}` | {} |{columns} goodput/s | outcome |\n|---:|---:|{rule}---:|---|",
+        search.id,
+        search.spec.maximize.unit()
+    );
+    for probe in &search.probes {
+        let figure =
+            |limit: &LimitFigure| limit.value_seconds.map_or(" – |".to_owned(), |value| format!(" {:.1} ms |", value * 1e3));
+        let figures: String = probe.limits.iter().map(figure).collect();
+        let (number, load, goodput) = (probe.number, probe.load, probe.goodput_requests_per_second);
+        let outcome = match probe.outcome {
+            ProbeOutcome::Met => "meets".to_owned(),
+            ProbeOutcome::Missed => format!("misses: {}", probe.why),
+            ProbeOutcome::TooFew | ProbeOutcome::Invalid => probe.why.clone(),
+        };
+        let _ = writeln!(text, "| {number} | {load} |{figures} {goodput:.2} | {outcome} |");
+    }
 }
 
 fn reasons(text: &mut String, verdict: &Verdict) {

@@ -23,6 +23,7 @@ use crate::{
     plan::Plan,
     record::{Kind, Record, Stage},
     schedule::Schedule,
+    search,
     statistics::{Independence, distribution, distribution_of_histogram},
     tally::{Latency, LostRow, TrialTally},
     trial::{Api, Length, LoadModel, LoadSpec, RateStage, Stop},
@@ -85,6 +86,8 @@ pub fn trial(
     let end = if planned_end == Nanos(u64::MAX) { gathered.last_end.max(start) } else { planned_end };
     let window = Window { start: start.as_secs_f64(), end: end.as_secs_f64(), seconds: end.since(start).as_secs_f64() };
     let timeline = tally.timeline();
+    // Sorting a million samples once more is for those who judge by them.
+    let limits = if plan.place.is_some() { gathered.limit_figures(tally) } else { Vec::new() };
     let (latency, percentile_source) = latencies(&mut gathered, tally);
     let client = client(frame, tally);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
@@ -112,7 +115,7 @@ pub fn trial(
             ("replay", Some(per_second(measured as f64)), None)
         }
     };
-    TrialReport {
+    let mut report = TrialReport {
         id: plan.id.clone(),
         parameters: plan.parameters.clone(),
         repetition: plan.repetition,
@@ -134,13 +137,15 @@ pub fn trial(
             stages,
         },
         certainty: frame.certainty.clone(),
+        conversations: gathered.conversations.told(),
+        probe: None,
         latency,
         tokens: TokenFigures {
             input: gathered.total_input,
             output: gathered.total_output,
             source: gathered.tokens_source(),
             requested_output: gathered.asked_output,
-            requested_input: asked_input(frame, evidence.completed),
+            requested_input: if plan.request.turns.is_some() { 0 } else { asked_input(frame, evidence.completed) },
             cached: gathered.cached,
             stopped_early: gathered.stopped_early,
         },
@@ -158,7 +163,11 @@ pub fn trial(
         resources: Resources { nodes: frame.nodes.clone() },
         events: frame.events.clone(),
         timeline,
+    };
+    if let (Some(spec), Some(place)) = (&plan.search, &plan.place) {
+        report.probe = Some(search::judge(spec, place, &report, limits));
     }
+    report
 }
 
 /// Where the measured stage lies; it ends at the end of time where only its requests can say.
@@ -250,8 +259,10 @@ fn evidence(
     let is_counted = trial.request.api == Api::Completions
         && matches!(trial.request.prompt_len, Length::Fixed(_))
         && trial.load.dataset.is_none();
-    let requested = if is_counted { asked_input(frame, accounting.completed) } else { 0 };
-    let excess = gathered.total_input.saturating_sub(requested).min(accounting.completed);
+    // A later turn carries answers, of which nobody asked a length.
+    let (openings, opening_input) = gathered.openings;
+    let requested = if is_counted { asked_input(frame, openings) } else { 0 };
+    let excess = opening_input.saturating_sub(requested).min(openings);
     let is_open = trial.load.model.is_open();
     let has_dataset = trial.load.dataset.is_some();
     let clock_step = tally.executors().values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
@@ -282,11 +293,11 @@ fn evidence(
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
         requested_output_tokens: gathered.asked_output,
-        input_tokens: if requested > 0 { gathered.total_input - excess } else { gathered.total_input },
+        input_tokens: if requested > 0 { opening_input - excess } else { gathered.total_input },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
-        // The prompts of a dataset share what they share.
-        has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset,
+        // The prompts of a dataset share what they share, and a turn what was said before.
+        has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset || trial.request.turns.is_some(),
         other_model_answers: gathered.other_model,
         // A dataset may ask the same twice.
         has_own_prompts: !has_dataset,

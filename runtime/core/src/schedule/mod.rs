@@ -5,6 +5,7 @@
 //! 128 others at 10,000 requests a second spends well under one per cent of a core on it.
 
 mod instants;
+mod numbers;
 mod presence;
 mod rate;
 
@@ -15,6 +16,7 @@ use rand_pcg::{Pcg64, rand_core::SeedableRng};
 
 pub use self::{
     instants::{Instants, replayed},
+    numbers::Numbers,
     presence::presence,
 };
 use crate::{
@@ -86,8 +88,13 @@ impl Schedule {
     /// The requests of shard `shard` of `shards`, in the order of their instants.
     #[must_use]
     pub fn shard(&self, shard: u32, shards: NonZeroU32) -> Shard {
-        assert!(shard < shards.get(), "a shard is one of its shards");
-        Shard { walk: self.walk(), shard: u64::from(shard), shards: u64::from(shards.get()) }
+        self.of_numbers(Numbers::of(shard, shards))
+    }
+
+    /// The requests of a list, in the order of their instants.
+    #[must_use]
+    pub fn of_numbers(&self, numbers: Numbers) -> Shard {
+        Shard { walk: self.walk(), numbers }
     }
 
     fn walk(&self) -> Walk {
@@ -184,16 +191,15 @@ impl Iterator for Walk {
 #[derive(Debug, Clone)]
 pub struct Shard {
     walk: Walk,
-    shard: u64,
-    shards: u64,
+    numbers: Numbers,
 }
 
 impl Iterator for Shard {
     type Item = Due;
 
     fn next(&mut self) -> Option<Due> {
-        let (shard, shards) = (self.shard, self.shards);
-        self.walk.find(|due| due.index % shards == shard)
+        let numbers = self.numbers;
+        self.walk.find(|due| numbers.contains(due.index))
     }
 }
 

@@ -17,8 +17,11 @@ impl TrialTally {
         if self.is_closed {
             return Err(format!("the books of trial `{}` are closed", self.trial));
         }
-        if source.executor >= self.executors {
-            return Err(format!("executor {} is not one of the trial's {}", source.executor, self.executors));
+        if !self.shares.contains_key(&source.executor) {
+            return Err(format!("executor {} is not one of the trial's {}", source.executor, self.shares.len()));
+        }
+        if self.written_off.contains(&source.executor) {
+            return Err(format!("executor {} was lost with its node, and others do what it left", source.executor));
         }
         let counted = Batch::counted(&batch.records);
         let stated = batch.counts.iter().filter(|(_, counts)| counts.total() > 0);

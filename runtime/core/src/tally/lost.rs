@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 use super::{LATEST, TrialTally};
 use crate::{
     batch::{Open, Source},
-    record::{Kind, Outcome, Record},
+    record::{Kind, Record},
     schedule::Schedule,
     units::{Nanos, NodeName},
 };
@@ -33,8 +33,8 @@ impl TrialTally {
             let until = ended_early_at_seconds.map_or(LATEST, Nanos::from_secs_f64);
             for due in schedule.shard(0, NonZeroU32::MIN).take_while(|due| due.at < until) {
                 if !self.ended.contains(due.index) {
-                    let open = Open { index: due.index, stage: due.stage, due: due.at, sent: None };
-                    lost.entry(due.index).or_insert_with(|| (self.owner(due.index), open));
+                    let open = Open { index: due.index, stage: due.stage, due: due.at, sent: None, turn: None };
+                    lost.entry(due.index).or_insert_with(|| (self.owner(due.index, due.at), open));
                 }
             }
         }
@@ -44,8 +44,7 @@ impl TrialTally {
     /// The row for a request whose end nobody told, counted.
     fn lose(&mut self, source: Source, open: Open) -> LostRow {
         let kind = if self.lost_nodes.contains(&source.node) { Kind::NodeLost } else { Kind::ExecutorLost };
-        let mut record = Record::unsent(open.index, open.stage, open.due, Outcome::Lost, kind);
-        record.sent = open.sent;
+        let record = open.lost(kind);
         self.ended.insert(open.index);
         self.accounting.entry(record.stage).or_default().add(&record);
         self.seconds.ended(&record);
@@ -53,9 +52,11 @@ impl TrialTally {
         LostRow { source, record }
     }
 
-    /// Whose a request of the schedule was: the newest life known of its executor.
-    fn owner(&self, index: u64) -> Source {
-        let executor = (index % u64::from(self.executors.max(1))) as u32;
+    /// Whose a request of the schedule was: the newest life known of its executor. Of those that it was handed on to,
+    /// the last one has the largest number.
+    fn owner(&self, index: u64, due: Nanos) -> Source {
+        let mut owners = self.shares.iter().filter(|(_, share)| share.since <= due && share.numbers.contains(index));
+        let executor = owners.next_back().map_or(0, |(executor, _)| *executor);
         let lives = self.sequences.keys().filter(|source| source.executor == executor);
         lives.max_by_key(|source| (source.incarnation, source.epoch)).cloned().unwrap_or_else(|| Source {
             trial: self.trial.clone(),

@@ -5,6 +5,7 @@
 //! about one bit, the mark that its end was told; everything else grows with time, not with requests.
 
 mod checks;
+mod handed_on;
 mod indices;
 mod latencies;
 mod live;
@@ -25,9 +26,11 @@ pub use self::{
 use crate::{
     batch::{Batch, BatchKey, Open, Source},
     histogram::Histogram,
+    orders::LoadShare,
     plan::Plan,
     record::{Record, Stage},
     report::{Accounting, Second},
+    schedule::Numbers,
     trial::{LoadSpec, Stop},
     units::{Nanos, NodeName, TrialId},
 };
@@ -52,6 +55,24 @@ struct Share {
     node: NodeName,
     /// Clients of a closed loop, or the most in flight of an open one.
     threads: u32,
+    /// Which requests are its own.
+    numbers: Numbers,
+    /// From when on they are.
+    since: Nanos,
+}
+
+impl Share {
+    fn of(share: &LoadShare, since: Nanos) -> Self {
+        Self {
+            node: share.node.clone(),
+            threads: match share.load.model.is_open() {
+                false => share.clients.len() as u32,
+                true => share.max_in_flight.unwrap_or(0),
+            },
+            numbers: share.numbers,
+            since,
+        }
+    }
 }
 
 /// The merged truth of one trial.
@@ -60,7 +81,6 @@ pub struct TrialTally {
     trial: TrialId,
     load: LoadSpec,
     seed: u64,
-    executors: u32,
     shares: BTreeMap<u32, Share>,
     sequences: BTreeMap<Source, Sequence>,
     ended: Indices,
@@ -73,6 +93,8 @@ pub struct TrialTally {
     nodes: BTreeMap<NodeName, NodeSums>,
     executor_sums: BTreeMap<u32, ExecutorSums>,
     lost_nodes: BTreeSet<NodeName>,
+    /// Executors whose rest was handed on: nothing more is counted of them.
+    written_off: BTreeSet<u32>,
     is_closed: bool,
 }
 
@@ -80,19 +102,11 @@ impl TrialTally {
     /// An empty tally for this plan.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
-        let share = |share: &crate::orders::LoadShare| Share {
-            node: share.node.clone(),
-            threads: match share.load.model.is_open() {
-                false => share.clients.len() as u32,
-                true => share.max_in_flight.unwrap_or(0),
-            },
-        };
         Self {
             trial: plan.trial.id.clone(),
             load: plan.trial.load.clone(),
             seed: plan.trial.seed,
-            executors: plan.shares.iter().map(|share| share.executors).max().unwrap_or(0),
-            shares: plan.shares.iter().map(|each| (each.executor, share(each))).collect(),
+            shares: plan.shares.iter().map(|share| (share.executor, Share::of(share, Nanos(0)))).collect(),
             sequences: BTreeMap::new(),
             ended: Indices::default(),
             repeated_indices: 0,
@@ -103,6 +117,7 @@ impl TrialTally {
             nodes: plan.shares.iter().map(|share| (share.node.clone(), NodeSums::default())).collect(),
             executor_sums: BTreeMap::new(),
             lost_nodes: BTreeSet::new(),
+            written_off: BTreeSet::new(),
             is_closed: false,
         }
     }
@@ -180,7 +195,7 @@ impl TrialTally {
             let life = (source.incarnation, source.epoch, sequence.is_over && sequence.missing() == 0);
             newest.entry(source.executor).and_modify(|known| *known = life.max(*known)).or_insert(life);
         }
-        newest.len() >= self.executors as usize && newest.values().all(|(.., is_over)| *is_over)
+        newest.len() >= self.shares.len() && newest.values().all(|(.., is_over)| *is_over)
     }
 
     fn ended(&mut self, record: &Record) {

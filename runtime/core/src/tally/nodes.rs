@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::NodeLive;
 use crate::{
     batch::{Batch, ClientHealth},
-    record::{Outcome, Record},
+    record::{Outcome, Record, Stage},
     units::Nanos,
 };
 
@@ -75,6 +75,9 @@ pub(super) struct ExecutorSums {
     /// The newest window: incarnation, epoch and number, then its end and the requests in flight there.
     newest: Option<((u64, u32, u64), Nanos, u32)>,
     requests: u64,
+    /// Of those, the measured ones, and the largest index.
+    measured: u64,
+    highest: Option<u64>,
 }
 
 /// How well one executor did in the measured stage.
@@ -96,6 +99,8 @@ impl ExecutorSums {
     /// Counts a window, as far as it lies within the measured stage.
     pub(super) fn take(&mut self, batch: &Batch, measured: (Nanos, Nanos)) {
         self.requests += batch.records.len() as u64;
+        self.measured += batch.records.iter().filter(|record| record.stage == Stage::Measure).count() as u64;
+        self.highest = self.highest.max(batch.records.iter().map(|record| record.index).max());
         let key = (batch.key.source.incarnation, batch.key.source.epoch, batch.key.seq);
         if self.newest.is_none_or(|(known, ..)| known < key) {
             self.newest = Some((key, batch.span.1, batch.health.in_flight));
@@ -112,6 +117,11 @@ impl ExecutorSums {
         self.lag_samples += u64::from(lag_samples);
         self.lag_nanos += u128::from(Nanos::from_secs_f64(lag_mean_seconds).0) * u128::from(lag_samples);
         self.lag_max_nanos = self.lag_max_nanos.max(Nanos::from_secs_f64(lag_max_seconds).0);
+    }
+
+    /// How many measured requests it told the end of, and the largest index of any.
+    pub(super) fn told(&self) -> (u64, Option<u64>) {
+        (self.measured, self.highest)
     }
 
     /// The end of its newest window.

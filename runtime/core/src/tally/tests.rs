@@ -52,6 +52,7 @@ fn story(seconds: u64) -> Vec<Batch> {
                 stage: Stage::Measure,
                 due: Nanos((seq + 1) * SECOND),
                 sent: Some(Nanos((seq + 1) * SECOND)),
+                turn: None,
             };
             next.opened.push(open);
             next.is_last = seq + 1 == seconds;

@@ -8,6 +8,7 @@ mod evidence;
 mod rules;
 
 pub use evidence::{ClosedLoopEvidence, DeadServer, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence};
+pub(crate) use rules::ERRORS_SUSPECT;
 use serde::{Deserialize, Serialize};
 
 use crate::figures;

@@ -16,7 +16,7 @@ pub(super) const LAG_FLOOR_SECONDS: f64 = 0.002;
 /// A single stall longer than the median time to first token, and than this, is a stall of the client.
 pub(super) const STALL_FLOOR_SECONDS: f64 = 0.1;
 /// Share of due requests that failed, ran into a deadline, were given up or were lost.
-pub(super) const ERRORS_SUSPECT: f64 = 0.01;
+pub(crate) const ERRORS_SUSPECT: f64 = 0.01;
 /// Percentiles over what is left then say nothing of the service.
 pub(super) const ERRORS_INVALID: f64 = 0.10;
 /// Below this many answers even a median is a guess.
@@ -50,12 +50,13 @@ pub(super) const LEAST_CONCURRENCY: f64 = 0.9;
 pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
 
 /// All rules.
-pub(super) const RULES: [Rule; 30] = [
+pub(super) const RULES: [Rule; 31] = [
     unbalanced_books,
     nothing_due,
     nothing_completed,
     zero_tokens,
     achieved_rate,
+    held_back,
     concurrency_short,
     client_cpu,
     client_lag,
@@ -148,14 +149,30 @@ fn zero_tokens(evidence: &TrialEvidence) -> Option<Reason> {
 /// cent off its mean rate by chance.
 fn achieved_rate(evidence: &TrialEvidence) -> Option<Reason> {
     let asked = evidence.open_loop.filter(|open| open.due > 0)?;
-    let sent = share(asked.sent, asked.due);
-    if sent >= LEAST_SENT {
+    // What `max_in_flight` held back the client could have sent.
+    let due = asked.due.saturating_sub(asked.held_back);
+    let sent = share(asked.sent, due);
+    if due == 0 || sent >= LEAST_SENT {
         return None;
     }
-    let held = if asked.held_back > 0 { format!(", {} were held back by max_in_flight", asked.held_back) } else { String::new() };
-    let message =
-        format!("{} of {} requests were sent within the window, {}{held}", asked.sent, asked.due, percent(sent, LEAST_SENT));
+    let message = format!("{} of {due} requests were sent within the window, {}", asked.sent, percent(sent, LEAST_SENT));
     reason("achieved_rate", Status::Invalid, sent, LEAST_SENT, message)
+}
+
+/// A server that is slower than the load is a finding, and no load of the rate that was asked for.
+fn held_back(evidence: &TrialEvidence) -> Option<Reason> {
+    let asked = evidence.open_loop.filter(|open| open.due > 0)?;
+    let value = share(asked.held_back, asked.due);
+    if value <= 1.0 - LEAST_SENT {
+        return None;
+    }
+    let message = format!(
+        "{} of {} requests were held back by max_in_flight until the window ended, {}: the servers are slower than the load",
+        asked.held_back,
+        asked.due,
+        percent(value, 1.0 - LEAST_SENT)
+    );
+    reason("held_back", Status::Suspect, value, 1.0 - LEAST_SENT, message)
 }
 
 /// Clients that are gone, or that cannot keep up, leave the label of a closed loop as it was and its load smaller.
@@ -212,7 +229,9 @@ fn client_stall(evidence: &TrialEvidence) -> Option<Reason> {
 }
 
 fn errors(evidence: &TrialEvidence) -> Option<Reason> {
-    let bad = evidence.failed + evidence.cancelled + evidence.lost;
+    // Whoever stops a run gives up what is in flight; `interrupted` says so.
+    let given_up = if evidence.is_interrupted { 0 } else { evidence.cancelled };
+    let bad = evidence.failed + given_up + evidence.lost;
     let value = share(bad, evidence.due);
     let (status, limit) = if value > ERRORS_INVALID {
         (Status::Invalid, ERRORS_INVALID)
@@ -297,7 +316,9 @@ fn dead_replica(evidence: &TrialEvidence) -> Option<Reason> {
 }
 
 fn foreign_load(evidence: &TrialEvidence) -> Option<Reason> {
-    let served = evidence.served.filter(|served| served.sent > 0)?;
+    // Of a lost node nobody knows what else it sent.
+    let is_known = evidence.nodes_lost == 0 && evidence.missing_batches == 0 && evidence.is_balanced();
+    let served = evidence.served.filter(|served| served.sent > 0 && is_known)?;
     let foreign = served.counted.saturating_sub(served.sent);
     let value = share(foreign, served.sent);
     if value <= FOREIGN_LOAD {
@@ -487,6 +508,10 @@ mod tests {
     fn a_client_that_does_not_send_is_invalid() {
         let sent = |sent| move |e: &mut TrialEvidence| e.open_loop = Some(OpenLoopEvidence { due: 10_000, sent, held_back: 0 });
         check("achieved_rate", Invalid, sent(9_799), sent(9_800));
+        let held =
+            |held_back, sent| move |e: &mut TrialEvidence| e.open_loop = Some(OpenLoopEvidence { due: 10_000, sent, held_back });
+        check("held_back", Suspect, held(201, 9_799), held(200, 9_800));
+        check("achieved_rate", Invalid, held(100, 9_701), held(100, 9_702));
     }
 
     #[test]
@@ -513,6 +538,10 @@ mod tests {
         check("errors", Invalid, failing(1_001), failing(100));
         let lost = |lost| move |e: &mut TrialEvidence| (e.lost, e.completed) = (lost, 10_000 - lost);
         check("errors", Invalid, lost(2_000), lost(99));
+        let given_up = |e: &mut TrialEvidence| (e.cancelled, e.completed) = (2_000, 8_000);
+        check("errors", Invalid, given_up, |_| {});
+        let stopped = |e: &mut TrialEvidence| (given_up(e), e.is_interrupted = true).1;
+        check("interrupted", Suspect, stopped, |_| {});
     }
 
     #[test]
@@ -570,6 +599,7 @@ mod tests {
         let counted = |counted| move |e: &mut TrialEvidence| e.served = Some(ServedEvidence { counted, sent: 10_000 });
         check("foreign_load", Suspect, counted(10_101), counted(10_100));
         check("foreign_load", Suspect, counted(20_000), counted(5_000));
+        check("node_lost", Suspect, |e| (counted(20_000)(e), e.nodes_lost = 1).1, |_| {});
         check("wrong_model", Invalid, |e| e.other_model_answers = 1, |_| {});
     }
 

@@ -231,10 +231,10 @@ async fn tell(mut failures: mpsc::UnboundedReceiver<String>, of: usize, orchestr
 
 /// The command that starts a node where this binary lies at the same path there, for reading only.
 #[must_use]
-pub fn shown(name: &str, ordinal: usize, service: &str) -> Vec<String> {
+pub fn shown(name: &str, ordinal: usize, recipe: &Recipe) -> Vec<String> {
     let binary = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_else(|_| "hbnode".to_owned());
-    let words = NodeWords::default();
-    let port_from = crate::node::wanted_port(&words, service).first();
+    let words = NodeWords { interface: recipe.orchestration.interface.clone(), ..NodeWords::default() };
+    let port_from = crate::node::wanted_port(&words, &recipe.workload.service).first();
     let start = Start { binary: &binary, ordinal, address: None, wait: LOOKS_FOR_LEADER, words: &words, port_from };
     Ssh::shown(name, &Where::default(), &start.script())
 }

@@ -36,7 +36,12 @@ impl Start<'_> {
             Some(port) => format!("--client-port={port}"),
             None => format!("--client-port-from={}", self.port_from),
         });
-        words.extend(self.address.map(|address| format!("--address={address}")));
+        words.push(match (&self.words.interface, self.address) {
+            (Some(name), _) => format!("--interface={}", shell(name)),
+            (None, Some(address)) => format!("--address={address}"),
+            (None, None) => String::new(),
+        });
+        words.retain(|word| !word.is_empty());
         // The same folder as the leader's, where there is one, so that relative paths mean the same.
         let folder = std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default();
         format!(

@@ -4,6 +4,7 @@
 mod dummy;
 mod http;
 mod processes;
+mod relay;
 mod run;
 mod secured;
 
@@ -22,6 +23,7 @@ pub use self::{
     dummy::Dummy,
     http::{get, post, send},
     processes::holds_port,
+    relay::Relay,
     run::{Run, assert_balanced},
     secured::Secured,
 };

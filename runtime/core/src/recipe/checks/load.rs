@@ -2,9 +2,10 @@
 
 use super::{
     super::{
-        LoadStage, OneOrMany, Problem, Recipe, TokenCount, Workload, dataset, defaults::slo_name, stages as of_stages, stop_when,
+        LoadStage, OneOrMany, Problem, Recipe, Workload, dataset, defaults::slo_name, search as of_search, stages as of_stages,
+        stop_when,
     },
-    values,
+    turns, values,
 };
 use crate::trial::Length;
 
@@ -13,8 +14,10 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     ending(workload, problems);
     two_loops(workload, problems);
     suite(workload, problems);
-    lengths("workload.prompt_len", &workload.prompt_len, problems);
-    lengths("workload.gen_tokens", &workload.gen_tokens, problems);
+    lengths("workload.prompt_len", &workload.prompt_len, "token", problems);
+    lengths("workload.gen_tokens", &workload.gen_tokens, "token", problems);
+    lengths("workload.turns", &workload.turns, "turn", problems);
+    turns::check(workload, problems);
     prefix(workload, problems);
     for name in workload.slo.iter().flat_map(|slo| slo.keys()).filter(|name| slo_name(name).is_none()) {
         let accepted = "ttft, tpot or e2el with a percentile, such as `ttft_p99`";
@@ -23,6 +26,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     stages(&workload.stages, problems);
     of_stages::check(workload, problems);
     stop_when::check(workload, problems);
+    of_search::check(recipe, problems);
     dataset::check(workload, problems);
     let gateway = recipe.monitoring.as_ref().and_then(|monitoring| monitoring.pushgateway.as_ref());
     let Some(gateway) = gateway else { return };
@@ -66,10 +70,7 @@ fn two_loops(workload: &Workload, problems: &mut Vec<Problem>) {
         let problem = Problem::warning(path, "a word about a closed loop, beside `target_rps`", "one of both");
         problems.push(problem.advise("an open loop sends by its schedule; leave this out"));
     }
-    let is_open_anywhere = is_open
-        || workload.stages.iter().any(|stage| stage.target_rps.is_some())
-        || dataset::replays(workload)
-        || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some());
+    let is_open_anywhere = is_open_anywhere(workload);
     let open_only = [
         ("workload.request_distribution", workload.request_distribution.is_some()),
         ("workload.burstiness", workload.burstiness.is_some()),
@@ -83,6 +84,15 @@ fn two_loops(workload: &Workload, problems: &mut Vec<Problem>) {
         let problem = Problem::warning("workload.clients_per_node", "a number of clients beside `concurrency`", "one of both");
         problems.push(problem.advise("`concurrency` wins; leave this out"));
     }
+}
+
+/// Whether any trial of this workload sends by a schedule.
+pub(super) fn is_open_anywhere(workload: &Workload) -> bool {
+    workload.target_rps.is_some()
+        || of_search::is_open(workload)
+        || workload.stages.iter().any(|stage| stage.target_rps.is_some())
+        || dataset::replays(workload)
+        || workload.benchmark_suite.iter().any(|entry| entry.target_rps.is_some())
 }
 
 fn suite(workload: &Workload, problems: &mut Vec<Problem>) {
@@ -103,35 +113,36 @@ fn suite(workload: &Workload, problems: &mut Vec<Problem>) {
             let problem = Problem::warning(path, "a duration beside `requests`", "one of both");
             problems.push(problem.advise("`requests` ends the window; leave duration out"));
         }
-        lengths(&format!("workload.benchmark_suite[{index}].prompt_len"), &entry.prompt_len, problems);
-        lengths(&format!("workload.benchmark_suite[{index}].gen_tokens"), &entry.gen_tokens, problems);
+        lengths(&format!("workload.benchmark_suite[{index}].prompt_len"), &entry.prompt_len, "token", problems);
+        lengths(&format!("workload.benchmark_suite[{index}].gen_tokens"), &entry.gen_tokens, "token", problems);
     }
 }
 
-fn lengths(path: &str, field: &Option<OneOrMany<TokenCount>>, problems: &mut Vec<Problem>) {
-    for (path, TokenCount(length)) in values(path, field) {
-        match *length {
+fn lengths<T: Copy + Into<Length>>(path: &str, field: &Option<OneOrMany<T>>, thing: &str, problems: &mut Vec<Problem>) {
+    let one = format!("1 {thing} or more");
+    for (path, length) in values(path, field) {
+        match (*length).into() {
             Length::Uniform(least, most) if least > most => {
                 let problem =
                     Problem::error(format!("{path}.uniform"), format!("`[{least}, {most}]`"), "the smaller number first");
                 problems.push(problem.advise(format!("write `uniform: [{most}, {least}]`")));
             }
             Length::Normal(mean, _) if mean < 1.0 => {
-                problems.push(Problem::error(format!("{path}.normal[0]"), format!("a mean of {mean}"), "1 token or more"));
+                problems.push(Problem::error(format!("{path}.normal[0]"), format!("a mean of {mean}"), one.clone()));
             }
             Length::Lognormal(median, _) if median < 1.0 => {
-                problems.push(Problem::error(format!("{path}.lognormal[0]"), format!("a median of {median}"), "1 token or more"));
+                problems.push(Problem::error(format!("{path}.lognormal[0]"), format!("a median of {median}"), one.clone()));
             }
             Length::Normal(mean, deviation) if deviation > mean => {
                 let found = format!("a deviation of {deviation}, above the mean of {mean}");
                 let problem = Problem::warning(format!("{path}.normal[1]"), found, format!("at most {mean}"));
-                problems.push(problem.advise("many lengths would be cut at 1 token; a lognormal has no such edge"));
+                problems.push(problem.advise(format!("many lengths would be cut at 1 {thing}; a lognormal has no such edge")));
             }
             // The logarithm's deviation, not the deviation in tokens.
             Length::Lognormal(_, sigma) if sigma > 5.0 => {
                 let found = format!("a sigma of {sigma}");
                 let problem = Problem::warning(format!("{path}.lognormal[1]"), found, "the logarithm's deviation, such as 0.5");
-                problems.push(problem.advise("it is no number of tokens"));
+                problems.push(problem.advise(format!("it is no number of {thing}s")));
             }
             _ => {}
         }
@@ -145,11 +156,11 @@ fn prefix(workload: &Workload, problems: &mut Vec<Problem>) {
     if prefix.tokens == 0 {
         return problems.push(Problem::error(path, "`0`", "1 token or more").advise("or leave shared_prefix out"));
     }
-    let most = |length: &Length| match *length {
+    let most = |length: Length| match length {
         Length::Fixed(tokens) | Length::Uniform(_, tokens) => Some(tokens),
         Length::Normal(..) | Length::Lognormal(..) => None,
     };
-    let written: Vec<Option<u32>> = values("", &workload.prompt_len).map(|(_, TokenCount(length))| most(length)).collect();
+    let written: Vec<Option<u32>> = values("", &workload.prompt_len).map(|(_, length)| most(length.0)).collect();
     let shortest = if written.is_empty() { Some(128) } else { written.into_iter().flatten().min() };
     if let Some(shortest) = shortest.filter(|shortest| prefix.tokens >= *shortest) {
         let found = format!("`{}`, with prompts of {shortest} tokens", prefix.tokens);

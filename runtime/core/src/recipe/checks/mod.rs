@@ -9,6 +9,7 @@ mod nodes;
 mod service;
 mod sweep;
 mod time;
+mod turns;
 
 use super::{OneOrMany, Problem, Recipe, read::KnownService};
 
