@@ -18,6 +18,7 @@ pub mod counted;
 pub mod counting;
 pub mod events;
 pub mod facts;
+pub mod figures;
 pub mod histogram;
 pub mod launch;
 pub mod metrics;

@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|word| word == "__guard") {
         return hb_actors::child::guard_main(&arguments[2..]);
     }
-    let words = match Words::try_parse_from(&arguments) {
+    let mut words = match Words::try_parse_from(&arguments) {
         Ok(words) => words,
         Err(error) => {
             // Printing fails only when nobody reads it any more.
@@ -49,6 +49,7 @@ pub fn main() -> ExitCode {
         }
     };
     logging::start(words.verbose, words.quiet);
+    (words.lead.is_quiet, words.node.is_quiet) = (words.quiet, words.quiet);
     leave_when_nobody_reads();
     dispatch(words).into()
 }

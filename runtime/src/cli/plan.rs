@@ -232,15 +232,18 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
 }
 
 fn stages(model: &LoadModel) -> Vec<String> {
-    let (stages, unit) = match model {
-        LoadModel::Staged { stages, .. } => (stages, "requests/s"),
-        LoadModel::ClosedStaged { stages, .. } => (stages, "clients"),
+    let (stages, one, many) = match model {
+        LoadModel::Staged { stages, .. } => (stages, "request/s", "requests/s"),
+        LoadModel::ClosedStaged { stages, .. } => (stages, "client", "clients"),
         LoadModel::Closed { .. } | LoadModel::Open { .. } | LoadModel::Replay { .. } => return Vec::new(),
     };
-    let told = |stage: &RateStage| match stage.slope {
-        Slope::Linear if stage.from == stage.to => format!("{} at {} {unit}", stage.duration, stage.to),
-        Slope::Linear => format!("{} from {} to {} {unit}", stage.duration, stage.from, stage.to),
-        Slope::Exponential => format!("{} from {} to {} {unit} by equal factors", stage.duration, stage.from, stage.to),
+    let told = |stage: &RateStage| {
+        let unit = if stage.to == 1.0 { one } else { many };
+        match stage.slope {
+            Slope::Linear if stage.from == stage.to => format!("{} at {} {unit}", stage.duration, stage.to),
+            Slope::Linear => format!("{} from {} to {} {unit}", stage.duration, stage.from, stage.to),
+            Slope::Exponential => format!("{} from {} to {} {unit} by equal factors", stage.duration, stage.from, stage.to),
+        }
     };
     stages.iter().map(told).collect()
 }

@@ -80,6 +80,9 @@ impl Words {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Leading a run", group(clap::ArgGroup::new("led").multiple(true)))]
 pub struct LeadWords {
+    /// Whether only what went wrong is said while the run goes on; `--quiet` is a word of every verb.
+    #[arg(skip)]
+    pub is_quiet: bool,
     /// Leads the run that this recipe describes
     #[arg(long, value_name = "RECIPE", group = "led")]
     pub leader: Option<PathBuf>,
@@ -152,6 +155,9 @@ impl LeadWords {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Being a node")]
 pub struct NodeWords {
+    /// Whether only what went wrong is said; `--quiet` is a word of every verb.
+    #[arg(skip)]
+    pub is_quiet: bool,
     /// Where the leader is; the secrets still come from the file with the way in
     #[arg(long, value_name = "HOST:PORT", env = "HBNODE_LEADER")]
     pub join: Option<String>,

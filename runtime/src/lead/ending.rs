@@ -76,7 +76,8 @@ pub fn end(ended: Ended<'_>) -> Exit {
     if !ended.words.json {
         print!("{}", terminal::summary(&report));
     }
-    if let Some((phase, cause)) = &ended.outcome.failure {
+    // Elsewhere it was said when it happened, and again beside the verdict.
+    if let (Some((phase, cause)), true) = (&ended.outcome.failure, ended.words.json) {
         eprintln!("error: {phase} could not be finished: {cause}");
     }
     eprintln!("results: {}", ended.run_dir.display());

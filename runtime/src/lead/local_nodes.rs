@@ -24,7 +24,7 @@ impl LocalNodes {
     ///
     /// # Errors
     /// A process cannot be started; those that were are ended.
-    pub fn start(count: u32, join_file: &Path, client_port: u16, address: IpAddr) -> std::io::Result<Self> {
+    pub fn start(count: u32, join_file: &Path, client_port: u16, address: IpAddr, is_quiet: bool) -> std::io::Result<Self> {
         let binary = std::env::current_exe()?;
         let mut nodes = Self { children: Vec::new() };
         for ordinal in 0..count {
@@ -39,6 +39,7 @@ impl LocalNodes {
                     "--address",
                     &address.to_string(),
                 ])
+                .args(is_quiet.then_some("--quiet"))
                 // A Ctrl-C on the terminal is the leader's to handle; the nodes are told by it.
                 .process_group(0)
                 .stdin(Stdio::null())

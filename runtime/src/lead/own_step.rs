@@ -43,7 +43,9 @@ pub fn run(words: &LeadWords, results: &Path) -> Exit {
         Ok(end_file) => end_file,
         Err(error) => return failed(format!("cannot write into `{}`: {error}", results.display())),
     };
-    eprintln!("this allocation has no step yet: starting one task on each of its nodes with srun");
+    if !words.is_quiet {
+        eprintln!("this allocation has no step yet: starting one task on each of its nodes with srun");
+    }
     let stepped = runtime.block_on(stepped(&srun, &end_file));
     let end = std::fs::read(&end_file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     // It may never have been written, and the shelf may hold others' files.

@@ -45,7 +45,7 @@ use crate::{
     results::{KeptRun, RunFolder},
     runtimes::Runtimes,
     signals::Signals,
-    terminal::Progress,
+    terminal::{Progress, Talk},
 };
 
 /// The Pushgateway has so long to forget this run's groups at the end.
@@ -181,7 +181,7 @@ async fn led(
     let agent = own.as_ref().map(|own| own.node.agent.clone());
     let leading = cluster::lead(lead.cluster(&token), inbox, agent, events).await;
     let leading = leading.map_err(|error| refuse(Exit::NoCluster)(format!("the cluster cannot form: {error}")))?;
-    let page = open_page(lead.bind(), lead.address(), records.page, &token).await?;
+    let page = lead.open_page(records.page, &token).await?;
     let mut local = lead.local_nodes(leading.join_path())?;
     let over_ssh = lead.ssh_nodes(ready, &leading, &orchestrator)?;
 
@@ -312,8 +312,12 @@ impl Lead<'_> {
         let recipe = &self.checked.recipe;
         let run_dir = folder.path().to_owned();
         let folder = Arc::new(Mutex::new(folder));
-        let is_quiet = self.words.json && !std::io::IsTerminal::is_terminal(&std::io::stderr());
-        let progress = Progress::on_stderr(is_quiet);
+        let talk = match self.words {
+            words if words.json && !std::io::IsTerminal::is_terminal(&std::io::stderr()) => Talk::Nothing,
+            words if words.is_quiet => Talk::Troubles,
+            _ => Talk::All,
+        };
+        let progress = Progress::on_stderr(talk);
         let (scribe, shown) = Scribe::new(Arc::clone(&folder), progress, &recipe.scenario, &self.run, self.service());
         let pusher = match recipe.pushgateway() {
             Some(gateway) => Some(start_pushing(&gateway, &self.run, shown.nodes.clone())?),
@@ -333,7 +337,7 @@ impl Lead<'_> {
         let Checked { recipe, trials, .. } = &self.checked;
         let service = trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok());
         let wall_time = tokio::task::block_in_place(|| WallTime::look(node::unix_nanos()));
-        if let Some(wall_time) = wall_time {
+        if let Some(wall_time) = wall_time.filter(|_| !self.words.is_quiet) {
             let (end, margin) = (rfc3339(wall_time.ends_at), wall_time.margin);
             eprintln!("the job ends at {end}: no trial is begun that would not be over {margin} before");
         }
@@ -382,10 +386,21 @@ impl Lead<'_> {
         }
     }
 
+    /// Opens the live page, and tells where it is: the address holds the token, as Jupyter's does.
+    async fn open_page(&self, view: Arc<LeaderView>, token: &str) -> Result<Door, Refusal> {
+        let failed = |error: std::io::Error| refuse(Exit::Failed)(format!("cannot serve the live page: {error}"));
+        let listener = TcpListener::bind((self.bind(), 0)).await.map_err(failed)?;
+        let bound = std::net::SocketAddr::new(self.address(), listener.local_addr().map_err(failed)?.port());
+        if !self.words.is_quiet {
+            eprintln!("live page: http://{bound}/?token={token}");
+        }
+        Ok(Door::open(listener, http::leader_routes(view, Token::new(token.to_owned()))))
+    }
+
     fn local_nodes(&self, join: Option<&Path>) -> Result<Option<LocalNodes>, Refusal> {
         let (Some(count), Some(join)) = (self.crowd.local, join) else { return Ok(None) };
         let from = node::wanted_port(self.node_words, self.service()).first();
-        let started = LocalNodes::start(count.get(), join, from, self.address());
+        let started = LocalNodes::start(count.get(), join, from, self.address(), self.words.is_quiet);
         started.map(Some).map_err(|error| refuse(Exit::NoCluster)(format!("cannot start node processes: {error}")))
     }
 }
@@ -402,13 +417,4 @@ fn start_pushing(
     let pushing =
         Pushing { url: gateway.url.clone(), run: run.to_owned(), interval: gateway.interval.0, deadline: DELETE_GROUPS_WITHIN };
     Pusher::start(pushing, nodes).map_err(|error| refuse(Exit::Failed)(format!("cannot push to `{}`: {error}", gateway.url)))
-}
-
-/// Opens the live page, and tells where it is: the address holds the token, as Jupyter's does.
-async fn open_page(bind: IpAddr, address: IpAddr, view: Arc<LeaderView>, token: &str) -> Result<Door, Refusal> {
-    let failed = |error: std::io::Error| refuse(Exit::Failed)(format!("cannot serve the live page: {error}"));
-    let listener = TcpListener::bind((bind, 0)).await.map_err(failed)?;
-    let bound = std::net::SocketAddr::new(address, listener.local_addr().map_err(failed)?.port());
-    eprintln!("live page: http://{bound}/?token={token}");
-    Ok(Door::open(listener, http::leader_routes(view, Token::new(token.to_owned()))))
 }

@@ -157,7 +157,7 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
         }
     };
     // Nodes that somebody else starts by the dozen leave the talking to him.
-    if is_by_hand(words) {
+    if is_by_hand(words) && !words.is_quiet {
         eprintln!("this node's endpoints: http://{}", started.endpoints);
         eprintln!("{}", waiting(&source, words, unix_nanos()));
     }

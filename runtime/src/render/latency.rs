@@ -1,10 +1,11 @@
 //! Latencies as a table: percentiles, how sure they are, and from which clock they count.
 
-use hb_core::report::{Distribution, TrialReport};
+use hb_core::report::{Distribution, Percentile, TrialReport};
 
 use super::{
     figures,
     markup::{escape, table},
+    too_few,
 };
 
 /// Percentiles of everything that was measured.
@@ -33,7 +34,7 @@ pub(crate) fn section(trial: &TrialReport) -> String {
     }
     let head = ["Latency", "Mean", "p50", "p90", "p95", "p99", "p99.9", "Max", "Samples", "From"];
     format!(
-        "<h3>Latency</h3>\n{}<p class=\"note\">Below p50, p90 and p99: the 95 % confidence interval; it is left out where too few samples allow one.</p>\n",
+        "<h3>Latency</h3>\n{}<p class=\"note\">Below p50, p90 and p99: the 95 % confidence interval. Where too few samples allow one, the percentile is left out, too.</p>\n",
         table("numbers latency", &head, rows)
     )
 }
@@ -45,21 +46,25 @@ fn source_of<'a>(trial: &'a TrialReport, key: &str) -> &'a str {
 }
 
 fn row(name: &str, clock: &str, distribution: &Distribution, source: &str) -> Vec<String> {
-    let sure = |value: f64, key: &str| match distribution.ci.get(key) {
-        Some([low, high]) => {
-            format!("{}<small>{} – {}</small>", figures::seconds(value), figures::seconds(*low), figures::seconds(*high))
+    // What was read together, or sent at once, is nothing apart; every other latency takes some time.
+    let may_be_zero = matches!(name, "Gap between events" | "Sending delay");
+    let shown = if may_be_zero { figures::seconds } else { figures::latency };
+    let sure = |percentile: Percentile| match (distribution.shown(percentile), distribution.ci.get(percentile.key())) {
+        (None, _) => too_few(),
+        (Some(value), Some([low, high])) => {
+            format!("{}<small>{} – {}</small>", shown(value), shown(*low), shown(*high))
         }
-        None => figures::seconds(value),
+        (Some(value), None) => shown(value),
     };
     vec![
         format!("{name}<small>{clock}</small>"),
-        figures::seconds(distribution.mean),
-        sure(distribution.p50, "p50"),
-        sure(distribution.p90, "p90"),
-        figures::seconds(distribution.p95),
-        sure(distribution.p99, "p99"),
-        figures::seconds(distribution.p99_9),
-        figures::seconds(distribution.max),
+        shown(distribution.mean),
+        sure(Percentile::P50),
+        sure(Percentile::P90),
+        sure(Percentile::P95),
+        sure(Percentile::P99),
+        sure(Percentile::P99_9),
+        shown(distribution.max),
         figures::count(distribution.count),
         escape(source),
     ]

@@ -4,7 +4,6 @@
 //! values under the pointer, sorting and folding. Every text passes through [`markup::escape`].
 
 mod accounting;
-pub(crate) mod figures;
 mod ground;
 mod latency;
 mod markup;
@@ -18,8 +17,9 @@ mod timeline;
 mod trial;
 mod verdict;
 
+pub(crate) use hb_core::figures;
 use hb_core::{
-    report::{Report, TrialReport},
+    report::{Report, TOO_FEW, TrialReport},
     verdict::Status,
 };
 use serde_json::Value;
@@ -40,10 +40,10 @@ pub fn report_html(report: &Report) -> String {
     body.push_str("<main>\n");
     body.push_str(&verdict::banner(report));
     body.push_str(&overview::key_figures(report));
-    body.push_str(&overview::warnings(&report.warnings));
+    body.push_str(&overview::warnings(report));
     body.push_str(&search::sections(report));
     body.push_str(&overview::sweep(&report.trials));
-    body.push_str(&overview::trial_table(&report.trials));
+    body.push_str(&overview::trial_table(report));
     for (number, one) in report.trials.iter().enumerate() {
         body.push_str(&trial::section(one, number, report.trials.len()));
     }
@@ -99,6 +99,11 @@ pub(crate) fn status_class(status: Status) -> &'static str {
 /// A verdict in a line, as a sign and a word.
 pub(crate) fn badge(status: Status) -> String {
     format!("<span class=\"badge {}\">{}</span>", status_class(status), status_word(status))
+}
+
+/// In a cell, where a percentile would stand.
+pub(crate) fn too_few() -> String {
+    markup::text("span", "class=\"too-few\"", TOO_FEW)
 }
 
 /// What tells a trial from its neighbours, short enough for a chart.

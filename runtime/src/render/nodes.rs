@@ -1,6 +1,6 @@
 //! Who took part in a trial, and what it cost them.
 
-use hb_core::report::{NodeFigures, TrialReport};
+use hb_core::report::{ClientFigures, NodeFigures, TrialReport};
 use serde_json::Value;
 
 use super::{
@@ -27,12 +27,13 @@ fn servers(trial: &TrialReport) -> String {
 }
 
 fn server_row(name: &str, what: &str, figure: &Value) -> Vec<String> {
-    let shown = match (what.strip_suffix("_seconds"), figure) {
+    let of_seconds = what.strip_suffix("_seconds").or_else(|| what.strip_prefix("seconds_"));
+    let shown = match (of_seconds, figure) {
         (Some(_), Value::Number(seconds)) => figures::seconds(seconds.as_f64().unwrap_or_default()),
         (None, Value::Array(words)) => words.iter().map(plain).collect::<Vec<_>>().join(" "),
         _ => plain(figure),
     };
-    let what = what.strip_suffix("_seconds").unwrap_or(what).replace('_', " ");
+    let what = of_seconds.unwrap_or(what).replace('_', " ");
     vec![escape(name), escape(&what), escape(&shown)]
 }
 
@@ -85,14 +86,29 @@ fn client(trial: &TrialReport) -> String {
     rows.extend(
         client.lag_seconds.iter().map(|(name, lag)| vec![format!("Timer lateness, {}", escape(name)), figures::seconds(*lag)]),
     );
-    if let Some(calibration) = &client.calibration {
-        match calibration.as_object() {
-            Some(fields) => rows
-                .extend(fields.iter().map(|(name, value)| vec![format!("Calibration: {}", escape(name)), escape(&plain(value))])),
-            None => rows.push(vec!["Calibration".to_owned(), escape(&plain(calibration))]),
+    rows.extend(calibration(client));
+    format!("<h3>The client itself</h3>{}", table("facts", &["Fact", "Value"], rows))
+}
+
+/// What the client added to the answers of a server whose timing is exactly known.
+fn calibration(client: &ClientFigures) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for (name, key) in [("TTFT", "ttft_error_seconds"), ("TPOT", "tpot_error_seconds")] {
+        let of = |percentile| client.calibrated(&format!("{key}_{percentile}")).map(figures::seconds);
+        if let (Some(p50), Some(p99)) = (of("p50"), of("p99")) {
+            rows.push(vec![
+                format!("Calibration: it adds to {name}"),
+                format!("{p50} at the median, {p99} at the 99th percentile"),
+            ]);
         }
     }
-    format!("<h3>The client itself</h3>{}", table("facts", &["Fact", "Value"], rows))
+    let of = |key| client.calibrated(key);
+    if let (Some(due), Some(completed), Some(rate)) = (of("due"), of("completed"), of("achieved_rate")) {
+        let [due, completed] = [due, completed].map(|count| figures::count(count as u64));
+        let load = format!("{completed} of {due} requests, {} /s", figures::three_digits(rate));
+        rows.push(vec!["Calibration: by the answers to".to_owned(), load]);
+    }
+    rows
 }
 
 fn cost(trial: &TrialReport) -> String {

@@ -1,7 +1,7 @@
 //! What a reader sees before any one trial: the run, its key figures, all trials side by side.
 
 use hb_core::{
-    report::{Distribution, Report, RunPart, RunSummary, TrialReport},
+    report::{Distribution, Latencies, Percentile, Report, RunPart, RunSummary, TOO_FEW, TrialReport},
     units::TrialId,
 };
 
@@ -51,22 +51,40 @@ pub(crate) fn key_figures(report: &Report) -> String {
         _ => format!("<p class=\"of\">Trial with the highest throughput: <b>{}</b></p>", escape(&trial_label(best))),
     };
     let latency = &best.latency;
-    let pick = |distribution: &Option<Distribution>, of: fn(&Distribution) -> f64| {
-        distribution.as_ref().map_or("–".to_owned(), |distribution| figures::seconds(of(distribution)))
+    let of_latency = |name, distribution: &Option<Distribution>, at: Percentile, note: &str| {
+        let shown = distribution.as_ref().map(|distribution| distribution.shown(at).map(figures::latency));
+        match shown {
+            Some(Some(value)) => (name, value, note.to_owned()),
+            Some(None) => (name, "–".to_owned(), format!("{note}: {TOO_FEW}")),
+            None => (name, "–".to_owned(), note.to_owned()),
+        }
     };
-    let completed = figures::percent(best.accounting.completed as f64 / best.accounting.due as f64);
+    let from_due = |name, distribution: &Option<Distribution>| match best.load.is_open() {
+        true => vec![of_latency(name, distribution, Percentile::P99, "99th percentile, from when it was due")],
+        false => Vec::new(),
+    };
+    let sent = if best.load.is_open() { "99th percentile, from sending" } else { "99th percentile" };
+    let (rates, due) = (&best.throughput, best.accounting.due as f64);
+    let completed = figures::percent(best.accounting.completed as f64 / due);
     let tiles = [
-        ("Output throughput", figures::three_digits(best.throughput.output_tokens_per_second), "tokens/s"),
-        ("Requests", figures::three_digits(best.throughput.requests_per_second), "completed/s"),
-        ("Time to first token", pick(&latency.ttft_seconds, |d| d.p50), "median"),
-        ("Time to first token", pick(&latency.ttft_seconds, |d| d.p99), "99th percentile"),
-        ("Whole answer", pick(&latency.e2el_seconds, |d| d.p99), "99th percentile"),
-        ("Completed", completed, "of due requests"),
-    ];
-    let tile = |(name, value, note): (&str, String, &str)| {
-        format!("<div class=\"tile\"><dt>{name}</dt><dd>{}<small>{note}</small></dd></div>\n", escape(&value))
+        vec![
+            ("Output throughput", figures::three_digits(rates.output_tokens_per_second), "tokens/s".to_owned()),
+            ("Requests", figures::three_digits(rates.requests_per_second), "completed/s".to_owned()),
+            of_latency("Time to first token", &latency.ttft_seconds, Percentile::P50, "median"),
+            of_latency("Time to first token", &latency.ttft_seconds, Percentile::P99, sent),
+        ],
+        from_due("Time to first token", &latency.ttft_scheduled_seconds),
+        vec![of_latency("Whole answer", &latency.e2el_seconds, Percentile::P99, sent)],
+        from_due("Whole answer", &latency.e2el_scheduled_seconds),
+        vec![("Completed", completed, "of due requests".to_owned())],
+    ]
+    .concat();
+    let tile = |(name, value, note): &(&str, String, String)| {
+        format!("<div class=\"tile\"><dt>{name}</dt><dd>{}<small>{note}</small></dd></div>\n", escape(value))
     };
-    format!("<section aria-label=\"key figures\">{note}<dl class=\"tiles\">\n{}</dl></section>\n", tiles.map(tile).concat())
+    let class = if best.load.is_open() { "tiles in-fours" } else { "tiles" };
+    let tiles: String = tiles.iter().map(tile).collect();
+    format!("<section aria-label=\"key figures\">{note}<dl class=\"{class}\">\n{tiles}</dl></section>\n")
 }
 
 /// An order over all floats, for the best of several.
@@ -89,22 +107,34 @@ mod ordered {
 }
 
 /// What a person should read.
-pub(crate) fn warnings(warnings: &[String]) -> String {
-    if warnings.is_empty() {
+pub(crate) fn warnings(report: &Report) -> String {
+    let lines: String = report.further_warnings().map(|warning| text("li", "", warning)).collect();
+    if lines.is_empty() {
         return String::new();
     }
-    let lines: String = warnings.iter().map(|warning| text("li", "", warning)).collect();
     format!("<section class=\"warnings\"><h2>Warnings</h2><ul>{lines}</ul></section>\n")
 }
 
-/// Throughput against latency over all trials.
+/// Throughput against latency over all trials; of open loops on the clock of their schedule.
 pub(crate) fn sweep(trials: &[TrialReport]) -> String {
     // A search has a picture of its own.
     let trials: Vec<TrialReport> = trials.iter().filter(|trial| trial.probe.is_none()).cloned().collect();
     let trials = trials.as_slice();
+    let ttft = |trial: &TrialReport| {
+        let Latencies { ttft_seconds, ttft_scheduled_seconds, .. } = &trial.latency;
+        let of_user = if trial.load.is_open() { ttft_scheduled_seconds } else { ttft_seconds };
+        of_user.as_ref()?.shown(Percentile::P99)
+    };
+    let answer = |trial: &TrialReport| {
+        let Latencies { e2el_seconds, e2el_scheduled_seconds, .. } = &trial.latency;
+        let of_user = if trial.load.is_open() { e2el_scheduled_seconds } else { e2el_seconds };
+        of_user.as_ref()?.shown(Percentile::P50)
+    };
+    let is_any_open = trials.iter().any(|trial| trial.load.is_open());
+    let clock = if is_any_open { ", from when it was due" } else { "" };
     let charts = [
-        sweepchart::draw(trials, "Time to first token, 99th percentile", |trial| Some(trial.latency.ttft_seconds.as_ref()?.p99)),
-        sweepchart::draw(trials, "Whole answer, median", |trial| Some(trial.latency.e2el_seconds.as_ref()?.p50)),
+        sweepchart::draw(trials, &format!("Time to first token, 99th percentile{clock}"), ttft),
+        sweepchart::draw(trials, &format!("Whole answer, median{clock}"), answer),
     ]
     .concat();
     if charts.is_empty() {
@@ -114,59 +144,69 @@ pub(crate) fn sweep(trials: &[TrialReport]) -> String {
     let names = if names.is_empty() { "trial".to_owned() } else { names.join(" · ") };
     format!(
         "<section><h2>What it carries</h2><p class=\"note\">Each point is a trial, labelled with {}. To the right is more, down is faster. \
-         A circle is VALID, a triangle SUSPECT, a cross INVALID.</p><div class=\"charts\">{charts}</div></section>\n",
+         A circle is VALID, a triangle SUSPECT, a cross INVALID. Trials with too few samples for a figure are left out of it.</p><div class=\"charts\">{charts}</div></section>\n",
         text("b", "", &names)
     )
 }
 
-/// All trials side by side.
-pub(crate) fn trial_table(trials: &[TrialReport]) -> String {
+/// All trials side by side, and what must be said beside them.
+pub(crate) fn trial_table(report: &Report) -> String {
+    let trials = &report.trials;
     if trials.is_empty() {
         return String::new();
     }
-    let cell = |distribution: &Option<Distribution>, of: fn(&Distribution) -> f64| match distribution {
-        Some(distribution) => sortable(of(distribution), &figures::seconds(of(distribution))),
-        None => "–".to_owned(),
-    };
+    let has_due = trials.iter().any(|trial| trial.load.is_open());
     let has_goodput = trials.iter().any(|trial| trial.throughput.goodput_requests_per_second.is_some());
-    let mut head = vec![
-        "Trial",
-        "Verdict",
-        "Requests /s",
-        "Output tokens/s",
-        "TTFT p50",
-        "TTFT p99",
-        "TPOT p50",
-        "Answer p50",
-        "Answer p99",
-        "Completed",
-        "Due",
+    let only = |is_there: bool, head: &'static str| if is_there { vec![head] } else { Vec::new() };
+    let heads = [
+        vec!["Trial", "Verdict", "Load", "Requests /s", "Output tokens/s", "TTFT p50", "TTFT p99"],
+        only(has_due, "TTFT p99 from due"),
+        vec!["TPOT p50", "Answer p50", "Answer p99"],
+        only(has_due, "Answer p99 from due"),
+        vec!["Completed of due"],
+        only(has_goodput, "Goodput /s"),
     ];
-    if has_goodput {
-        head.push("Goodput /s");
-    }
     let rows = trials.iter().enumerate().map(|(number, trial)| {
         let (rates, latency) = (&trial.throughput, &trial.latency);
-        let mut row = vec![
-            element("a", &format!("href=\"#trial-{number}\""), escape(trial.id.as_str())),
-            sortable(f64::from(trial.verdict.status as u8), &badge(trial.verdict.status)),
-            sortable(rates.requests_per_second, &figures::three_digits(rates.requests_per_second)),
-            sortable(rates.output_tokens_per_second, &figures::three_digits(rates.output_tokens_per_second)),
-            cell(&latency.ttft_seconds, |d| d.p50),
-            cell(&latency.ttft_seconds, |d| d.p99),
-            cell(&latency.tpot_seconds, |d| d.p50),
-            cell(&latency.e2el_seconds, |d| d.p50),
-            cell(&latency.e2el_seconds, |d| d.p99),
-            sortable(trial.accounting.completed as f64, &figures::count(trial.accounting.completed)),
-            sortable(trial.accounting.due as f64, &figures::count(trial.accounting.due)),
-        ];
-        if has_goodput {
-            let goodput = rates.goodput_requests_per_second;
-            row.push(goodput.map_or("–".to_owned(), |goodput| sortable(goodput, &figures::three_digits(goodput))));
-        }
-        row
+        let from_due = |distribution: &Option<Distribution>| match has_due {
+            true => vec![percentile(distribution.as_ref().filter(|_| trial.load.is_open()), Percentile::P99)],
+            false => Vec::new(),
+        };
+        let goodput = rates.goodput_requests_per_second.map(|goodput| sortable(goodput, &figures::three_digits(goodput)));
+        let completed = format!("{} of {}", figures::count(trial.accounting.completed), figures::count(trial.accounting.due));
+        [
+            vec![
+                element("a", &format!("href=\"#trial-{number}\""), escape(trial.id.as_str())),
+                sortable(f64::from(trial.verdict.status as u8), &badge(trial.verdict.status)),
+                escape(&trial.load.label()),
+                sortable(rates.requests_per_second, &figures::three_digits(rates.requests_per_second)),
+                sortable(rates.output_tokens_per_second, &figures::three_digits(rates.output_tokens_per_second)),
+                percentile(latency.ttft_seconds.as_ref(), Percentile::P50),
+                percentile(latency.ttft_seconds.as_ref(), Percentile::P99),
+            ],
+            from_due(&latency.ttft_scheduled_seconds),
+            vec![
+                percentile(latency.tpot_seconds.as_ref(), Percentile::P50),
+                percentile(latency.e2el_seconds.as_ref(), Percentile::P50),
+                percentile(latency.e2el_seconds.as_ref(), Percentile::P99),
+            ],
+            from_due(&latency.e2el_scheduled_seconds),
+            vec![sortable(trial.accounting.completed as f64, &completed)],
+            if has_goodput { vec![goodput.unwrap_or_else(|| "–".to_owned())] } else { Vec::new() },
+        ]
+        .concat()
     });
-    format!("<section><h2>Trials</h2>{}</section>\n", table("numbers sort", &head, rows))
+    let remarks: String = report.remarks().iter().map(|remark| text("p", "class=\"remark\"", remark)).collect();
+    format!("<section><h2>Trials</h2>{}{remarks}</section>\n", table("numbers sort trials", &heads.concat(), rows))
+}
+
+/// A percentile as a cell, or that too few samples allow it.
+fn percentile(distribution: Option<&Distribution>, percentile: Percentile) -> String {
+    let Some(distribution) = distribution else { return "–".to_owned() };
+    match distribution.shown(percentile) {
+        Some(seconds) => sortable(seconds, &figures::latency(seconds)),
+        None => super::too_few(),
+    }
 }
 
 /// A cell that the page's script can sort by its value. The content is markup.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hb_core::{
-    report::{Accounting, Distribution, Latencies, NodeFigures, RunSummary, Second, TimedEvent, Window},
+    report::{Accounting, Distribution, Latencies, NodeFigures, RunSummary, Second, StageFigures, TimedEvent, Window},
     verdict::{Reason, Verdict},
 };
 use serde_json::json;
@@ -280,7 +280,82 @@ fn a_sweep_shows_its_trials_side_by_side() {
     let page = report_html(&sample("sweep", &SWEEP));
     assert_eq!(page.matches("<g class=\"point").count(), 2 * SWEEP.len());
     assert_eq!(page.matches("<details class=\"trial\"").count(), SWEEP.len());
-    assert!(page.contains("class=\"numbers sort\""));
+    assert!(page.contains("class=\"numbers sort trials\""));
+}
+
+/// A trial of an open loop whose requests waited, of 82 answers.
+fn late() -> TrialReport {
+    let mut one = trial(8);
+    (one.load.model, one.load.requested_concurrency, one.load.requested_rate) = ("staged".to_owned(), None, Some(38.984_255));
+    let stage = |start: f64, from, to| StageFigures {
+        start,
+        end: start + 30.0,
+        rate_from: Some(from),
+        rate_to: Some(to),
+        due: 1_200,
+        sent: 1_199,
+        completed: 1_190,
+        concurrency_mean: 7.25,
+        concurrency_peak: 12,
+        ..StageFigures::default()
+    };
+    one.load.stages = vec![stage(10.0, 10.0, 10.0), stage(40.0, 10.0, 80.0)];
+    one.latency.ttft_scheduled_seconds = Some(distribution(0.304));
+    one.client.calibration = Some(json!({
+        "executors": 1, "due": 300, "completed": 299, "achieved_rate": 100.0,
+        "ttft_error_seconds_p50": 0.001_550_838_999_999_998_3, "ttft_error_seconds_p99": 0.004_08,
+        "tpot_error_seconds_p50": 0.000_09, "tpot_error_seconds_p99": 0.000_175,
+    }));
+    one
+}
+
+#[test]
+fn an_open_loop_shows_both_clocks_its_stages_and_the_client_s_floor() {
+    let mut report = sample("late", &[]);
+    report.trials = vec![late()];
+    let page = report_html(&report);
+    assert_well_formed(&page);
+    for text in [
+        "99th percentile, from when it was due",
+        "<th scope=\"col\">TTFT p99 from due</th>",
+        "<th scope=\"col\">Answer p99 from due</th>",
+        "requests waited before they were sent",
+        "the client itself adds up to 4.08 ms to TTFT and 175 µs to TPOT (p99)",
+        "1.55 ms at the median, 4.08 ms at the 99th percentile",
+        "stages 10→80 req/s",
+        // Heads of tables of facts are hidden; these are not.
+        "<table class=\"numbers stages\"><thead><tr><th scope=\"col\">stage</th>",
+        "<td>10→80 req/s</td><td>1,200</td><td>1,199</td><td>1,190</td><td>7.25</td><td>12</td>",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    for text in ["ttft_error_seconds", "0.00155083", "38.98"] {
+        assert!(!page.contains(text), "{text}");
+    }
+    let closed = report_html(&sample("closed", &[8]));
+    assert!(!closed.contains("from due</th>") && !closed.contains("requests waited"));
+}
+
+#[test]
+fn too_few_samples_are_said_wherever_a_percentile_would_stand() {
+    let mut report = sample("short", &[8]);
+    let latency = &mut report.trials[0].latency;
+    for one in [&mut latency.ttft_seconds, &mut latency.e2el_seconds].into_iter().flatten() {
+        (one.count, one.p99, one.p99_9) = (82, 0.123_4, 0.123_4);
+    }
+    let page = report_html(&report);
+    // The trial's row has two, the table of latencies p99 and p99.9 of both.
+    assert_eq!(page.matches("class=\"too-few\">too few samples<").count(), 6);
+    assert_eq!(page.matches("99th percentile: too few samples").count(), 2);
+    assert!(!page.contains("123 ms"));
+}
+
+#[test]
+fn a_failed_run_says_why_once() {
+    let why = "service deployment could not be finished: no server";
+    let run = RunSummary { incomplete_reason: Some(why.to_owned()), ..RunSummary::default() };
+    let page = report_html(&hb_core::report::run(run, Vec::new(), vec![why.to_owned()]));
+    assert_eq!((page.matches(why).count(), page.contains("against a limit")), (1, false));
 }
 
 /// Writes pages to look at: `PAGES=DIR cargo test -p hbnode --lib pages_to_look_at -- --ignored`.

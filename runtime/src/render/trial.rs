@@ -1,6 +1,6 @@
 //! One trial: its verdict, its sum, its latencies, its course.
 
-use hb_core::report::{StageFigures, TrialReport};
+use hb_core::report::{STAGE_HEADS, StageFigures, TrialReport};
 
 use super::{
     accounting, badge, figures, latency,
@@ -38,8 +38,10 @@ fn rates(trial: &TrialReport) -> String {
     if let Some(certainty) = &trial.certainty {
         rows.push(vec!["Ends when sure".to_owned(), escape(&certainty.to_string())]);
     }
-    if let Some(rate) = load.requested_rate {
-        rows.push(vec!["Requests asked for".to_owned(), per_second(rate)]);
+    if load.stages.is_empty() {
+        rows.extend(load.requested_rate.map(|rate| vec!["Requests asked for".to_owned(), per_second(rate)]));
+    } else {
+        rows.push(vec!["Load asked for".to_owned(), escape(&load.label())]);
     }
     rows.push(vec!["Requests sent".to_owned(), per_second(load.achieved_rate)]);
     rows.push(vec!["Requests completed".to_owned(), per_second(rates.requests_per_second)]);
@@ -47,7 +49,7 @@ fn rates(trial: &TrialReport) -> String {
         rows.push(vec!["Goodput: all limits met".to_owned(), per_second(goodput)]);
     }
     rows.extend(trial.slo.iter().map(|(limit, share)| vec![format!("Met {}", escape(limit)), figures::percent(*share)]));
-    if let Some(concurrency) = load.requested_concurrency {
+    if let (Some(concurrency), true) = (load.requested_concurrency, load.stages.is_empty()) {
         rows.push(vec!["Concurrency asked for".to_owned(), figures::count(u64::from(concurrency))]);
     }
     let flight = format!(
@@ -86,24 +88,10 @@ fn stages(stages: &[StageFigures]) -> String {
     if stages.is_empty() {
         return String::new();
     }
-    let asked = |stage: &StageFigures| {
-        let (from, to, unit) = match (stage.rate_from.zip(stage.rate_to), stage.concurrency_from.zip(stage.concurrency_to)) {
-            (Some((from, to)), _) => (from, to, " /s"),
-            (None, Some((from, to))) => (from, to, " in flight"),
-            (None, None) => return String::new(),
-        };
-        let [from, to] = [from, to].map(figures::three_digits);
-        if from == to { format!("{to}{unit}") } else { format!("{from} to {to}{unit}") }
-    };
     let row = |stage: &StageFigures| {
-        vec![
-            format!("{} to {}", figures::seconds(stage.start), figures::seconds(stage.end)),
-            asked(stage),
-            figures::count(stage.sent),
-            figures::count(stage.completed),
-            format!("{} mean, {} at most", figures::three_digits(stage.concurrency_mean), stage.concurrency_peak),
-        ]
+        let peak = figures::count(stage.concurrency_peak.into());
+        stage.cells().into_iter().chain([peak]).map(|cell| escape(&cell)).collect()
     };
-    let heads = ["Stage", "Asked for", "Requests sent", "Completed", "In flight"];
-    table("facts", &heads, stages.iter().map(row))
+    let heads = STAGE_HEADS.into_iter().chain(["at most"]);
+    format!("<h4>Stages</h4>{}", table("numbers stages", &heads.collect::<Vec<_>>(), stages.iter().map(row)))
 }

@@ -5,7 +5,11 @@ use hb_core::{
     verdict::{Reason, Status, Verdict},
 };
 
-use super::{badge, figures, markup::escape, status_class, status_word};
+use super::{
+    badge,
+    markup::{escape, text},
+    status_class, status_word,
+};
 
 /// The run's verdict with its reasons.
 pub(crate) fn banner(report: &Report) -> String {
@@ -16,15 +20,13 @@ pub(crate) fn banner(report: &Report) -> String {
         (Status::Suspect, _) => "Look at the reasons before you rely on these figures.",
         (Status::Invalid, _) => "Do not use these figures.",
     };
-    let cut_short = match (&report.run.incomplete_reason, report.run.complete) {
-        (_, true) => String::new(),
-        (Some(why), false) => format!("<p class=\"cut\"><b>The run was not completed:</b> {}</p>", escape(why)),
-        (None, false) => "<p class=\"cut\"><b>The run was not completed.</b></p>".to_owned(),
-    };
+    let cut_short = report.incomplete_beside_verdict();
+    let cut_short = cut_short.map(|why| format!("<p class=\"cut\"><b>The run was not completed:</b> {}</p>", escape(why)));
     format!(
-        "<section class=\"verdict {}\" aria-label=\"verdict\">\n<p class=\"word\">{}</p>\n<div><p class=\"lead\">{lead}</p>{cut_short}{}</div>\n</section>\n",
+        "<section class=\"verdict {}\" aria-label=\"verdict\">\n<p class=\"word\">{}</p>\n<div><p class=\"lead\">{lead}</p>{}{}</div>\n</section>\n",
         status_class(status),
         status_word(status),
+        cut_short.unwrap_or_default(),
         reasons(&report.verdict)
     )
 }
@@ -38,12 +40,12 @@ pub(crate) fn reasons(verdict: &Verdict) -> String {
 }
 
 fn reason(reason: &Reason) -> String {
+    let figures = reason.figures().map(|figures| text("span", "class=\"figure\"", &figures));
     format!(
-        "<li>{} {} <span class=\"figure\">{} against a limit of {}</span> <code>{}</code></li>\n",
+        "<li>{} {} {} <code>{}</code></li>\n",
         badge(reason.status),
         escape(&reason.message),
-        figures::three_digits(reason.value),
-        figures::three_digits(reason.limit),
+        figures.unwrap_or_default(),
         escape(&reason.code)
     )
 }

@@ -16,8 +16,8 @@ use crate::render::{figures, search, status_word};
 pub fn sentence(event: &RunEvent) -> Option<String> {
     let trial = event.trial.as_ref().map_or("", |trial| trial.as_str());
     let text = match &event.happened {
-        Happened::PhaseEntered { phase } => format!("── {}", phase.name().replace('_', " ")),
-        Happened::PhaseFailed { phase, cause } => format!("✕  {} failed: {cause}", phase.name().replace('_', " ")),
+        Happened::PhaseEntered { phase } => format!("── {phase}"),
+        Happened::PhaseFailed { phase, cause } => format!("✕  {phase} could not be finished: {cause}"),
         Happened::TrialBegun { number, of, expected_seconds } => {
             let long = expected_seconds.map(|seconds| format!(", about {}", figures::span(seconds)));
             format!("   trial {number} of {of}: {trial}{}", long.unwrap_or_default())
@@ -52,6 +52,25 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
     };
     // Lines of servers and hosts come from elsewhere: they must not move the cursor.
     Some(text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect())
+}
+
+/// Whether it went wrong, or is to be read even where only that is asked for.
+#[must_use]
+pub fn is_trouble(event: &RunEvent) -> bool {
+    match &event.happened {
+        Happened::PhaseFailed { .. } | Happened::NodeLost { .. } | Happened::Interrupted { .. } | Happened::Warned { .. } => true,
+        Happened::NodeTold { fact, .. } => matches!(
+            fact,
+            Fact::ServerFailed { .. }
+                | Fact::ServerExited { .. }
+                | Fact::LoadFailed { .. }
+                | Fact::ExecutorRestarted { .. }
+                | Fact::ExecutorGaveUp { .. }
+                | Fact::ChildRestarted { .. }
+                | Fact::Warned { .. }
+        ),
+        _ => false,
+    }
 }
 
 /// What a node told, where it is for people.
@@ -101,6 +120,8 @@ pub fn figures(live: &Live) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hb_core::phases::Phase;
+
     use super::*;
 
     fn said(happened: Happened) -> Option<String> {
@@ -117,6 +138,18 @@ mod tests {
         let told = said(Happened::NodeTold { node: "n0".into(), fact: failed }).unwrap();
         assert_eq!(told, "   n0: server 0 failed:  [2Jout of memory");
         assert_eq!(said(Happened::LoadStarted { start_unix_nanos: 1 }), None);
+    }
+
+    #[test]
+    fn only_what_went_wrong_is_a_trouble() {
+        let of = |happened| is_trouble(&RunEvent { unix_nanos: 0, trial: None, happened });
+        let told = |fact| Happened::NodeTold { node: "n0".into(), fact };
+        assert!(of(Happened::PhaseFailed { phase: Phase::ServiceDeployment, cause: "c".into() }));
+        assert!(of(Happened::Warned { what: "w".into() }) && of(told(Fact::Warned { what: "w".into() })));
+        assert!(of(told(Fact::ServerFailed { server: 0, why: "w".into() })));
+        assert!(!of(Happened::PhaseEntered { phase: Phase::Report }) && !of(told(Fact::ServerStopped { server: 0 })));
+        let failed = said(Happened::PhaseFailed { phase: Phase::ServiceDeployment, cause: "c".into() });
+        assert_eq!(failed.as_deref(), Some("✕  service deployment could not be finished: c"));
     }
 
     #[test]

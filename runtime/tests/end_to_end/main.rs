@@ -23,6 +23,7 @@ mod secrets;
 mod servers;
 mod ssh;
 mod support;
+mod telling;
 mod totals;
 mod trials;
 mod turns;

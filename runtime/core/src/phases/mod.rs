@@ -65,7 +65,7 @@ impl Phase {
         Self::Report,
     ];
 
-    /// The name in files and messages.
+    /// The name in files; in messages it is written in words, see [`fmt::Display`].
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -82,6 +82,6 @@ impl Phase {
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(&self.name().replace('_', " "))
     }
 }

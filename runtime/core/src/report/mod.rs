@@ -3,12 +3,15 @@
 //! The words here are relied on by others; a change of meaning raises [`SCHEMA_VERSION`].
 
 mod accounting;
+mod asked;
 mod concurrency;
 mod conversations;
 mod endpoints;
 mod gather;
 mod likeness;
 mod part;
+mod percentile;
+mod remarks;
 mod resources;
 mod run;
 mod stages;
@@ -18,8 +21,10 @@ mod trial;
 
 use std::collections::BTreeMap;
 
+pub use asked::{STAGE_HEADS, staged};
 pub use conversations::Conversations;
 pub use part::RunPart;
+pub use percentile::{Percentile, TOO_FEW};
 pub use resources::ReadingSums;
 pub use run::{finished, run};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Accounting, Distribution, Report, TrialReport};
+use super::{Accounting, Distribution, Percentile, Report, STAGE_HEADS, TOO_FEW, TrialReport, staged};
 use crate::{
+    figures,
     search::{LimitFigure, ProbeOutcome, SearchReport},
     units::plural,
     verdict::Verdict,
@@ -24,7 +25,7 @@ pub fn summary_markdown(report: &Report) -> String {
         run.hbnode_version,
         plural(run.trials_planned.into(), "trial")
     );
-    if let Some(why) = &run.incomplete_reason {
+    if let Some(why) = report.incomplete_beside_verdict() {
         let _ = writeln!(text, "\nThe run is incomplete: {why}.");
     }
     if run.parts.len() > 1 {
@@ -36,22 +37,13 @@ pub fn summary_markdown(report: &Report) -> String {
     report.searches.iter().for_each(|search| searched(&mut text, search));
     reasons(&mut text, &report.verdict);
     if !report.trials.is_empty() {
-        text.push_str(
-            "\n| trial | verdict | load | sent/s | TTFT p50 / p99 | TPOT p50 / p99 | E2EL p50 / p99 | answer tokens/s |\n\
-             |---|---|---|---:|---:|---:|---:|---:|\n",
-        );
-        report.trials.iter().for_each(|trial| row(&mut text, trial));
-        text.push_str("\nTimes in milliseconds, from sending; percentiles of completed requests.\n\n");
-        for trial in &report.trials {
-            let _ = writeln!(text, "- `{}`: {}", trial.id, accounting_line(&trial.accounting));
-            if let Some(certainty) = &trial.certainty {
-                let _ = writeln!(text, "  - {certainty}");
-            }
-        }
+        trials(&mut text, report);
     }
-    if !report.warnings.is_empty() {
+    stages(&mut text, &report.trials);
+    let warnings: Vec<&str> = report.further_warnings().collect();
+    if !warnings.is_empty() {
         text.push_str("\n## Warnings\n\n");
-        report.warnings.iter().for_each(|warning| _ = writeln!(text, "- {warning}"));
+        warnings.iter().for_each(|warning| _ = writeln!(text, "- {warning}"));
     }
     text
 }
@@ -92,32 +84,80 @@ fn reasons(text: &mut String, verdict: &Verdict) {
     }
 }
 
-fn row(text: &mut String, trial: &TrialReport) {
-    let load = match (trial.load.requested_rate, trial.load.requested_concurrency) {
-        (Some(rate), _) => format!("{rate} req/s"),
-        (None, Some(concurrency)) => format!("concurrency {concurrency}"),
-        (None, None) => trial.load.model.clone(),
+/// All trials in a table, what must be said beside it, and how the requests of each ended.
+fn trials(text: &mut String, report: &Report) {
+    let has_due = report.trials.iter().any(|trial| trial.load.is_open());
+    let from_due = if has_due { [" TTFT from due p50 / p99 |", " E2EL from due p50 / p99 |"] } else { ["", ""] };
+    let _ = writeln!(
+        text,
+        "\n| trial | verdict | load | sent/s | TTFT p50 / p99 |{} TPOT p50 / p99 | E2EL p50 / p99 |{} answer tokens/s |",
+        from_due[0], from_due[1]
+    );
+    let _ = writeln!(text, "|---|---|---|{}", "---:|".repeat(if has_due { 7 } else { 5 }));
+    report.trials.iter().for_each(|trial| row(text, trial, has_due));
+    let clock = if has_due { ", from sending where it does not say from due" } else { ", from sending" };
+    let _ = writeln!(text, "\nTimes in milliseconds{clock}; percentiles of completed requests.\n");
+    let remarks = report.remarks();
+    remarks.iter().for_each(|remark| _ = writeln!(text, "- {remark}"));
+    if !remarks.is_empty() {
+        text.push('\n');
+    }
+    for trial in &report.trials {
+        let _ = writeln!(text, "- `{}`: {}", trial.id, accounting_line(&trial.accounting));
+        if let Some(certainty) = &trial.certainty {
+            let _ = writeln!(text, "  - {certainty}");
+        }
+    }
+}
+
+fn row(text: &mut String, trial: &TrialReport, has_due: bool) {
+    let all = &trial.latency;
+    let from_due = |of: &Option<Distribution>| match has_due {
+        true => format!(" {} |", pair(of.as_ref().filter(|_| trial.load.is_open()))),
+        false => String::new(),
     };
     let _ = writeln!(
         text,
-        "| `{}` | {} | {load} | {:.2} | {} | {} | {} | {:.1} |",
+        "| `{}` | {} | {} | {:.2} | {} |{} {} | {} |{} {:.1} |",
         trial.id,
         trial.verdict.status,
+        trial.load.label(),
         trial.load.achieved_rate,
-        pair(trial.latency.ttft_seconds.as_ref()),
-        pair(trial.latency.tpot_seconds.as_ref()),
-        pair(trial.latency.e2el_seconds.as_ref()),
+        pair(all.ttft_seconds.as_ref()),
+        from_due(&all.ttft_scheduled_seconds),
+        pair(all.tpot_seconds.as_ref()),
+        pair(all.e2el_seconds.as_ref()),
+        from_due(&all.e2el_scheduled_seconds),
         trial.throughput.output_tokens_per_second,
     );
 }
 
-/// Median and 99th percentile; one without a confidence interval is no figure to mail around.
+/// A table for each trial whose load changes.
+fn stages(text: &mut String, trials: &[TrialReport]) {
+    for trial in staged(trials) {
+        let _ = writeln!(text, "\n`{}`, {}:\n\n| {} |", trial.id, trial.load.label(), STAGE_HEADS.join(" | "));
+        let _ = writeln!(text, "|---|---|{}", "---:|".repeat(STAGE_HEADS.len() - 2));
+        trial.load.stages.iter().for_each(|stage| _ = writeln!(text, "| {} |", stage.cells().join(" | ")));
+    }
+}
+
+/// Median and 99th percentile; one that too few samples allow is no figure to mail around.
 fn pair(distribution: Option<&Distribution>) -> String {
     let Some(found) = distribution else { return "–".to_owned() };
-    let shown = |name: &str, seconds: f64| {
-        if found.ci.contains_key(name) { format!("{:.1}", seconds * 1e3) } else { "too few samples".to_owned() }
-    };
-    format!("{} / {}", shown("p50", found.p50), shown("p99", found.p99))
+    let [p50, p99] = [Percentile::P50, Percentile::P99].map(|percentile| match found.shown(percentile) {
+        Some(seconds) => milliseconds(seconds),
+        None => TOO_FEW.to_owned(),
+    });
+    format!("{p50} / {p99}")
+}
+
+/// To a tenth, and below it to three digits: a time per token may be a few microseconds, or none that can be measured.
+fn milliseconds(seconds: f64) -> String {
+    match seconds * 1e3 {
+        0.0 => "–".to_owned(),
+        value if value < 0.1 => figures::short(value),
+        value => format!("{value:.1}"),
+    }
 }
 
 /// `100 due = 90 completed + 10 failed (http_500 10)`.

@@ -11,6 +11,8 @@ pub use evidence::{ClosedLoopEvidence, DeadServer, OpenLoopEvidence, ServedEvide
 pub(crate) use rules::ERRORS_SUSPECT;
 use serde::{Deserialize, Serialize};
 
+use crate::figures;
+
 /// How far a result can be believed; the greater, the worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -48,6 +50,19 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
 }
 
+impl Reason {
+    /// The figure and its limit with as many digits as tell them apart; `None` where they say nothing beside the message:
+    /// of what should not be at all, and of what there should be at least one.
+    #[must_use]
+    pub fn figures(&self) -> Option<String> {
+        if self.limit == 0.0 || self.value == 0.0 && self.limit == 1.0 {
+            return None;
+        }
+        let [value, limit] = figures::apart(self.value, self.limit);
+        Some(format!("{value} against a limit of {limit}"))
+    }
+}
+
 impl Verdict {
     /// The verdict that follows from these reasons.
     #[must_use]
@@ -70,5 +85,23 @@ impl std::fmt::Display for Status {
             Self::Suspect => "SUSPECT",
             Self::Invalid => "INVALID",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_shows_by_how_much_and_says_nothing_where_that_is_senseless() {
+        for (value, limit, expected) in [
+            (0.100_3, 0.1, Some("0.1003 against a limit of 0.1")),
+            (12.0, 30.0, Some("12 against a limit of 30")),
+            (0.0, 1.0, None),
+            (3.0, 0.0, None),
+        ] {
+            let reason = Reason { code: "c".into(), status: Status::Invalid, message: "m".into(), value, limit };
+            assert_eq!(reason.figures().as_deref(), expected, "{value} {limit}");
+        }
     }
 }

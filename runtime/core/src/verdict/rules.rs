@@ -103,8 +103,11 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+/// A share as per cent, with as many digits as tell it from its limit.
+fn percent(share: f64, limit: f64) -> String {
+    let in_digits = |digits: usize| [share, limit].map(|one| format!("{:.digits$} %", one * 100.0));
+    let told = (1..=9).map(in_digits).find(|[share, limit]| share != limit);
+    told.map_or_else(|| format!("{:.1} %", share * 100.0), |[share, _]| share)
 }
 
 fn unbalanced_books(evidence: &TrialEvidence) -> Option<Reason> {
@@ -152,7 +155,7 @@ fn achieved_rate(evidence: &TrialEvidence) -> Option<Reason> {
     if due == 0 || sent >= LEAST_SENT {
         return None;
     }
-    let message = format!("{} of {due} requests were sent within the window, {}", asked.sent, percent(sent));
+    let message = format!("{} of {due} requests were sent within the window, {}", asked.sent, percent(sent, LEAST_SENT));
     reason("achieved_rate", Status::Invalid, sent, LEAST_SENT, message)
 }
 
@@ -167,7 +170,7 @@ fn held_back(evidence: &TrialEvidence) -> Option<Reason> {
         "{} of {} requests were held back by max_in_flight until the window ended, {}: the servers are slower than the load",
         asked.held_back,
         asked.due,
-        percent(value)
+        percent(value, 1.0 - LEAST_SENT)
     );
     reason("held_back", Status::Suspect, value, 1.0 - LEAST_SENT, message)
 }
@@ -183,7 +186,7 @@ fn concurrency_short(evidence: &TrialEvidence) -> Option<Reason> {
         "{:.1} requests were in flight on average and the clients asked for would have kept {:.1}, {}",
         asked.mean,
         asked.expected,
-        percent(value)
+        percent(value, LEAST_CONCURRENCY)
     );
     reason("concurrency_short", Status::Suspect, value, LEAST_CONCURRENCY, message)
 }
@@ -196,7 +199,7 @@ fn client_cpu(evidence: &TrialEvidence) -> Option<Reason> {
     } else {
         return None;
     };
-    let message = format!("the busiest executor used {} of its cores", percent(evidence.cpu_ratio));
+    let message = format!("the busiest executor used {} of its cores", percent(evidence.cpu_ratio, limit));
     reason("client_cpu", status, evidence.cpu_ratio, limit, message)
 }
 
@@ -241,7 +244,7 @@ fn errors(evidence: &TrialEvidence) -> Option<Reason> {
         "{} of {} requests failed, were given up or were lost, {}; latencies are those of the others",
         bad,
         evidence.due,
-        percent(value)
+        percent(value, limit)
     );
     reason("errors", status, value, limit, message)
 }
@@ -351,7 +354,7 @@ fn short_outputs(evidence: &TrialEvidence) -> Option<Reason> {
     {
         return None;
     }
-    let message = format!("answers have {} of the tokens that were asked for", percent(value));
+    let message = format!("answers have {} of the tokens that were asked for", percent(value, LEAST_OUTPUT));
     reason("short_outputs", Status::Suspect, value, LEAST_OUTPUT, message)
 }
 
@@ -375,7 +378,8 @@ fn prefix_cache(evidence: &TrialEvidence) -> Option<Reason> {
     if evidence.has_shared_prefix || value <= CACHE_HIT {
         return None;
     }
-    let message = format!("{} of the prompt tokens came from the server's cache, and none were meant to", percent(value));
+    let message =
+        format!("{} of the prompt tokens came from the server's cache, and none were meant to", percent(value, CACHE_HIT));
     reason("prefix_cache", Status::Suspect, value, CACHE_HIT, message)
 }
 

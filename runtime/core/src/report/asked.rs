@@ -1,0 +1,133 @@
+//! What was asked for, in words: a trial's load, and each stage of one that changes.
+
+use super::{LoadFigures, StageFigures, TrialReport};
+use crate::{figures, units::plural};
+
+/// So many levels of stages are written out; of more, the first ones and the last.
+const LEVELS: usize = 8;
+
+impl LoadFigures {
+    /// Whether requests are due by a schedule, so that they may wait before they are sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.model.as_str(), "open" | "staged" | "replay")
+    }
+
+    /// The load in a few words: `60 req/s`, `concurrency 4`, `stages 4→8→1 clients`, `stages 10→80 req/s`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        if let Some(levels) = levels(&self.stages) {
+            return levels;
+        }
+        match (self.requested_rate, self.requested_concurrency) {
+            (Some(rate), _) if self.model == "replay" => format!("replay, {} req/s", figures::short(rate)),
+            (Some(rate), _) => format!("{} req/s", figures::short(rate)),
+            (None, Some(concurrency)) => format!("concurrency {concurrency}"),
+            (None, None) => self.model.clone(),
+        }
+    }
+}
+
+/// The levels that a load of stages goes through; `None` without stages.
+fn levels(stages: &[StageFigures]) -> Option<String> {
+    let mut levels: Vec<f64> = stages.iter().filter_map(StageFigures::ends).flat_map(|(from, to, _)| [from, to]).collect();
+    levels.dedup();
+    let unit = stages.first()?.ends()?.2;
+    let mut texts: Vec<String> = levels.into_iter().map(figures::short).collect();
+    if texts.len() > LEVELS {
+        texts.splice(LEVELS - 2..texts.len() - 1, ["…".to_owned()]);
+    }
+    Some(format!("stages {} {unit}", texts.join("→")))
+}
+
+/// The heads of [`StageFigures::cells`].
+pub const STAGE_HEADS: [&str; 6] = ["stage", "asked for", "due", "sent", "completed", "in flight, mean"];
+
+impl StageFigures {
+    /// Where its load begins and ends, and in what unit.
+    fn ends(&self) -> Option<(f64, f64, &'static str)> {
+        let of_rate = self.rate_from.zip(self.rate_to).map(|(from, to)| (from, to, "req/s"));
+        of_rate.or_else(|| self.concurrency_from.zip(self.concurrency_to).map(|(from, to)| (from, to, "clients")))
+    }
+
+    /// The load it asks for: `8 clients`, `10→80 req/s`.
+    #[must_use]
+    pub fn asked(&self) -> String {
+        match self.ends() {
+            Some((from, to, "clients")) if from == to && to.fract() == 0.0 => plural(to as u64, "client"),
+            Some((from, to, unit)) if from == to => format!("{} {unit}", figures::short(to)),
+            Some((from, to, unit)) => format!("{}→{} {unit}", figures::short(from), figures::short(to)),
+            None => "–".to_owned(),
+        }
+    }
+
+    /// The stage as a row under [`STAGE_HEADS`].
+    #[must_use]
+    pub fn cells(&self) -> [String; 6] {
+        let [due, sent, completed] = [self.due, self.sent, self.completed].map(figures::count);
+        let span = format!("{}–{} s", figures::short(self.start), figures::short(self.end));
+        [span, self.asked(), due, sent, completed, figures::three_digits(self.concurrency_mean)]
+    }
+}
+
+/// The trials that have stages.
+pub fn staged(trials: &[TrialReport]) -> impl Iterator<Item = &TrialReport> {
+    trials.iter().filter(|trial| !trial.load.stages.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates(ends: &[(f64, f64)]) -> LoadFigures {
+        let stage =
+            |(from, to): &(f64, f64)| StageFigures { rate_from: Some(*from), rate_to: Some(*to), ..StageFigures::default() };
+        LoadFigures {
+            model: "staged".to_owned(),
+            requested_rate: Some(38.984_255),
+            stages: ends.iter().map(stage).collect(),
+            ..LoadFigures::default()
+        }
+    }
+
+    #[test]
+    fn a_load_is_a_few_words() {
+        let clients = |levels: &[f64]| {
+            let stage = |level: &f64| StageFigures {
+                concurrency_from: Some(*level),
+                concurrency_to: Some(*level),
+                ..StageFigures::default()
+            };
+            let stages = levels.iter().map(stage).collect();
+            LoadFigures { model: "closed_staged".to_owned(), requested_concurrency: Some(8), stages, ..LoadFigures::default() }
+        };
+        let many: Vec<f64> = (1..40).map(f64::from).collect();
+        let plain = |rate, concurrency| LoadFigures {
+            requested_rate: rate,
+            requested_concurrency: concurrency,
+            ..LoadFigures::default()
+        };
+        for (load, expected) in [
+            (clients(&[4.0, 8.0, 1.0]), "stages 4→8→1 clients"),
+            (clients(&many), "stages 1→2→3→4→5→6→…→39 clients"),
+            (rates(&[(10.0, 10.0), (10.0, 80.0)]), "stages 10→80 req/s"),
+            (plain(Some(100.0 / 3.0), None), "33.33 req/s"),
+            (plain(None, Some(4)), "concurrency 4"),
+        ] {
+            assert_eq!(load.label(), expected);
+        }
+    }
+
+    #[test]
+    fn a_stage_says_what_it_asked_for() {
+        assert_eq!(rates(&[(10.0, 80.0)]).stages[0].asked(), "10→80 req/s");
+        let one = StageFigures {
+            end: 2.5,
+            concurrency_from: Some(1.0),
+            concurrency_to: Some(1.0),
+            due: 1_200,
+            ..StageFigures::default()
+        };
+        assert_eq!(one.cells(), ["0–2.5 s", "1 client", "1,200", "0", "0", "0"]);
+    }
+}

@@ -1,0 +1,160 @@
+//! What must be said beside the figures, in sentences: the same ones on the terminal, in the mail and on the page.
+
+use super::{ClientFigures, Latencies, Percentile, Report, TrialReport};
+use crate::figures;
+
+/// The two clocks are told apart in words where they differ by more than this share of the one from sending…
+const WAITED_SHARE: f64 = 0.1;
+/// …and by more than this.
+const WAITED_SECONDS: f64 = 0.005;
+/// So many trials are named; of more, only how many they are.
+const NAMED: usize = 3;
+
+impl Report {
+    /// Sentences that belong under the table of trials: requests that waited in the client, and the client's own floor.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let waited: Vec<&TrialReport> = self.trials.iter().filter(|trial| trial.waited()).collect();
+        if !waited.is_empty() {
+            let sentence = "requests waited before they were sent: the figures from due are what a user would have felt";
+            remarks.push(self.of(&waited, sentence));
+        }
+        let mut floors: Vec<(String, Vec<&TrialReport>)> = Vec::new();
+        for (trial, floor) in self.trials.iter().filter_map(|trial| Some((trial, trial.client.floor_sentence()?))) {
+            match floors.iter_mut().find(|(sentence, _)| *sentence == floor) {
+                Some((_, trials)) => trials.push(trial),
+                None => floors.push((floor, vec![trial])),
+            }
+        }
+        remarks.extend(floors.iter().map(|(sentence, trials)| self.of(trials, sentence)));
+        remarks
+    }
+
+    /// A sentence with the trials that it is about; without them where it is about all.
+    fn of(&self, trials: &[&TrialReport], sentence: &str) -> String {
+        if trials.len() == self.trials.len() {
+            return sentence.to_owned();
+        }
+        let named: Vec<&str> = trials.iter().take(NAMED).map(|trial| trial.id.as_str()).collect();
+        let more = trials.len() - named.len();
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        format!("{}{more}: {sentence}", named.join(", "))
+    }
+
+    /// Why the run is incomplete, where no reason of its verdict says so already.
+    #[must_use]
+    pub fn incomplete_beside_verdict(&self) -> Option<&str> {
+        let why = self.run.incomplete_reason.as_deref().unwrap_or("no reason is known");
+        let is_said = self.verdict.reasons.iter().any(|reason| reason.message.contains(why));
+        (!self.run.complete && !is_said).then_some(why)
+    }
+
+    /// The warnings without the one that only repeats why the run is incomplete.
+    pub fn further_warnings(&self) -> impl Iterator<Item = &str> {
+        let why = self.run.incomplete_reason.as_deref().filter(|_| !self.run.complete);
+        self.warnings.iter().map(String::as_str).filter(move |warning| Some(*warning) != why)
+    }
+}
+
+impl TrialReport {
+    /// Whether requests of an open loop waited before they were sent, so long that it shows in a percentile that is shown.
+    #[must_use]
+    pub fn waited(&self) -> bool {
+        let Latencies { ttft_seconds, ttft_scheduled_seconds, e2el_seconds, e2el_scheduled_seconds, .. } = &self.latency;
+        let clocks = [
+            ttft_seconds.as_ref().zip(ttft_scheduled_seconds.as_ref()),
+            e2el_seconds.as_ref().zip(e2el_scheduled_seconds.as_ref()),
+        ];
+        self.load.is_open()
+            && clocks.into_iter().flatten().any(|(sent, due)| {
+                [Percentile::P50, Percentile::P90, Percentile::P99].into_iter().any(|percentile| {
+                    let Some((sent, due)) = sent.shown(percentile).zip(due.shown(percentile)) else { return false };
+                    due - sent > WAITED_SECONDS && due - sent > sent * WAITED_SHARE
+                })
+            })
+    }
+}
+
+impl ClientFigures {
+    /// A figure of the calibration: seconds, or a count.
+    #[must_use]
+    pub fn calibrated(&self, key: &str) -> Option<f64> {
+        self.calibration.as_ref()?.get(key)?.as_f64()
+    }
+
+    /// What the client itself adds at most to what it measures, where that is known.
+    #[must_use]
+    pub fn floor_sentence(&self) -> Option<String> {
+        let ttft = figures::seconds(self.calibrated("ttft_error_seconds_p99")?);
+        let tpot = figures::seconds(self.calibrated("tpot_error_seconds_p99")?);
+        Some(format!("the client itself adds up to {ttft} to TTFT and {tpot} to TPOT (p99)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::{Distribution, LoadFigures, RunSummary, run};
+
+    fn trial(id: &str, model: &str, sent: f64, due: f64) -> TrialReport {
+        let of = |p99| Some(Distribution { count: 400, p99, ..Distribution::default() });
+        TrialReport {
+            id: id.into(),
+            complete: true,
+            load: LoadFigures { model: model.to_owned(), ..LoadFigures::default() },
+            latency: Latencies { ttft_seconds: of(sent), ttft_scheduled_seconds: of(due), ..Latencies::default() },
+            ..TrialReport::default()
+        }
+    }
+
+    fn remarks(trials: Vec<TrialReport>) -> Vec<String> {
+        run(RunSummary::default(), trials, Vec::new()).remarks()
+    }
+
+    #[test]
+    fn waiting_is_said_where_the_two_clocks_part() {
+        for (model, sent, due, is_said) in [
+            ("open", 0.024, 0.304, true),
+            ("staged", 0.024, 0.304, true),
+            ("replay", 0.024, 0.304, true),
+            ("closed", 0.024, 0.304, false),
+            ("open", 0.024, 0.028, false),
+            ("open", 1.0, 1.09, false),
+        ] {
+            let found = remarks(vec![trial("t", model, sent, due)]);
+            assert_eq!(found.iter().any(|remark| remark.starts_with("requests waited")), is_said, "{model} {sent} {due}");
+        }
+        let mut few = trial("t", "open", 0.024, 0.304);
+        few.latency.ttft_seconds.as_mut().unwrap().count = 82;
+        assert_eq!(remarks(vec![few]), [""; 0], "one of 82 that waited is no percentile");
+        let found = remarks(vec![trial("a", "open", 0.02, 0.02), trial("b", "open", 0.02, 0.2)]);
+        assert!(found[0].starts_with("b: requests waited"), "{found:?}");
+    }
+
+    #[test]
+    fn each_floor_of_the_client_is_said_once() {
+        let calibrated = |id: &str, ttft: f64| {
+            let mut one = trial(id, "closed", 0.02, 0.02);
+            one.client.calibration = Some(json!({"ttft_error_seconds_p99": ttft, "tpot_error_seconds_p99": 0.000_175}));
+            one
+        };
+        let same = remarks(vec![calibrated("a", 0.00408), calibrated("b", 0.00408)]);
+        assert_eq!(same, ["the client itself adds up to 4.08 ms to TTFT and 175 µs to TPOT (p99)"]);
+        let many: Vec<TrialReport> = ["a", "b", "c", "d"].map(|id| calibrated(id, 0.001)).into();
+        let found = remarks(many.into_iter().chain([calibrated("e", 0.002)]).collect());
+        assert!(found[0].starts_with("a, b, c and 1 more: ") && found[1].starts_with("e: "), "{found:?}");
+    }
+
+    #[test]
+    fn why_a_run_failed_is_said_once() {
+        let why = "service deployment could not be finished: no server";
+        let summary = RunSummary { incomplete_reason: Some(why.to_owned()), ..RunSummary::default() };
+        let report = run(summary.clone(), Vec::new(), vec![why.to_owned(), "another".to_owned()]);
+        assert_eq!((report.incomplete_beside_verdict(), report.further_warnings().collect::<Vec<_>>()), (None, vec!["another"]));
+        let report = run(summary, vec![trial("a", "open", 0.02, 0.02)], Vec::new());
+        assert_eq!(report.incomplete_beside_verdict(), Some(why), "the verdict is that of the trial that was finished");
+    }
+}
