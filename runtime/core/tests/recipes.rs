@@ -190,6 +190,7 @@ fn zero_where_zero_means_something_is_accepted() {
 /// What the shell's words stand for in one suite.
 const OF_SUITES: &[(&str, &str, &str)] = &[
     ("pushgateway.sh", "$1", "http://127.0.0.1:1"),
+    ("replay.sh", "$2", "0.25"),
     ("resume.sh", "$2", "duration: [8s, 9s]"),
     ("resume.sh", "$3", "00:10:00"),
     ("slurm-faults.sh", "${2:+on_node_loss: $2}", "on_node_loss: redistribute"),
@@ -198,6 +199,8 @@ const OF_SUITES: &[(&str, &str, &str)] = &[
     ("slurm-faults.sh", "${MODEL:-dummy}", "dummy"),
     ("slurm-faults.sh", "$3", "duration: 26s"),
     ("slurm-faults.sh", "workload:", "artifacts: {runtime: bare}\nworkload:"),
+    ("turns.sh", "$1", "chat"),
+    ("turns.sh", "$DOOR", "8000"),
     ("vllm-nodes.sh", "$3", "2"),
     ("vllm-ray.sh", "$3", "1"),
 ];
