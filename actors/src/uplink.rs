@@ -248,7 +248,8 @@ async fn send(inbox: &InboxHandle, post: Post) -> bool {
         Post::Logs(logs) => inbox.logs((*logs).clone()).await,
     };
     match sent {
-        Ok(()) => true,
+        // A last line or sample may come when the run is over; no batch does.
+        Ok(()) | Err(WireError::Over) => true,
         Err(WireError::TimedOut | WireError::Unreachable | WireError::NotNow(_)) => false,
         Err(error @ (WireError::Refused(_) | WireError::Undecodable(_) | WireError::TooLarge { .. })) => {
             tracing::error!(%error, "the leader refuses a post");

@@ -46,6 +46,9 @@ pub enum WireError {
     /// The receiver refuses, and why.
     #[error("{0}")]
     Refused(String),
+    /// Nothing is taken any more.
+    #[error("the run is over")]
+    Over,
     /// The message is larger than what a sender lets out; nothing was sent.
     #[error("the message of {bytes} bytes is larger than the limit of {limit}")]
     TooLarge {

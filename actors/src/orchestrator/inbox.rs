@@ -60,7 +60,7 @@ impl Actor for Inbox {
 
 /// When the run is over its actors end one by one; the door stays open for those that still take something.
 fn taken<M>(handed_on: &Result<(), ractor::MessagingErr<M>>) -> Result<(), WireError> {
-    if handed_on.is_ok() { Ok(()) } else { Err(WireError::Refused("the run is over".into())) }
+    if handed_on.is_ok() { Ok(()) } else { Err(WireError::Over) }
 }
 
 /// The value and the port to answer it through; what cannot be read is answered here.
