@@ -44,6 +44,7 @@ talk completions
 first=$(jq -c 'select(.path == "/v1/completions" and (.body.prompt | contains("\n") | not) and .body.max_tokens == 16).body' "$SCRATCH/asked.jsonl" | head -n 1)
 said=$(jq -j .prompt <<<"$first"; answer "$first" /v1/completions '.choices[0].text')
 say "the first prompt and its answer: $said"
+# shellcheck disable=SC2016 # a variable of jq
 check "completions: the second prompt begins with the first one and its answer" \
     jq -es --arg said "$said" 'map(select(.path == "/v1/completions" and (.body.prompt | startswith($said + "\n")))) | length >= 1' "$SCRATCH/asked.jsonl"
 
