@@ -1,10 +1,13 @@
 //! Whom this node trusts behind `https`: the system's certificate authorities, or those of `SSL_CERT_FILE` and
 //! `SSL_CERT_DIR` in their place. The load and the questions before it ask here, so that both trust the same.
 
+mod named;
+
 use std::{env, error::Error, sync::Arc};
 
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, crypto::aws_lc_rs};
-use rustls_platform_verifier::BuilderVerifierExt as _;
+
+use self::named::NamedToo;
 
 /// The variable that names a file of authorities.
 const FILE: &str = "SSL_CERT_FILE";
@@ -30,7 +33,9 @@ pub enum TrustError {
 /// # Errors
 /// There is no authority, or the file that was named cannot be used.
 pub(crate) fn system() -> Result<ClientConfig, TrustError> {
-    let verified = versions().with_platform_verifier().map_err(|error| without_authority(&error))?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = NamedToo::new(provider, env::var(FILE).ok().as_deref()).map_err(|error| without_authority(&error))?;
+    let verified = versions().dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     Ok(speaking_http1(verified.with_no_client_auth()))
 }
 
@@ -68,9 +73,7 @@ fn in_words(error: &rustls::Error) -> Option<String> {
     let sentence = match error {
         // Another authority of the same name signed it otherwise.
         rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
-            format!(
-                "its certificate is of an authority that is not trusted here; name that authority's file in the variable {FILE}"
-            )
+            format!("its certificate is of an authority that is not trusted here; {}", advice())
         }
         rustls::Error::InvalidCertificate(Bad::NotValidForName) => of_name.to_owned(),
         rustls::Error::InvalidCertificate(Bad::NotValidForNameContext { expected, presented }) => {
@@ -81,11 +84,27 @@ fn in_words(error: &rustls::Error) -> Option<String> {
         rustls::Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
             "its certificate is not valid yet, by this node's clock".to_owned()
         }
+        rustls::Error::InvalidCertificate(Bad::Other(_)) => {
+            format!("its certificate is one of an authority, or is made for another use than a server's; {}", advice())
+        }
         rustls::Error::InvalidCertificate(other) => format!("its certificate cannot be trusted: {other}"),
         rustls::Error::InvalidMessage(_) => "it does not speak TLS there; should the URL begin with http://?".to_owned(),
         _ => return None,
     };
     Some(sentence)
+}
+
+/// What to do where a certificate is not trusted.
+fn advice() -> String {
+    let Ok(path) = env::var(FILE) else {
+        return format!("name the file of that authority, or of the certificate itself, in the variable {FILE}");
+    };
+    match std::fs::metadata(&path) {
+        Ok(_) => {
+            format!("the file `{path}`, which the variable {FILE} names, holds neither that authority nor the certificate itself")
+        }
+        Err(error) => format!("the file `{path}`, which the variable {FILE} names, cannot be read: {error}"),
+    }
 }
 
 fn versions() -> ConfigBuilder<ClientConfig, WantsVerifier> {

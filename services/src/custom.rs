@@ -75,6 +75,14 @@ impl Service for Custom {
                 advice: "write a path from the root, such as /health".into(),
             });
         }
+        let signal = self.block.stop_signal.as_deref();
+        if let Some(unknown) = signal.filter(|signal| !is_stop_signal(signal)) {
+            problems.push(ServiceProblem {
+                path: self.path("stop_signal"),
+                what: format!("found `{unknown}`, which is not a signal that ends a server"),
+                advice: format!("write one of {}", STOP_SIGNALS.map(|name| format!("SIG{name}")).join(", ")),
+            });
+        }
         problems
     }
 
@@ -118,6 +126,15 @@ impl Service for Custom {
             grace: self.block.stop_grace.unwrap_or(usual.grace),
         }
     }
+}
+
+/// The signals that end a server, without their `SIG`.
+pub const STOP_SIGNALS: [&str; 7] = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"];
+
+/// With or without its `SIG`, in any case.
+fn is_stop_signal(text: &str) -> bool {
+    let upper = text.trim().to_ascii_uppercase();
+    STOP_SIGNALS.contains(&upper.strip_prefix("SIG").unwrap_or(&upper))
 }
 
 /// Fills in what is known only at the start, in one pass: what is filled in is not looked at again.

@@ -89,6 +89,11 @@ mod tests {
         for text in ["SIGINT", "INT", "int", " sigint "] {
             assert_eq!(text.parse(), Ok(StopSignal(Signal::INT)), "{text:?}");
         }
+        // What a recipe's check lets through is understood here, and nothing else.
+        assert_eq!(
+            hb_services::custom::STOP_SIGNALS.map(|name| name.parse().ok()),
+            [0, 1, 2, 3, 4, 5, 6].map(|at| Some(StopSignal(SIGNALS[at].1)))
+        );
         for text in ["", "SIG", "SIGSTOP", "15"] {
             assert_eq!(text.parse::<StopSignal>(), Err(UnknownSignal(text.into())));
         }

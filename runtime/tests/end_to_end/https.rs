@@ -34,6 +34,26 @@ fn a_server_behind_https_is_measured_under_an_authority_of_ones_own() {
 }
 
 #[test]
+fn a_certificate_that_nobody_else_signed_is_trusted_where_it_is_named_itself() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);
+    let [secured, other] = [0, 1].map(|_| Secured::of_itself(&scene, &dummy.address, "localhost"));
+    let url = format!("https://localhost:{}", secured.port);
+    let run = bench(&scene, &url, secured.authority.to_str().unwrap());
+    let run = run.run(run.code.unwrap());
+    assert!(run.trial()["accounting"]["completed"].as_u64().unwrap() > 0);
+    let before = dummy.received();
+    for (url, cause) in [
+        (url.clone(), "holds neither that authority nor the certificate itself"),
+        (format!("https://127.0.0.1:{}", other.port), "made out to another name"),
+    ] {
+        let ended = bench(&scene, &url, other.authority.to_str().unwrap());
+        assert!(ended.stderr.contains(cause), "{url}: {}", ended.stderr);
+    }
+    assert_eq!(dummy.received(), before);
+}
+
+#[test]
 fn a_certificate_that_is_not_trusted_is_a_clear_cause_at_once() {
     let scene = Scene::new();
     let dummy = Dummy::start(&scene, &[]);

@@ -285,16 +285,27 @@ fn prompts_of_another_length_are_named() {
 }
 
 #[test]
-fn an_open_loop_that_does_not_send_what_was_asked_is_named() {
+fn a_client_that_cannot_send_what_was_asked_is_invalid() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=1ms", "--tpot=0s"]);
+    let ended = scene.lead(&recipe(&[dummy.url()], "target_rps: 60000\n  duration: 1s"), &[]).wait();
+    let run = ended.run(3);
+    let reason = reason(&run, "achieved_rate");
+    assert_eq!(reason["status"], "INVALID");
+    assert!(reason["value"].as_f64().unwrap() < 0.98, "{reason}");
+}
+
+#[test]
+fn a_server_that_is_slower_than_the_load_is_a_finding_where_the_load_is_held_back() {
     let scene = Scene::new();
     // Ten at a time and half a second each: twenty a second of the hundred that are asked.
     let dummy = Dummy::start(&scene, &["--ttft=500ms", "--tpot=0s"]);
     let load = "target_rps: 100\n  max_in_flight: 10\n  duration: 3s";
     let ended = scene.lead(&recipe(&[dummy.url()], load), &[]).wait();
-    let run = ended.run(3);
-    let reason = reason(&run, "achieved_rate");
-    assert_eq!(reason["status"], "INVALID");
-    assert!((0.1..0.4).contains(&reason["value"].as_f64().unwrap()), "{reason}");
+    let run = ended.run(0);
+    let reason = reason(&run, "held_back");
+    assert_eq!(reason["status"], "SUSPECT");
+    assert!((0.6..0.9).contains(&reason["value"].as_f64().unwrap()), "{reason}");
 }
 
 #[test]

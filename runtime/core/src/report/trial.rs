@@ -27,7 +27,7 @@ use crate::{
     search,
     statistics::{Independence, distribution, distribution_of_histogram},
     tally::{Latency, LostRow, TrialTally},
-    trial::{Api, Length, LoadModel, LoadSpec, RateStage, Stop},
+    trial::{Api, Length, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
     units::Nanos,
     verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
 };
@@ -89,7 +89,7 @@ pub fn trial(
     let timeline = tally.timeline();
     // Sorting a million samples once more is for those who judge by them.
     let limits = if plan.place.is_some() { gathered.limit_figures(tally) } else { Vec::new() };
-    let (latency, percentile_source) = latencies(&mut gathered, tally);
+    let (latency, percentile_source) = latencies(&mut gathered, tally, has_one_answer(&plan.request));
     let client = client(frame, tally);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
     gathered.in_flight.sort();
@@ -196,11 +196,24 @@ fn planned_window(frame: &TrialFrame) -> (Nanos, Nanos) {
     (start, end.min(early).min(sure).max(start))
 }
 
+/// Whether a request gets one answer: several, of a batch or of several choices, come in one stream by turns, and the time
+/// from one token to the next says nothing of any of them.
+fn has_one_answer(request: &RequestSpec) -> bool {
+    request.batch.get() == 1 && !has_choices(request)
+}
+
+fn has_choices(request: &RequestSpec) -> bool {
+    request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1)
+}
+
 /// Every latency's distribution, and where its percentiles come from.
-fn latencies(gathered: &mut Gathered<'_>, tally: &TrialTally) -> (Latencies, BTreeMap<String, String>) {
+fn latencies(gathered: &mut Gathered<'_>, tally: &TrialTally, has_one_answer: bool) -> (Latencies, BTreeMap<String, String>) {
     let mut sources = BTreeMap::new();
     let mut of = |latency: Latency| -> Option<Distribution> {
         let is_gap = matches!(latency, Latency::Itl | Latency::Icl);
+        if !has_one_answer && (is_gap || latency == Latency::Tpot) {
+            return None;
+        }
         let samples = if is_gap { None } else { gathered.samples(latency) };
         let independence = if is_gap { Independence::Pooled } else { Independence::Independent };
         let (found, source) = match samples {
@@ -330,8 +343,7 @@ fn closed_loop(load: &LoadSpec, gathered: &Gathered<'_>, mean: f64) -> Option<Cl
 /// What the servers counted beside what was sent. Several choices for a prompt are counted by some and not by others.
 fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence> {
     let request = &frame.plan.trial.request;
-    let has_choices = request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1);
-    let counted = frame.counted.prompts().filter(|_| !has_choices)?;
+    let counted = frame.counted.prompts().filter(|_| !has_choices(request))?;
     Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
 }
 

@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
@@ -30,15 +34,28 @@ impl Secured {
         let pem = authority.self_signed(&authority_key).unwrap().pem();
         let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let leaf = leaf.signed_by(&key, &Issuer::new(authority, &authority_key)).unwrap();
+        Self::with(scene, plain, leaf.der().clone(), &key, &pem)
+    }
+
+    /// The same with a certificate that nobody else signed, as `openssl req -x509` makes it; it is its own authority.
+    pub fn of_itself(scene: &Scene, plain: &str, name: &str) -> Self {
+        let mut own = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let own = own.self_signed(&key).unwrap();
+        Self::with(scene, plain, own.der().clone(), &key, &own.pem())
+    }
+
+    fn with(scene: &Scene, plain: &str, leaf: CertificateDer<'static>, key: &KeyPair, authority: &str) -> Self {
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
         let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(vec![leaf.der().clone()], key).unwrap()));
+        let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(vec![leaf], key).unwrap()));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
         runtime.spawn(keep_open(listener, acceptor, plain.parse().unwrap()));
-        Self { port, authority: scene.file(&format!("authority-{port}.pem"), &pem), _runtime: runtime }
+        Self { port, authority: scene.file(&format!("authority-{port}.pem"), authority), _runtime: runtime }
     }
 }
 
