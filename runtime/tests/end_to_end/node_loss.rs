@@ -133,8 +133,11 @@ fn where_a_lost_node_ends_the_run_it_ends_with_its_report() {
     assert!(rows.iter().all(|row| row["due"].as_f64().unwrap() < 11.0), "nothing is due once the load is ended");
 }
 
+/// A run that goes on ends well, or its result is INVALID: how many requests fail meanwhile is a matter of pace.
+const GOES_ON: &[i32] = &[0, 3];
+
 /// Two servers and two clients; the first server's node is killed when load runs.
-fn lose_a_server(on_node_loss: &str, code: i32) -> (Run, Vec<Value>) {
+fn lose_a_server(on_node_loss: &str, codes: &[i32]) -> (Run, Vec<Value>) {
     let scene = Scene::new();
     let recipe = recipe(on_node_loss, "concurrency: 6\n  duration: 12s", "service_config: {ttft: 20ms, tpot: 2ms}");
     let allocation = "node_allocation: {servers: {nodes: 2}, clients: {nodes: 2}}";
@@ -144,7 +147,10 @@ fn lose_a_server(on_node_loss: &str, code: i32) -> (Run, Vec<Value>) {
     let is_it = |line: &str| line.contains("--ordinal 0 ");
     let (node, _) = scene.left().into_iter().find(|(_, line)| is_it(line)).expect("a node 0");
     kill(node, Signal::KILL);
-    let run = running.wait_at_most(LIMIT).run(code);
+    let ended = running.wait_at_most(LIMIT);
+    let code = ended.code.unwrap();
+    assert!(codes.contains(&code), "{code}: {}", ended.stderr);
+    let run = ended.run(code);
     let rows = run.rows();
     assert_balanced(run.trial(), &rows);
     assert!(run.reasons().contains("node_lost"), "{:?}", run.reasons());
@@ -154,7 +160,7 @@ fn lose_a_server(on_node_loss: &str, code: i32) -> (Run, Vec<Value>) {
 
 #[test]
 fn the_clients_of_a_lost_server_ask_the_one_that_is_left() {
-    let (run, rows) = lose_a_server("redistribute", 3);
+    let (run, rows) = lose_a_server("redistribute", GOES_ON);
     assert!(run.complaints().contains("ask the servers that are left"), "{}", run.complaints());
     let last = |server: u64| {
         let to_it = rows.iter().filter(|row| row["server"] == server);
@@ -167,13 +173,13 @@ fn the_clients_of_a_lost_server_ask_the_one_that_is_left() {
 
 #[test]
 fn where_the_run_only_goes_on_clients_of_a_lost_server_go_on_failing() {
-    let (_, rows) = lose_a_server("continue", 3);
+    let (_, rows) = lose_a_server("continue", GOES_ON);
     // Its port may be somebody else's by then, who answers something.
     assert!(rows.iter().any(|row| row["outcome"] == "failed" && row["due"].as_f64().unwrap() > 10.0 && row["server"] == 0));
 }
 
 #[test]
 fn a_lost_server_ends_the_run_where_it_is_to() {
-    let (run, _) = lose_a_server("fail", 1);
+    let (run, _) = lose_a_server("fail", &[1]);
     assert!(run.complaints().contains("was lost"), "{}", run.complaints());
 }

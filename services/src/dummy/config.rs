@@ -149,21 +149,18 @@ impl DummyConfig {
     /// # Errors
     /// One problem per key.
     pub fn from_config(config: &Map<String, Value>) -> Result<Self, Vec<NotADummy>> {
-        let mut problems = Vec::new();
-        let mut read = Self::default();
+        let (mut problems, mut readable) = (Vec::new(), Map::new());
         for (key, value) in config {
             // Key by key, so that every wrong one is named at once.
             let alone = Map::from_iter([(key.clone(), value.clone())]);
             match serde_json::from_value::<Self>(alone.into()) {
-                Ok(_) => {}
-                Err(error) => problems.push(problem(key, value, &error)),
+                Ok(_) => _ = readable.insert(key.clone(), value.clone()),
+                Err(_) => problems.push(problem(key, value)),
             }
         }
-        if problems.is_empty() {
-            let whole = serde_json::from_value(Value::Object(config.clone()));
-            read = whole.map_err(|error| vec![problem("", &Value::Null, &error)])?;
-            problems = read.out_of_range();
-        }
+        // What can be read may still be out of its range.
+        let read: Self = serde_json::from_value(readable.into()).map_err(|_| vec![problem("", &Value::Null)])?;
+        problems.extend(read.out_of_range());
         if problems.is_empty() { Ok(read) } else { Err(problems) }
     }
 
@@ -216,13 +213,13 @@ impl DummyConfig {
     }
 }
 
-fn problem(key: &str, value: &Value, error: &serde_json::Error) -> NotADummy {
+fn problem(key: &str, value: &Value) -> NotADummy {
     let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
     if let Some(known) = KEYS.iter().find(|known| known.name == key) {
         return NotADummy {
             key: key.into(),
-            what: format!("found {value}: {error}"),
-            advice: format!("write a value such as {}", known.example),
+            what: format!("found {value}"),
+            advice: format!("write a value such as {} ({})", known.example, known.about),
         };
     }
     NotADummy {
