@@ -172,10 +172,10 @@ fn the_clients_of_a_lost_server_ask_the_one_that_is_left() {
 }
 
 #[test]
-fn where_the_run_only_goes_on_clients_of_a_lost_server_go_on_failing() {
+fn where_the_run_only_goes_on_clients_of_a_lost_server_go_on_asking_it() {
     let (_, rows) = lose_a_server("continue", GOES_ON);
-    // Its port may be somebody else's by then, who answers something.
-    assert!(rows.iter().any(|row| row["outcome"] == "failed" && row["due"].as_f64().unwrap() > 10.0 && row["server"] == 0));
+    // Nothing is said of how: its port may be somebody else's by then, who answers.
+    assert!(rows.iter().any(|row| row["due"].as_f64().unwrap() > 10.0 && row["server"] == 0));
 }
 
 #[test]
