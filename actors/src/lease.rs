@@ -9,8 +9,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use crate::cluster::{BEAT, GRACE, LOST_AFTER};
 
@@ -84,10 +86,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_leader_it_never_ends_and_with_one_it_ends_unless_a_beat_comes() {
+        const MOMENT: Duration = Duration::from_millis(1);
         let lease = Lease::default();
-        lease.held().await;
-        let lease = Lease::ended();
-        assert!(!lease.is_held());
+        tokio::time::advance(Duration::from_secs(86_400)).await;
+        assert!(lease.is_held(), "nobody leads this node");
+        lease.renew();
+        tokio::time::advance(AFTER_BEAT - MOMENT).await;
+        assert!(lease.is_held());
+        tokio::time::advance(MOMENT).await;
+        assert!(!lease.is_held(), "no beat came");
         let waiting = tokio::spawn({
             let lease = lease.clone();
             async move { lease.held().await }
@@ -97,7 +104,10 @@ mod tests {
         lease.renew();
         waiting.await.unwrap();
         lease.shorten();
+        tokio::time::advance(AFTER_LINK - MOMENT).await;
         assert!(lease.is_held(), "a link may come back");
-        assert!(AFTER_BEAT < LOST_AFTER && AFTER_LINK < GRACE);
+        tokio::time::advance(MOMENT).await;
+        assert!(!lease.is_held(), "it did not");
+        assert!(AFTER_BEAT < LOST_AFTER && AFTER_LINK < GRACE, "before what it left is given to others");
     }
 }

@@ -113,7 +113,18 @@ pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surrounding
 }
 
 fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordinal: Option<u32>, service: &str) -> Exit {
-    let address = match reached_by(words, &surroundings.host, false) {
+    live(words, &surroundings.host, ordinal, service, |start| joined(words, source, start))
+}
+
+/// A node's life in this process, from its words to its exit code.
+fn live<L: Future<Output = Exit>>(
+    words: &NodeWords,
+    host: &str,
+    ordinal: Option<u32>,
+    service: &str,
+    life: impl FnOnce(NodeStart) -> L,
+) -> Exit {
+    let address = match reached_by(words, host, false) {
         Ok(address) => address,
         Err(sentence) => {
             eprintln!("error: {sentence}");
@@ -128,14 +139,14 @@ fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordi
         }
     };
     let start = NodeStart {
-        host: surroundings.host.clone(),
+        host: host.to_owned(),
         address,
         ordinal,
         port: wanted_port(words, service),
         service: service.to_owned(),
         load_runtime: runtimes.load.handle().clone(),
     };
-    let exit = runtimes.cluster.block_on(joined(words, source, start));
+    let exit = runtimes.cluster.block_on(life(start));
     runtimes.end();
     exit
 }

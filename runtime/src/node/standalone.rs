@@ -3,11 +3,10 @@
 use hb_actors::{cluster::identity::random_secret, node::NodeEnd};
 use hb_core::{orders::Order, units::Span};
 
-use super::{NodeStart, ended, exit_of, start, wanted_port};
+use super::{NodeStart, ended, exit_of, live, start};
 use crate::{
     cli::{NodeWords, exit::Exit},
-    lead::surroundings::{Surroundings, reached_by},
-    runtimes::Runtimes,
+    lead::surroundings::Surroundings,
     signals::Signals,
 };
 
@@ -16,32 +15,7 @@ const SAMPLE_EVERY: Span = Span(std::time::Duration::from_secs(1));
 
 /// Serves this node's endpoints until a signal ends it.
 pub fn run(words: &NodeWords) -> Exit {
-    let host = Surroundings::read().host;
-    let address = match reached_by(words, &host, false) {
-        Ok(address) => address,
-        Err(sentence) => {
-            eprintln!("error: {sentence}");
-            return Exit::BadWords;
-        }
-    };
-    let runtimes = match Runtimes::start() {
-        Ok(runtimes) => runtimes,
-        Err(error) => {
-            eprintln!("error: cannot start: {error}");
-            return Exit::Failed;
-        }
-    };
-    let start = NodeStart {
-        address,
-        host,
-        ordinal: None,
-        port: wanted_port(words, ""),
-        service: String::new(),
-        load_runtime: runtimes.load.handle().clone(),
-    };
-    let exit = runtimes.cluster.block_on(served(start));
-    runtimes.end();
-    exit
+    live(words, &Surroundings::read().host, None, "", served)
 }
 
 async fn served(start_node: NodeStart) -> Exit {

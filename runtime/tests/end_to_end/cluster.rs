@@ -10,7 +10,8 @@ use crate::support::{Dummy, Run, Running, Scene, assert_balanced, kill, until};
 
 const LIMIT: Duration = Duration::from_secs(25);
 
-fn recipe(load: &str, servers: &str) -> String {
+/// A load on servers of this machine.
+pub(crate) fn recipe(load: &str, servers: &str) -> String {
     let service = if servers.starts_with("endpoints") { "openai" } else { "dummy" };
     format!(
         "

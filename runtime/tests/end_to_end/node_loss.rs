@@ -9,28 +9,15 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Dummy, Run, Scene, assert_balanced, kill};
+use crate::{
+    cluster,
+    support::{Dummy, Run, Scene, assert_balanced, kill},
+};
 
 const LIMIT: Duration = Duration::from_secs(40);
 
 fn recipe(on_node_loss: &str, load: &str, servers: &str) -> String {
-    let service = if servers.starts_with("endpoints") { "openai" } else { "dummy" };
-    format!(
-        "
-scenario: node-loss
-orchestration: {{mode: local, on_node_loss: {on_node_loss}}}
-workload:
-  service: {service}
-  model: dummy
-  warmup: 0s
-  prompt_len: 8
-  gen_tokens: 8
-  {load}
-servers:
-  {servers}
-metadata: {{seed: 3}}
-"
-    )
+    cluster::recipe(load, servers).replace("{mode: local}", &format!("{{mode: local, on_node_loss: {on_node_loss}}}"))
 }
 
 /// A load on three client nodes whose last one is killed a second after its start.
