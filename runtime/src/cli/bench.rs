@@ -15,9 +15,18 @@ pub fn run(words: &BenchWords, node: &NodeWords) -> Exit {
 
 /// The words as a recipe. Every value from outside is written as JSON, which YAML reads as data whatever it holds.
 fn recipe(words: &BenchWords) -> String {
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let levels: Vec<String> = words.concurrency.iter().map(ToString::to_string).collect();
     let key = words.api_key_env.as_deref().map_or_else(String::new, |name| format!("\n  api_key_env: {}", quoted(name)));
+    let load = if words.rate.is_empty() {
+        format!("concurrency: {}", listed(&words.concurrency))
+    } else {
+        format!("target_rps: {}", listed(&words.rate))
+    };
+    let until =
+        words.requests.map_or_else(|| format!("duration: {}", quoted(&words.duration)), |requests| format!("requests: {requests}"));
+    let prompts = words.dataset.as_deref().map_or_else(
+        || format!("prompt_len: {}", words.prompt_len),
+        |path| format!("dataset: {}", quoted(&path.to_string_lossy())),
+    );
     format!(
         "\
 scenario: bench
@@ -28,28 +37,34 @@ servers:
 workload:
   service: {service}
   model: {model}
-  concurrency: [{levels}]
+  {load}
   warmup: {warmup}
-  duration: {duration}
-  prompt_len: {prompt_len}
+  {until}
+  {prompts}
   gen_tokens: {gen_tokens}
 ",
         url = quoted(words.url.trim_end_matches('/')),
         service = quoted(&words.service),
         model = quoted(&words.model),
-        levels = levels.join(", "),
         warmup = quoted(&words.warmup),
-        duration = quoted(&words.duration),
         wait = quoted(&words.wait),
-        prompt_len = words.prompt_len,
         gen_tokens = words.gen_tokens,
     )
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Values that sweep.
+fn listed<T: ToString>(values: &[T]) -> String {
+    format!("[{}]", values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use hb_core::recipe;
+    use hb_core::{recipe, trial::Stop};
 
     use super::*;
     use crate::cli::words::{Verb, Words};
@@ -66,6 +81,16 @@ mod tests {
         let trials = recipe::trials(&reading.recipe.expect("a recipe without errors"));
         assert_eq!(trials.len(), 2);
         assert_eq!(trials[0].service.endpoints, ["http://127.0.0.1:8000"]);
+    }
+
+    #[test]
+    fn rates_a_count_and_a_file_of_prompts_take_the_place_of_levels_a_time_and_a_length() {
+        let reading = written(&["http://h", "--model", "m", "--rate", "2.5,10", "--requests", "40", "--dataset", "p.txt"]);
+        let trials = recipe::trials(&reading.recipe.expect("a recipe without errors"));
+        let rates: Vec<_> = trials.iter().map(|trial| &trial.parameters["target_rps"]).collect();
+        assert_eq!(rates, [&serde_json::json!(2.5), &serde_json::json!(10.0)]);
+        assert!(trials.iter().all(|trial| trial.load.model.is_open() && trial.load.stop == Stop::Requests(40)));
+        assert!(trials.iter().all(|trial| trial.load.dataset.is_some()));
     }
 
     #[test]

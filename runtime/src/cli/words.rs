@@ -379,9 +379,15 @@ pub struct BenchWords {
     /// Requests in flight; several sweep
     #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
     pub concurrency: Vec<std::num::NonZeroU32>,
+    /// Requests per second that arrive whatever the answers take, instead of --concurrency; several sweep
+    #[arg(long, value_delimiter = ',', value_name = "RPS", conflicts_with = "concurrency")]
+    pub rate: Vec<f64>,
     /// The measured time
     #[arg(long, default_value = "30s")]
     pub duration: String,
+    /// Ends after so many requests instead
+    #[arg(long, conflicts_with = "duration")]
+    pub requests: Option<std::num::NonZeroU64>,
     /// The time before it
     #[arg(long, default_value = "5s")]
     pub warmup: String,
@@ -391,6 +397,9 @@ pub struct BenchWords {
     /// Prompt tokens
     #[arg(long, default_value_t = 128)]
     pub prompt_len: u32,
+    /// A file that prompts come from instead: text, JSONL, CSV, ShareGPT or another of the shapes in docs/prompts.md
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt_len")]
+    pub dataset: Option<PathBuf>,
     /// Answer tokens
     #[arg(long, default_value_t = 64)]
     pub gen_tokens: u32,

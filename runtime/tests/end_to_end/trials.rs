@@ -92,6 +92,19 @@ fn a_server_that_runs_already_is_measured_without_a_recipe() {
 }
 
 #[test]
+fn a_rate_and_a_count_of_requests_are_measured_without_a_recipe() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);
+    let results = scene.path("results");
+    let words = ["--model", "dummy", "--rate", "40,80", "--requests", "40", "--warmup", "0s", "--json", "--results"];
+    let ended = scene.says(&[&["bench", &dummy.url()], &words[..], &[results.to_str().unwrap()]].concat());
+    let run = ended.run(ended.code.unwrap());
+    let due: Vec<&Value> = run.report["trials"].as_array().unwrap().iter().map(|trial| &trial["accounting"]["due"]).collect();
+    assert_eq!(due, [40, 40]);
+    assert_eq!(run.report["trials"][1]["parameters"]["target_rps"], 80.0);
+}
+
+#[test]
 fn the_old_options_still_do_what_they_did() {
     let scene = Scene::new();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
