@@ -9,7 +9,13 @@ use crate::{
 /// Measures a server that already runs.
 pub fn run(words: &BenchWords, node: &NodeWords) -> Exit {
     let source = Source { name: "the recipe of `hbnode bench`".into(), bytes: recipe(words).into_bytes() };
-    let lead = LeadWords { results: words.results.clone(), json: words.json, join_timeout: 60, ..LeadWords::default() };
+    let lead = LeadWords {
+        results: words.results.clone(),
+        json: words.json,
+        join_timeout: 60,
+        is_quiet: node.is_quiet,
+        ..LeadWords::default()
+    };
     lead::run_source(source, &lead, node)
 }
 
@@ -21,8 +27,9 @@ fn recipe(words: &BenchWords) -> String {
     } else {
         format!("target_rps: {}", listed(&words.rate))
     };
-    let until =
-        words.requests.map_or_else(|| format!("duration: {}", quoted(&words.duration)), |requests| format!("requests: {requests}"));
+    let until = words
+        .requests
+        .map_or_else(|| format!("duration: {}", quoted(&words.duration)), |requests| format!("requests: {requests}"));
     let prompts = words.dataset.as_deref().map_or_else(
         || format!("prompt_len: {}", words.prompt_len),
         |path| format!("dataset: {}", quoted(&path.to_string_lossy())),
