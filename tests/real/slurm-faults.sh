@@ -320,7 +320,7 @@ row_container_exits() {
     command -v bwrap >/dev/null || { say "container-exits: SKIPPED: no bwrap; apt-get install bubblewrap"; return 0; }
     "$TESTBED/make-image" "$HB_TESTBED/image" hbnode="$HBNODE" >/dev/null
     tar -cf "$HB_TESTBED/image.sif" -C "$HB_TESTBED/image" .
-    custom container-exits "container that exits at once" 'exited with code' \
+    custom container-exits "container that exits at once" 'no such device' \
         "[sh, -c, 'echo no such device >&2; exit 3']" "{runtime: apptainer, service: {path: $HB_TESTBED/image.sif}}"
 }
 row_image_missing() { custom image-missing "image missing" 'cannot read the image' "$DUMMY" "{runtime: apptainer, service: {path: $HB_TESTBED/none.sif}}"; }
