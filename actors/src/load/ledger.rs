@@ -23,6 +23,7 @@ use super::{
     gaps::{Gap, Gaps},
     health::Lags,
     messages::Messages,
+    token_gaps::TokenGaps,
 };
 
 /// More than a record takes on the wire: every field at its longest.
@@ -235,6 +236,14 @@ impl Book {
         self.ledger.gaps.add(index, gaps);
     }
 
+    pub fn place_for_gaps(&self, index: u64) -> TokenGaps {
+        self.ledger.gaps.place(index)
+    }
+
+    pub fn token_gaps(&self, index: u64, gaps: TokenGaps, after_first: Option<u32>) {
+        self.ledger.gaps.add_tokens(index, gaps, after_first);
+    }
+
     /// A server said something about a failed request.
     pub fn told(&self, kind: Kind, message: &str, server: &str) {
         self.ledger.messages.lock().unwrap_or_else(PoisonError::into_inner).add(kind, message, server);
@@ -444,7 +453,7 @@ mod tests {
             }
         }
         for nanos in 0..20_000u64 {
-            ledger.gaps.add(nanos, &mut vec![Gap { nanos: nanos * nanos * 9, tokens: 1, events: 1 }]);
+            ledger.gaps.add(nanos, &mut vec![Gap { nanos: nanos * nanos * 9, events: 1 }]);
         }
         let batches = ledger.cut(late, true);
         let sizes: Vec<_> = batches.iter().map(|batch| rmp_serde::to_vec_named(batch).unwrap().len()).collect();
