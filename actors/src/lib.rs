@@ -17,6 +17,7 @@ pub mod child;
 pub mod cluster;
 pub mod executor;
 pub mod lease;
+pub mod limits;
 pub mod load;
 pub mod log_collector;
 pub mod messages;

@@ -162,6 +162,7 @@ fn the_report_page_names_every_kind_of_failure() {
         Kind::Connect,
         Kind::Resolve,
         Kind::Tls,
+        Kind::ClientLimit,
         Kind::Reset,
         Kind::Protocol,
         Kind::Http(429),

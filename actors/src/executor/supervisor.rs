@@ -11,6 +11,7 @@ use hb_core::{
     batch::Source,
     facts::Fact,
     orders::LoadShare,
+    sockets::Wanted,
     units::{Nanos, Span, TrialId},
 };
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -19,6 +20,7 @@ use tokio::{runtime::Handle, time::Instant};
 use super::{AbortOnDrop, Executor, ExecutorArguments, ExecutorMsg, calibration::calibrate};
 use crate::{
     lease::Lease,
+    limits,
     load::{Clock, Ledger, Prepared},
     messages::{ExecutorSupervisorMsg, UplinkMsg},
     orchestrator::unix_nanos,
@@ -365,18 +367,29 @@ fn is_held_elsewhere(ledger: &Arc<Ledger>) -> bool {
 async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>, lease: Lease) -> Result<Arc<Prepared>, String> {
     let service = hb_services::resolve(&share.service).map_err(|problem| problem.to_string())?;
     share.request = hb_services::service::request_for(&*service, &share.service, &share.request);
+    let servers = share.servers.iter().collect::<BTreeSet<_>>().len() as u64;
+    let wanted = Wanted::of_share(&share);
+    match limits::sockets().shortage(wanted, servers) {
+        Some(why) if wanted.is_certain => return Err(why),
+        Some(why) => tell(uplink, Fact::Warned { what: format!("requests may fail for want of connections: {why}") }),
+        None => {}
+    }
     if let Some(lasting) = share.load.calibration {
         let fact = match calibrate(&share, lasting).await {
             Ok(floor) => Fact::Calibrated { trial: share.trial.clone(), executor: share.executor, floor },
             Err(why) => Fact::Warned { what: format!("the client's own error floor is not known: {why}") },
         };
-        if uplink.cast(UplinkMsg::Fact(fact)).is_err() {
-            tracing::error!("the uplink is gone; a calibration is lost");
-        }
+        tell(uplink, fact);
     }
     let key = match &share.service.api_key {
         Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
         None => None,
     };
     Prepared::build(share, key).await.map(|prepared| Arc::new(prepared.under(lease))).map_err(|error| error.to_string())
+}
+
+fn tell(uplink: &ActorRef<UplinkMsg>, fact: Fact) {
+    if uplink.cast(UplinkMsg::Fact(fact)).is_err() {
+        tracing::error!("the uplink is gone; what a share's making came to is lost");
+    }
 }

@@ -56,8 +56,10 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
         let kind = ended.kind;
         // A turn without an answer leaves nothing to go on with: its conversation ends, and a new one begins.
         talk = talk.filter(|_| kind.is_none()).and_then(|talk| talk.answered(&ended.text.unwrap_or_default()));
-        let is_unreachable =
-            matches!(kind, Some(Kind::ServerLost | Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ConnectTimeout));
+        let is_unreachable = matches!(
+            kind,
+            Some(Kind::ServerLost | Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ClientLimit | Kind::ConnectTimeout)
+        );
         let pause = if is_unreachable { think.max(UNREACHABLE_PAUSE) } else { think };
         if !pause.is_zero() && !waited(&engine, tokio::time::sleep(pause)).await {
             break;

@@ -249,6 +249,11 @@ impl Book {
         self.ledger.messages.lock().unwrap_or_else(PoisonError::into_inner).add(kind, message, server);
     }
 
+    /// This machine has no file or port left for a connection.
+    pub fn no_connection_left(&self) {
+        self.ledger.messages.lock().unwrap_or_else(PoisonError::into_inner).no_connection_left();
+    }
+
     /// A server answered for another model than was asked.
     pub fn other_model(&self, asked: &str, answered: &str, server: &str) {
         self.ledger.messages.lock().unwrap_or_else(PoisonError::into_inner).other_model(asked, answered, server);

@@ -30,6 +30,15 @@ impl Messages {
         }
     }
 
+    /// This machine has no file or port left for a connection; told once.
+    pub fn no_connection_left(&mut self) {
+        if self.told.insert(Kind::ClientLimit) {
+            let what = "this machine had no open file or port left for a connection, which is no fault of the server: raise \
+                        `ulimit -Hn` and net.ipv4.ip_local_port_range, or ask for less at a time; others like it are only counted";
+            self.untold.push(what.to_owned());
+        }
+    }
+
     pub fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.untold)
     }
@@ -63,5 +72,8 @@ mod tests {
         assert!(told[1].contains("error_event: out of memory; others"), "{}", told[1]);
         messages.add(Kind::Http(401), "again", "http://a");
         assert!(messages.take().is_empty());
+        messages.no_connection_left();
+        messages.no_connection_left();
+        assert_eq!(messages.take().len(), 1);
     }
 }

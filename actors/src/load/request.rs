@@ -26,6 +26,9 @@ impl Engine {
         if let (Some(kind), Some(message)) = (kind, seen.answer.as_mut().and_then(|answer| answer.message.take())) {
             due.book().told(kind, &message, &self.prepared.share.servers[server as usize]);
         }
+        if kind == Some(Kind::ClientLimit) {
+            due.book().no_connection_left();
+        }
         let asked = &self.prepared.share.service.model;
         let model = seen.answer.as_ref().and_then(|answer| answer.model.as_deref());
         let other = model.filter(|answered| !is_same_model(asked, answered));

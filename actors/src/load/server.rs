@@ -25,7 +25,7 @@ use super::{
     connection::{Link, Stream},
     ending::Ending,
 };
-use crate::server_manager::key::Key;
+use crate::{limits, server_manager::key::Key};
 
 /// One server of the trial.
 pub(super) struct Server {
@@ -116,11 +116,13 @@ impl Server {
     pub async fn connect(&self, deadline: Instant, clock: Clock) -> Result<Link, Kind> {
         let connecting = async {
             let addresses = self.addresses.get_or_try_init(|| async {
-                let found: Vec<_> =
-                    tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(|_| Kind::Resolve)?.collect();
+                let found: Vec<_> = tokio::net::lookup_host((self.host.as_str(), self.port))
+                    .await
+                    .map_err(|error| kind(&error, Kind::Resolve))?
+                    .collect();
                 if found.is_empty() { Err(Kind::Resolve) } else { Ok(found) }
             });
-            let stream = TcpStream::connect(addresses.await?.as_slice()).await.map_err(|_| Kind::Connect)?;
+            let stream = TcpStream::connect(addresses.await?.as_slice()).await.map_err(|error| kind(&error, Kind::Connect))?;
             stream.set_nodelay(true).map_err(|_| Kind::Connect)?;
             let stream = match &self.tls {
                 None => Stream::Plain(stream),
@@ -136,4 +138,9 @@ impl Server {
         };
         timeout_at(deadline, connecting).await.unwrap_or(Err(Kind::ConnectTimeout))
     }
+}
+
+/// What it means that there is no connection.
+fn kind(error: &std::io::Error, otherwise: Kind) -> Kind {
+    if limits::is_exhausted(error) { Kind::ClientLimit } else { otherwise }
 }

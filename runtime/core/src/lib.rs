@@ -32,6 +32,7 @@ pub mod routing;
 pub mod row;
 pub mod schedule;
 pub mod search;
+pub mod sockets;
 pub mod statistics;
 pub mod tally;
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub enum Kind {
     Resolve,
     /// The TLS handshake failed.
     Tls,
+    /// This machine has no open file or no port left for a connection; no fault of the server.
+    ClientLimit,
     /// The connection was reset or closed before an answer began.
     Reset,
     /// The answer's bytes are not HTTP.
@@ -92,10 +94,11 @@ pub enum Kind {
 }
 
 /// The kinds without a number, with their stable texts.
-const KINDS: [(Kind, &str); 25] = [
+const KINDS: [(Kind, &str); 26] = [
     (Kind::Connect, "connect"),
     (Kind::Resolve, "resolve"),
     (Kind::Tls, "tls"),
+    (Kind::ClientLimit, "client_limit"),
     (Kind::Reset, "reset"),
     (Kind::Protocol, "protocol"),
     (Kind::ContextLength, "context_length"),

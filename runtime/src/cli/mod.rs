@@ -48,6 +48,7 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::BadWords.into() } else { Exit::Ok.into() };
         }
     };
+    hb_actors::limits::raise_open_files();
     logging::start(words.verbose, words.quiet);
     (words.lead.is_quiet, words.node.is_quiet) = (words.quiet, words.quiet);
     leave_when_nobody_reads();

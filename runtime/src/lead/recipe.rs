@@ -2,8 +2,10 @@
 
 use std::{fs::File, io::Read as _, path::Path};
 
+use hb_actors::limits;
 use hb_core::{
-    recipe::{self, KnownService, Problem, Recipe, Severity},
+    recipe::{self, KnownService, Mode, Problem, Recipe, Severity},
+    sockets::{Sockets, Wanted},
     trial::Trial,
 };
 use hb_services::{SERVICES, service::ServiceProblem};
@@ -95,10 +97,38 @@ pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<
     if !problems.iter().any(Problem::is_error) {
         problems.extend(spread(&recipe, &mut trials).into_iter().map(|problem| as_problem(problem, &source.text())));
     }
+    if recipe.orchestration.mode == Mode::Local {
+        problems.extend(sockets(&recipe, &trials));
+    }
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
     }
     Ok(Checked { recipe, trials, warnings: problems, later })
+}
+
+/// Whether this machine, on which a local run has all its nodes, has the open files and ports that the trials need.
+fn sockets(recipe: &Recipe, trials: &[Trial]) -> Option<Problem> {
+    let (here, needs) = (limits::sockets(), recipe.needs());
+    let nodes = needs.clients.unwrap_or(1).max(1);
+    let (is_certain, why) = trials.iter().find_map(|trial| {
+        let wanted = Wanted::of_trial(trial, nodes);
+        // A file counts for each node's own process, a port for all of them.
+        let servers = (trial.service.endpoints.len() as u64).max(u64::from(needs.servers));
+        let ports = Sockets { open_files: None, ..here }.shortage(Wanted::of_trial(trial, 1), servers);
+        let files = Sockets { ports: None, ..here }.shortage(wanted, servers);
+        // Whoever starts the nodes may say how many there are.
+        let is_certain = wanted.is_certain && (ports.is_some() || needs.clients.is_some());
+        Some((is_certain, ports.or(files)?))
+    })?;
+    Some(Problem {
+        severity: if is_certain { Severity::Error } else { Severity::Warning },
+        path: "workload".into(),
+        line: None,
+        column: None,
+        found: why,
+        accepted: "a load that this machine has connections for".into(),
+        advice: None,
+    })
 }
 
 /// Asks the service how each trial's servers are spread over nodes, and whether the recipe's nodes are whole servers.

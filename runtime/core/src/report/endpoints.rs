@@ -111,5 +111,7 @@ mod tests {
         told.push(refused(2));
         assert_eq!(endpoints(&told).refused_beside_answers(), 0);
         assert_eq!(endpoints(&[(0, 0, None), (0, 0, Some(Kind::Http(500)))]).refused_beside_answers(), 0);
+        let told: Vec<_> = (0..9).map(|_| (0, 0, Some(Kind::ClientLimit))).chain([(0, 0, None)]).collect();
+        assert_eq!(endpoints(&told).refused_beside_answers(), 0, "the client's own limit says nothing of replicas");
     }
 }
