@@ -1,10 +1,13 @@
 //! Whether the words about the load speak of one load.
 
+use std::num::NonZeroU32;
+
 use super::{
     super::{
         LoadStage, OneOrMany, Problem, Recipe, Workload, dataset, defaults::slo_name, search as of_search, stages as of_stages,
         stop_when,
     },
+    clients::Clients,
     turns, values,
 };
 use crate::trial::Length;
@@ -12,6 +15,7 @@ use crate::trial::Length;
 pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let workload = &recipe.workload;
     ending(workload, problems);
+    bounds(recipe, problems);
     two_loops(workload, problems);
     suite(workload, problems);
     lengths("workload.prompt_len", &workload.prompt_len, "token", problems);
@@ -52,6 +56,45 @@ fn ending(workload: &Workload, problems: &mut Vec<Problem>) {
         || dataset::replays(workload);
     if !has_end && workload.benchmark_suite.is_empty() {
         problems.push(Problem::warning(path, "nothing", "a length of time").advise("60s is taken"));
+    }
+}
+
+/// More requests in flight than this no allocation holds: every client is a task and a connection, and has its place in
+/// the plan.
+const MOST_IN_FLIGHT: u32 = 1_000_000;
+
+/// Numbers of clients and requests in flight that nobody can mean.
+fn bounds(recipe: &Recipe, problems: &mut Vec<Problem>) {
+    fn all(path: &str, field: &Option<OneOrMany<NonZeroU32>>) -> Vec<(String, u32)> {
+        values(path, field).map(|(path, value)| (path, value.get())).collect()
+    }
+    let workload = &recipe.workload;
+    let mut written = all("workload.concurrency", &workload.concurrency);
+    written.extend(all("workload.max_in_flight", &workload.max_in_flight));
+    written.extend(all("workload.clients_per_node", &workload.clients_per_node));
+    for (index, stage) in workload.stages.iter().enumerate() {
+        written.extend(stage.concurrency.map(|clients| (format!("workload.stages[{index}].concurrency"), clients.get())));
+    }
+    for (index, entry) in workload.benchmark_suite.iter().enumerate() {
+        let path = |name: &str| format!("workload.benchmark_suite[{index}].{name}");
+        written.extend(all(&path("concurrency"), &entry.concurrency));
+        written.extend(all(&path("num_threads"), &entry.num_threads));
+        written.extend(all(&path("clients_per_node"), &entry.clients_per_node));
+    }
+    let each = recipe.client_nodes().and_then(|clients| clients.clients_per_node);
+    written.extend(each.map(|each| ("orchestration.node_allocation.clients.clients_per_node".to_owned(), each.get())));
+    let accepted = format!("at most {MOST_IN_FLIGHT}, over all nodes");
+    let before = problems.len();
+    for (path, value) in written.into_iter().filter(|(_, value)| *value > MOST_IN_FLIGHT) {
+        let problem = Problem::error(path, format!("`{value}`"), accepted.clone());
+        problems.push(problem.advise("each of them is a connection; write the number that the service is to hold at once"));
+    }
+    if problems.len() > before {
+        return;
+    }
+    // Each number may do, and all nodes together be too many.
+    for clients in Clients::of(recipe).into_iter().filter(|clients| !clients.is_open && clients.count > MOST_IN_FLIGHT) {
+        problems.push(Problem::error(clients.path, format!("{} over all nodes", clients.text()), accepted.clone()));
     }
 }
 
