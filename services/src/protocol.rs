@@ -126,6 +126,11 @@ pub trait Protocol: Sync {
     /// A reader for answers to such requests. It keeps the text only where a request may have several turns.
     fn reader(&self, request: &RequestSpec) -> Box<dyn Reader>;
 
+    /// What to write in a recipe where a refusal's body is about a field that every request has by default.
+    fn advice(&self, _refusal: &str) -> Option<String> {
+        None
+    }
+
     /// Names a refusal (any status but 2xx) by its status and the start of its body.
     fn refusal(&self, status: u16, body: &[u8]) -> (Kind, Option<String>);
 }

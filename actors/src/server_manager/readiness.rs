@@ -201,22 +201,34 @@ impl Asking<'_> {
     async fn once(&self, step: &Step) -> Result<(), Trouble> {
         match step {
             Step::Healthy { path } => self.get(path).await.map(drop),
-            Step::ModelListed { path } => {
-                let (body, model) = (self.get(path).await?, &self.question.spec.model);
-                if self.question.service.lists_model(&body, model) {
-                    return Ok(());
-                }
-                match self.question.service.settled_models(&body).as_slice() {
-                    [] => Err(Trouble::Again(format!("it does not list the model `{model}`"))),
-                    others => Err(Trouble::Final(format!("it has no model `{model}`; it lists {}", named(others)))),
-                }
-            }
+            Step::ModelListed { path } => self.model(path).await,
             Step::ModelPulled { list_path, path, body } => match self.is_listed(list_path).await? {
                 true => Ok(()),
                 false => self.pull(path, body).await,
             },
             Step::Completes => self.complete().await,
             Step::Gathered { path, nodes } => self.gathered(path, *nodes).await,
+        }
+    }
+
+    /// Whether the model is in the list.
+    async fn model(&self, path: &str) -> Result<(), Trouble> {
+        let Question { service, spec, .. } = *self.question;
+        let (status, body) = self.got(path).await?;
+        if !status.is_success() {
+            if !spec.endpoints.is_empty() && matches!(status.as_u16(), 404 | 405) {
+                (self.progress)(format!("it has no {path}; whether it has the model, the first completion tells"));
+                return Ok(());
+            }
+            return Err(self.refusal(status, &body, is_final_for_a_question(status)));
+        }
+        let model = &spec.model;
+        if service.lists_model(&body, model) {
+            return Ok(());
+        }
+        match service.settled_models(&body).as_slice() {
+            [] => Err(Trouble::Again(format!("it does not list the model `{model}`"))),
+            others => Err(Trouble::Final(format!("it has no model `{model}`; it lists {}", named(others)))),
         }
     }
 
@@ -253,10 +265,14 @@ impl Asking<'_> {
 
     /// The body of an answer that is well.
     async fn get(&self, path: &str) -> Result<Vec<u8>, Trouble> {
-        let answer = send(self.request(Method::GET, path)).await?;
-        let status = answer.status();
-        let body = whole(answer).await?;
+        let (status, body) = self.got(path).await?;
         if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body, is_final_for_a_question(status))) }
+    }
+
+    /// An answer of whatever status, with its body.
+    async fn got(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Trouble> {
+        let answer = send(self.request(Method::GET, path)).await?;
+        Ok((answer.status(), whole(answer).await?))
     }
 
     /// A refusal in the words of the protocol.
@@ -356,7 +372,11 @@ impl Asking<'_> {
             if protocol.refusal(status.as_u16(), &body).0 == Kind::ContextLength {
                 return Err(Trouble::TooLong);
             }
-            return Err(self.refusal(status, &body, is_final_for_a_request(status)));
+            let refused = self.refusal(status, &body, is_final_for_a_request(status));
+            return Err(match (refused, protocol.advice(&String::from_utf8_lossy(&body))) {
+                (Trouble::Final(why), Some(advice)) => Trouble::Final(format!("{why}; {advice}")),
+                (refused, _) => refused,
+            });
         }
         let mut reader = protocol.reader(&request);
         while let Some(bytes) = answer.chunk().await.map_err(|error| Trouble::Again(chain(&error)))? {

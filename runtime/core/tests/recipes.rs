@@ -221,6 +221,20 @@ const OF_ALL: &[(&str, &str)] = &[
 
 /// The recipes inside `tests/real/*.sh`, with the shell's own words filled in.
 #[test]
+fn a_sampling_field_that_is_null_stays_and_means_that_the_field_is_left_out() {
+    let text = "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n  duration: 10s\n  sampling: {ignore_eos: null, max_completion_tokens: \"{gen_tokens}\"}\n";
+    let found = reading(text);
+    assert_eq!(found.problems, []);
+    let recipe = found.recipe.unwrap();
+    let again = reading(&resolved_text(&recipe)).recipe.unwrap();
+    for recipe in [recipe, again] {
+        let sampling = trials(&recipe)[0].request.sampling.clone();
+        let expected = serde_json::json!({"ignore_eos": null, "max_completion_tokens": "{gen_tokens}"});
+        assert_eq!(serde_json::Value::Object(sampling), expected);
+    }
+}
+
+#[test]
 fn recipes_of_the_real_suites_are_accepted_as_they_stand() {
     let mut count = 0;
     for entry in fs::read_dir(root().join("tests/real")).unwrap() {

@@ -58,6 +58,8 @@ pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: 
             }
         }
     }
+    options.retain(|_, value| !value.is_null());
+    body.retain(|_, value| !value.is_null());
     body.insert("options".into(), options.into());
     body.insert("stream".into(), request.stream.into());
     Call { path, body: Value::Object(body).to_string().into() }

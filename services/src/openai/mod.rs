@@ -24,6 +24,10 @@ impl Protocol for OpenaiProtocol {
         requests::call(model, request, prompts, gen_tokens)
     }
 
+    fn advice(&self, refusal: &str) -> Option<String> {
+        requests::advice(refusal)
+    }
+
     fn reader(&self, request: &RequestSpec) -> Box<dyn Reader> {
         if request.stream {
             Box::new(stream::EventStream::new(requests::choices(request)).keeping_text(request.turns.is_some()))

@@ -5,8 +5,11 @@ use serde_json::{Map, Value, json};
 
 use crate::protocol::{Call, Prompt, messages};
 
-/// The request for these prompts. What the recipe puts into `sampling` wins over every default here; `stream` is no
-/// default, because it decides how the answer is read.
+/// In `sampling`, the value of the field in which this server takes the number of tokens, in place of `max_tokens`.
+const ASKED_TOKENS: &str = "{gen_tokens}";
+
+/// The request for these prompts. What the recipe puts into `sampling` wins over every default here, and `null` takes a
+/// default out; `stream` is no default, because it decides how the answer is read.
 pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: u32) -> Call {
     let mut body = Map::new();
     body.insert("model".into(), model.into());
@@ -27,9 +30,26 @@ pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: 
     if request.stream {
         body.insert("stream_options".into(), json!({"include_usage": true}));
     }
-    body.extend(request.sampling.clone());
+    for (field, value) in &request.sampling {
+        if value == ASKED_TOKENS {
+            body.remove("max_tokens");
+            body.insert(field.clone(), gen_tokens.into());
+        } else {
+            body.insert(field.clone(), value.clone());
+        }
+    }
+    body.retain(|_, value| !value.is_null());
     body.insert("stream".into(), request.stream.into());
     Call { path, body: Value::Object(body).to_string().into() }
+}
+
+/// What to write where a server's refusal names a field that stands in a request by default.
+pub fn advice(refusal: &str) -> Option<String> {
+    if refusal.contains("max_tokens") && refusal.contains("max_completion_tokens") {
+        return Some(format!(r#"write `workload.sampling: {{max_completion_tokens: "{ASKED_TOKENS}"}}`"#));
+    }
+    let field = ["ignore_eos", "stream_options", "temperature"].into_iter().find(|field| refusal.contains(field))?;
+    Some(format!("write `workload.sampling: {{{field}: null}}` to leave that field out"))
 }
 
 /// How many choices the answer has: `n` for each prompt.
@@ -101,6 +121,24 @@ mod tests {
         });
         let prompts = [Prompt::Text("two words".into())];
         check(&request(Api::Chat, true, 1, &sampling), &prompts, "/v1/chat/completions", &body);
+    }
+
+    #[test]
+    fn a_default_can_be_left_out_and_the_number_of_tokens_be_called_otherwise() {
+        let sampling =
+            json!({"ignore_eos": null, "stream_options": null, "temperature": null, "max_completion_tokens": "{gen_tokens}"});
+        let body = json!({"model": "tiny", "prompt": "two words", "max_completion_tokens": 7, "stream": true});
+        check(&request(Api::Completions, true, 1, &sampling), &[Prompt::Text("two words".into())], "/v1/completions", &body);
+    }
+
+    #[test]
+    fn a_refusal_of_a_default_is_told_with_what_to_write() {
+        let told = |refusal| advice(refusal).unwrap_or_default();
+        assert!(told("Unrecognized request argument supplied: ignore_eos").contains("`workload.sampling: {ignore_eos: null}`"));
+        assert!(told("extra_forbidden: body.stream_options").contains("{stream_options: null}"));
+        let renamed = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.";
+        assert!(told(renamed).contains(r#"{max_completion_tokens: "{gen_tokens}"}"#), "{}", told(renamed));
+        assert_eq!(advice("the model is too hot"), None);
     }
 
     #[test]

@@ -199,6 +199,28 @@ async fn every_step_is_asked_until_it_is_answered_well_and_news_are_told_once() 
 }
 
 #[tokio::test]
+async fn an_endpoint_without_a_list_of_models_is_told_and_asked_all_the_same() {
+    let spec = ServiceSpec { endpoints: vec!["http://somewhere".into()], ..spec() };
+    let asked = asked(vec![listed(), Step::Completes], spec, LONG, None, |head, _| match head.split(' ').next() {
+        Some("GET") => (404, ""),
+        _ => (200, COMPLETION),
+    })
+    .await;
+    asked.ready.unwrap();
+    assert_eq!(asked.told, ["it has no /models; whether it has the model, the first completion tells"]);
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_default_field_says_what_to_write() {
+    let asked = asked(vec![Step::Completes], spec(), LONG, None, |_, _| {
+        (400, r#"{"error":{"message":"Unrecognized request argument supplied: ignore_eos"}}"#)
+    })
+    .await;
+    let error = asked.ready.unwrap_err().to_string();
+    assert!(error.contains("ignore_eos; write `workload.sampling: {ignore_eos: null}`"), "{error}");
+}
+
+#[tokio::test]
 async fn only_the_health_question_is_left_out_on_demand() {
     let mut spec = spec();
     spec.health.enabled = false;

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::units::{Span, nearest};
 
+/// The block in which a key with `null` says something: that a field is not to stand in a request.
+const NULL_MEANS: &str = "workload.sampling";
+
 /// Walks a tree along the schema.
 pub(super) struct Walk<'a> {
     rules: Rules<'a>,
@@ -147,7 +150,7 @@ impl<'a> Walk<'a> {
     }
 
     fn block(&mut self, entries: &mut Vec<Entry>, schema: &'a Value, path: &str, place: Option<Place>) -> bool {
-        let is_empty = |entry: &Entry| matches!(entry.value.shape, Shape::Null);
+        let is_empty = |entry: &Entry| matches!(entry.value.shape, Shape::Null) && path != NULL_MEANS;
         let empty: Vec<(String, Option<Place>)> =
             entries.iter().filter(|entry| is_empty(entry)).map(|entry| (entry.key.clone(), entry.place)).collect();
         entries.retain(|entry| !is_empty(entry));

@@ -89,7 +89,8 @@ pub struct Workload {
     /// Named overrides; each is a trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub benchmark_suite: Vec<SuiteEntry>,
-    /// Fields put into every request's body.
+    /// Fields put into every request's body. `null` takes out one that stands there by default (`ignore_eos`, `stream_options`,
+    /// `temperature`); `"{gen_tokens}"` is the number of tokens asked for, in place of `max_tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Map<String, Value>>,
     /// Deadlines of a request.

@@ -160,11 +160,17 @@ fn sampling(recipe: &Recipe, problems: &mut Vec<Problem>) {
         ("prompt", "prompts are made to the length of workload.prompt_len"),
         ("messages", "prompts are made to the length of workload.prompt_len"),
         ("max_tokens", "write workload.gen_tokens"),
-        ("max_completion_tokens", "write workload.gen_tokens"),
+        (
+            "max_completion_tokens",
+            "write workload.gen_tokens, and here `max_completion_tokens: \"{gen_tokens}\"` if the server calls it so",
+        ),
         ("num_predict", "write workload.gen_tokens"),
     ];
     let Some(sampling) = &recipe.workload.sampling else { return };
-    for (key, advice) in owned.into_iter().filter(|(key, _)| sampling.contains_key(*key)) {
+    // A name for the number of tokens, and not a number.
+    let is_name = |key: &str, value: &Value| key == "max_completion_tokens" && value == "{gen_tokens}";
+    let is_owned = |key: &str| sampling.get(key).is_some_and(|value| !is_name(key, value));
+    for (key, advice) in owned.into_iter().filter(|(key, _)| is_owned(key)) {
         let found = format!("`{key}`, which the request itself owns");
         let problem = Problem::error(format!("workload.sampling.{key}"), found, "fields such as temperature, top_p or seed");
         problems.push(problem.advise(advice));
