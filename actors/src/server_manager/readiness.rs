@@ -211,7 +211,7 @@ impl Asking<'_> {
         }
     }
 
-    /// Whether the model is in the list.
+    /// Whether the model is there, by the list or by its own name: some servers answer to names that they do not list.
     async fn model(&self, path: &str) -> Result<(), Trouble> {
         let Question { service, spec, .. } = *self.question;
         let (status, body) = self.got(path).await?;
@@ -228,7 +228,10 @@ impl Asking<'_> {
         }
         match service.settled_models(&body).as_slice() {
             [] => Err(Trouble::Again(format!("it does not list the model `{model}`"))),
-            others => Err(Trouble::Final(format!("it has no model `{model}`; it lists {}", named(others)))),
+            others => match self.got(&format!("{path}/{model}")).await {
+                Ok((status, _)) if status.is_success() => Ok(()),
+                _ => Err(Trouble::Final(format!("it has no model `{model}`; it lists {}", named(others)))),
+            },
         }
     }
 

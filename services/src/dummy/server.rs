@@ -169,6 +169,14 @@ impl Server {
                 let row = |name: &String| json!({"id": name, "object": "model", "owned_by": "hbnode", "max_model_len": self.config.max_model_len});
                 value_reply(&json!({"object": "list", "data": self.names().iter().map(row).collect::<Vec<_>>()}))
             }
+            path if is_get && path.starts_with("/v1/models/") => {
+                let name = &path["/v1/models/".len()..];
+                let is_known = if self.config.model.is_none() { !name.is_empty() } else { self.names().contains(name) };
+                match is_known {
+                    true => value_reply(&json!({"id": name, "object": "model", "owned_by": "hbnode"})),
+                    false => json_reply(StatusCode::NOT_FOUND, json!({"detail": "Not Found"}).to_string()),
+                }
+            }
             "/tokenize" if is_post => tokenize(body, &self.config),
             "/api/version" if is_get => value_reply(&json!({"version": "0.0.0-dummy"})),
             "/api/tags" | "/api/ps" if is_get => {
