@@ -136,6 +136,16 @@ const WRONG: &[(&str, &str, &str)] = &[
         SLURM,
         "servers: {service_config: {distributed: {backend: ray, tensor_parallel_size: 4, pipeline_parallel_size: 2}}}\n",
     ),
+    (
+        "endpoints with more than a base URL",
+        LOCAL,
+        "servers: {endpoints: [\"http://h:99999\", \"http://h:1/v1/chat/completions\", \"http://h:1?key=a\", \"http://[::1]:8000/v1\"]}\n",
+    ),
+    ("a field that is not finite", LOCAL, "  sampling: {temperature: .inf}\n"),
+    ("a number of tokens under the server's own name", LOCAL, "  sampling: {max_completion_tokens: 5}\n"),
+    ("a hundred million clients", LOCAL, "  concurrency: [8, 100000000]\n"),
+    ("too many clients by many nodes", SLURM, "  clients_per_node: 600000\n"),
+    ("an alias without its anchor", LOCAL, "  model: *x\n"),
     ("endpoints that are no URLs", LOCAL, "servers: {endpoints: [\"host:8000\", \"http://\", \"http://me:secret@h:1\"]}\n"),
     ("a drill against a server that was not started", ENDPOINT, "  drills: [{at: 1s, kill: server}]\n"),
 ];

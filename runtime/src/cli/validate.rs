@@ -23,8 +23,8 @@ pub fn run(words: &ValidateWords) -> Exit {
             }
         };
         let (is_valid, problems, trials) = match check(&source, &words.sets) {
-            // What this version cannot run yet is told, and is no mistake of the recipe's.
-            Ok(checked) => (true, [checked.warnings, checked.later].concat(), checked.trials.len()),
+            // What this version cannot run yet is no mistake of the recipe's, and keeps it from being run all the same.
+            Ok(checked) => (checked.later.is_empty(), [checked.warnings, checked.later].concat(), checked.trials.len()),
             Err(problems) => (false, problems, 0),
         };
         if !is_valid {
@@ -36,14 +36,12 @@ pub fn run(words: &ValidateWords) -> Exit {
         }
         show(&problems, &source);
         if is_valid {
-            let later = problems.iter().filter(|problem| problem.is_error()).count();
-            let warnings = match problems.len() - later {
+            let warnings = match problems.len() {
                 0 => String::new(),
                 1 => ", 1 warning".into(),
                 many => format!(", {many} warnings"),
             };
-            let later = if later == 0 { "" } else { ", and not to be led by this version yet" };
-            println!("{}: valid, {trials} {}{warnings}{later}", source.name, if trials == 1 { "trial" } else { "trials" });
+            println!("{}: valid, {trials} {}{warnings}", source.name, if trials == 1 { "trial" } else { "trials" });
         }
     }
     if words.json {

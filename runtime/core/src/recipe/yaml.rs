@@ -37,6 +37,7 @@ pub(super) fn parse(text: &str) -> Result<Node, NotYaml> {
             what if what.contains("Depth") || what.contains("recursion limit") => {
                 format!("more than {MOST_LEVELS} levels of blocks and lists")
             }
+            what if what.contains("unknown anchor") => "an alias such as `*name` without its anchor `&name` before it".to_owned(),
             what if what.starts_with("budget breached") || what.contains("alias") => {
                 format!("a text that grows too large ({what})")
             }

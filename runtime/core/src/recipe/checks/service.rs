@@ -84,6 +84,17 @@ fn endpoints(recipe: &Recipe, problems: &mut Vec<Problem>) {
             Some(host) if host.is_empty() || host.starts_with(':') || url.contains(char::is_whitespace) => {
                 problems.push(Problem::error(path, shown, "a URL with a host, such as `http://host:8000`"));
             }
+            Some(_) if url.contains(['?', '#']) => {
+                let problem = Problem::error(path, shown, "a URL without a query or fragment");
+                problems.push(problem.advise("a key's variable is named as servers.api_key_env"));
+            }
+            Some(host) if !has_port_or_none(host) => {
+                problems.push(Problem::error(path, shown, "a port from 1 to 65535 behind the host, such as `http://host:8000`"));
+            }
+            Some(_) if OPERATIONS.iter().any(|operation| url.trim_end_matches('/').ends_with(operation)) => {
+                let problem = Problem::error(path, shown, "the server's base URL, such as `http://host:8000`");
+                problems.push(problem.advise("the operation's path is added by workload.api; leave it out"));
+            }
             Some(_) if servers.endpoints[..index].contains(url) => {
                 let problem = Problem::warning(path, format!("{shown} a second time"), "each endpoint once");
                 problems.push(problem.advise("it would count as two servers"));
@@ -99,6 +110,16 @@ fn endpoints(recipe: &Recipe, problems: &mut Vec<Problem>) {
     if recipe.has_endpoints() {
         beside_endpoints(recipe, problems);
     }
+}
+
+/// The paths of operations, which are no part of a base URL.
+const OPERATIONS: [&str; 5] = ["/chat/completions", "/completions", "/api/generate", "/api/chat", "/v1/models"];
+
+/// Whether what follows the host is a port, if anything does.
+fn has_port_or_none(host: &str) -> bool {
+    // The colons of an IPv6 address stand in brackets.
+    let behind = host.rsplit(']').next().unwrap_or_default();
+    behind.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// What is about starting servers, where none is started.
@@ -167,6 +188,10 @@ fn sampling(recipe: &Recipe, problems: &mut Vec<Problem>) {
         ("num_predict", "write workload.gen_tokens"),
     ];
     let Some(sampling) = &recipe.workload.sampling else { return };
+    let is_endless = |text: &str| text.trim_start_matches(['.', '+', '-']).parse().is_ok_and(|number: f64| !number.is_finite());
+    for (key, value) in sampling.iter().filter(|(_, value)| value.as_str().is_some_and(is_endless)) {
+        problems.push(Problem::error(format!("workload.sampling.{key}"), value.to_string(), "a finite number"));
+    }
     // A name for the number of tokens, and not a number.
     let is_name = |key: &str, value: &Value| key == "max_completion_tokens" && value == "{gen_tokens}";
     let is_owned = |key: &str| sampling.get(key).is_some_and(|value| !is_name(key, value));
