@@ -385,7 +385,13 @@ async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>, lease: Lease)
         Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
         None => None,
     };
-    Prepared::build(share, key).await.map(|prepared| Arc::new(prepared.under(lease))).map_err(|error| error.to_string())
+    // All executors read the same file; one tells of it.
+    let is_first = share.executor == 0;
+    let prepared = Prepared::build(share, key).await.map_err(|error| error.to_string())?;
+    if let Some(what) = prepared.left_out.clone().filter(|_| is_first) {
+        tell(uplink, Fact::Warned { what });
+    }
+    Ok(Arc::new(prepared.under(lease)))
 }
 
 fn tell(uplink: &ActorRef<UplinkMsg>, fact: Fact) {

@@ -13,7 +13,7 @@ use hb_core::{
     routing::Router,
     schedule::Schedule,
     trial::{Distribution, LoadModel, LoadSpec},
-    units::Nanos,
+    units::{Nanos, plural},
 };
 use hb_services::{
     datasets::{Dataset, DatasetError},
@@ -40,6 +40,8 @@ pub struct Prepared {
     pub(super) protocol: &'static dyn Protocol,
     pub(super) supply: Arc<Supply>,
     pub(super) schedule: Option<Schedule>,
+    /// What of its dataset is left out, as a sentence.
+    pub left_out: Option<String>,
     pub(super) window: Window,
     /// What is in flight at the window's end has at most so long.
     pub(super) drain: Duration,
@@ -84,14 +86,15 @@ impl Prepared {
     fn with(mut share: LoadShare, protocol: &'static dyn Protocol, servers: Vec<Server>) -> Result<Self, LoadError> {
         let dataset = share.load.dataset.as_ref().map(Dataset::open).transpose().map_err(unusable)?;
         if let Some(dataset) = &dataset {
-            if dataset.bad_lines() > 0 {
-                tracing::warn!(path = %dataset.path().display(), lines = dataset.bad_lines(), "lines of the dataset are left out");
-            }
             if share.request.turns.is_some() {
                 dataset.has_conversations().map_err(unusable)?;
             }
             share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(unusable)?, dataset)?;
         }
+        let left_out = dataset.as_ref().filter(|dataset| dataset.bad_lines() > 0).map(|dataset| {
+            let (lines, path) = (dataset.bad_lines(), dataset.path().display());
+            format!("{} of the dataset `{path}` cannot be read and are left out (`on_bad_line: skip`)", plural(lines, "line"))
+        });
         let schedule = Schedule::of(&share.load, share.seed);
         let clients = share.load.model.clients();
         let clients = clients.map_or_else(|| open_clients(&share.load.distribution), NonZeroU32::get);
@@ -107,6 +110,7 @@ impl Prepared {
             protocol,
             supply: Arc::new(supply),
             schedule,
+            left_out,
             window,
             drain,
             router,

@@ -39,6 +39,21 @@ pub fn read(trials: &mut [Trial]) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Reads every dataset to its end, so that a line that cannot be used is known before anything starts.
+///
+/// # Errors
+/// The first line that is wrong, where such lines are not left out.
+pub fn read_through(trials: &[Trial]) -> Result<(), Problem> {
+    let mut seen: Vec<&DatasetSpec> = Vec::new();
+    for spec in trials.iter().filter_map(|trial| trial.load.dataset.as_ref()) {
+        if !seen.contains(&spec) {
+            Dataset::open(spec).map_err(|error| problem(&spec.path, &error))?;
+            seen.push(spec);
+        }
+    }
+    Ok(())
+}
+
 fn problem(path: &Path, why: &dyn std::error::Error) -> Problem {
     Problem {
         severity: Severity::Error,

@@ -210,7 +210,7 @@ pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> 
         tell(&checked.later);
         return Err(Exit::BadWords);
     }
-    datasets::read(&mut checked.trials).map_err(|problem| {
+    datasets::read(&mut checked.trials).and_then(|()| datasets::read_through(&checked.trials)).map_err(|problem| {
         tell(&[problem]);
         Exit::BadWords
     })?;
