@@ -20,7 +20,10 @@ use super::{
     words::{PlaceWords, RunWords},
 };
 use crate::{
-    lead::recipe::{Checked, Source, check, runnable},
+    lead::{
+        recipe::{Checked, Source, check, runnable},
+        refused::Refused,
+    },
     submit::{Continued, Job, Sending, Target, Where, probe, send},
 };
 
@@ -46,7 +49,7 @@ fn submitted(words: &RunWords) -> Result<Exit, Exit> {
     };
     let Begun { name, source, place, continued } = begun;
     let sets = with_account(&source, &words.sets);
-    let checked = runnable(&source, &sets, false)?;
+    let checked = runnable(&source, &sets, false).map_err(Refused::say)?;
     if checked.recipe.orchestration.mode != Mode::Slurm {
         return Err(refused(
             "only recipes with `orchestration.mode: slurm` are submitted; `hbnode --leader RECIPE` runs this one here",

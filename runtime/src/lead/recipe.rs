@@ -8,7 +8,7 @@ use hb_core::{
 };
 use hb_services::{SERVICES, service::ServiceProblem};
 
-use super::datasets;
+use super::{datasets, refused::Refused};
 use crate::cli::exit::Exit;
 
 /// A text longer than this is no recipe; one byte more is read, so that the reader can say so.
@@ -161,29 +161,24 @@ pub fn show(problems: &[Problem], source: &Source) {
     }
 }
 
-/// Checks and shows; what can be led is returned.
+/// Checks it, and shows what is doubtful unless another task of the step does; what can be led is returned.
 ///
 /// # Errors
-/// The exit code, after everything was said.
-pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> Result<Checked, Exit> {
-    let tell = |problems: &[Problem]| {
-        if !is_silent {
-            show(problems, source);
-        }
+/// What stands in the way.
+pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> Result<Checked, Refused> {
+    let refused = |problems: &[Problem]| Refused {
+        said: recipe::show(problems, &source.text(), &source.name),
+        exit: Exit::BadWords,
+        run: None,
     };
-    let mut checked = check(source, sets).map_err(|problems| {
-        tell(&problems);
-        Exit::BadWords
-    })?;
-    tell(&checked.warnings);
-    if !checked.later.is_empty() {
-        tell(&checked.later);
-        return Err(Exit::BadWords);
+    let mut checked = check(source, sets).map_err(|problems| refused(&problems))?;
+    if !is_silent {
+        show(&checked.warnings, source);
     }
-    datasets::read(&mut checked.trials).map_err(|problem| {
-        tell(&[problem]);
-        Exit::BadWords
-    })?;
+    if !checked.later.is_empty() {
+        return Err(refused(&checked.later));
+    }
+    datasets::read(&mut checked.trials).map_err(|problem| refused(&[problem]))?;
     Ok(checked)
 }
 

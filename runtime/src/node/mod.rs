@@ -31,6 +31,7 @@ pub use self::{
 };
 use crate::{
     cli::{BUILD, NodeWords, exit::Exit},
+    given_up::GivenUp,
     lead::surroundings::{Surroundings, reached_by, results_root},
     runtimes::Runtimes,
     signals::{Asked, Signals},
@@ -92,7 +93,7 @@ pub fn run(words: &NodeWords) -> Exit {
     let state_dir = state_dir.or_else(|| surroundings.step.as_ref().map(|_| surroundings.state_dir(&results_root(None), "")));
     let ordinal = words.ordinal.or_else(|| surroundings.step.as_ref().map(|step| step.rank));
     match source_of(words, state_dir) {
-        Ok(source) => join(words, source, &surroundings, ordinal, ""),
+        Ok(source) => live(words, &surroundings.host, ordinal, "", |start| joined(words, source, None, start)),
         Err(sentence) => {
             eprintln!("error: {sentence}");
             Exit::BadWords
@@ -104,16 +105,17 @@ pub fn run(words: &NodeWords) -> Exit {
 pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surroundings, ordinal: u32, recipe: &Recipe) -> Exit {
     let state_dir = surroundings.state_dir(results, "");
     match source_of(words, Some(state_dir)) {
-        Ok(source) => join(words, source, surroundings, Some(ordinal), &recipe.workload.service),
+        Ok(source) => {
+            let given_up = GivenUp::of(surroundings, results);
+            live(words, &surroundings.host, Some(ordinal), &recipe.workload.service, |start| {
+                joined(words, source, given_up, start)
+            })
+        }
         Err(sentence) => {
             eprintln!("error: {sentence}");
             Exit::BadWords
         }
     }
-}
-
-fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordinal: Option<u32>, service: &str) -> Exit {
-    live(words, &surroundings.host, ordinal, service, |start| joined(words, source, start))
 }
 
 /// A node's life in this process, from its words to its exit code.
@@ -151,7 +153,7 @@ fn live<L: Future<Output = Exit>>(
     exit
 }
 
-async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) -> Exit {
+async fn joined(words: &NodeWords, source: JoinSource, given_up: Option<GivenUp>, start_node: NodeStart) -> Exit {
     let (host, ordinal) = (start_node.host.clone(), start_node.ordinal);
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -190,6 +192,11 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
             started.node.stop().await;
             return exit_of(signal);
         }
+        (why, exit) = leader_gave_up(given_up) => {
+            eprintln!("error: nothing to join: the leader ended before the run began: {why}");
+            started.node.stop().await;
+            return exit;
+        }
         () = starter_gone(words.while_stdin) => {
             eprintln!("error: whoever started this node is gone");
             started.node.stop().await;
@@ -214,6 +221,14 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
     door.close().await;
     joined.end().await;
     why.exit()
+}
+
+/// Until the leader of this task's step says that there will be no run.
+async fn leader_gave_up(given_up: Option<GivenUp>) -> (String, Exit) {
+    match given_up {
+        Some(given_up) => given_up.heard().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether a person started this node alone, and not a leader or a step.

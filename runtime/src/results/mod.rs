@@ -79,7 +79,12 @@ pub enum ResultsError {
         cause: io::Error,
     },
     /// Too little room for even a small run.
-    #[error("only {free_bytes} bytes are free for results in `{}`, {needed_bytes} are needed", path.display())]
+    #[error(
+        "only {} MiB are free for results in `{}`, and {} are needed; make room, or name another folder with --results",
+        free_bytes >> 20,
+        path.display(),
+        needed_bytes >> 20
+    )]
     Full {
         /// Where.
         path: PathBuf,
