@@ -5,7 +5,7 @@ mod placing;
 mod seats;
 mod shares;
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,6 @@ use crate::{
 
 /// After the window, what is in flight drains for the smaller of the request's total deadline and this.
 pub const DRAIN_AT_MOST: Span = Span::from_secs(30);
-
-/// No load is waited for longer than a month.
-const LONGEST_LOAD: std::time::Duration = std::time::Duration::from_secs(31 * 86_400);
 
 /// A server and the node it runs on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,7 +103,7 @@ impl Plan {
         let measured = match (load.stop, &load.model) {
             (Stop::After(span), _) => span,
             (Stop::Requests(count), LoadModel::Open { rate, .. }) => {
-                Span(std::time::Duration::from_secs_f64(count as f64 / rate))
+                Duration::try_from_secs_f64(count as f64 / rate).map_or(Span::LONGEST, Span)
             }
             // Both end with their last request, and the schedule knows when that is due.
             (Stop::Requests(_), LoadModel::Staged { .. } | LoadModel::Replay { .. }) => {
@@ -115,7 +112,7 @@ impl Plan {
             }
             (Stop::Requests(_), LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. }) => return None,
         };
-        Some(Span(load.warmup.0 + measured.0))
+        Some(Span(load.warmup.0.saturating_add(measured.0)).min(Span::LONGEST))
     }
 
     /// How long warm-up and measured window can last at most: where a count ends a closed loop, until each client has
@@ -130,7 +127,7 @@ impl Plan {
             };
             let turn = load.timeouts.total.0 + load.model.think().0;
             let turns = u32::try_from(turns).unwrap_or(u32::MAX);
-            Span(load.warmup.0.saturating_add(turn.saturating_mul(turns)).min(LONGEST_LOAD))
+            Span(load.warmup.0.saturating_add(turn.saturating_mul(turns))).min(Span::LONGEST)
         })
     }
 
@@ -145,10 +142,19 @@ impl Plan {
     pub fn drain(&self) -> Span {
         self.trial.load.timeouts.total.min(DRAIN_AT_MOST)
     }
+}
 
-    /// The node of an executor.
-    #[must_use]
-    pub fn node_of(&self, executor: u32) -> Option<&NodeName> {
-        self.shares.iter().find(|share| share.executor == executor).map(|share| &share.node)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::open_plan;
+
+    #[test]
+    fn a_load_that_nobody_lives_to_see_is_no_panic() {
+        let mut plan = open_plan(1e-3, 1);
+        plan.trial.load.stop = Stop::Requests(u64::MAX);
+        assert_eq!((plan.load_time(), plan.load_time_at_most()), (Some(Span::LONGEST), Span::LONGEST));
+        plan.trial.load.stop = Stop::After(Span(Duration::MAX));
+        assert_eq!(plan.load_time(), Some(Span::LONGEST));
     }
 }

@@ -111,6 +111,10 @@ impl<'a> Walk<'a> {
             self.report(Problem::error(path, found(node), SPAN), place);
             return false;
         };
+        if span > Span::LONGEST {
+            self.report(Problem::error(path, found(node), format!("at most {}", Span::LONGEST)), place);
+            return false;
+        }
         // Their names or the reference's own examples say that these are seconds.
         let is_in_seconds = path.contains("sleep_seconds") || path.starts_with("servers.health_check.");
         if Span::lacks_unit(&text) && !is_in_seconds && span != Span::ZERO {

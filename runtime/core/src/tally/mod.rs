@@ -32,11 +32,11 @@ use crate::{
     report::{Accounting, Second},
     schedule::Numbers,
     trial::{LoadSpec, Stop},
-    units::{Nanos, NodeName, TrialId},
+    units::{Nanos, NodeName, Span, TrialId},
 };
 
-/// No instant lies later: a stamp beyond it is a fault, and would make a second of the timeline for nothing.
-const LATEST: Nanos = Nanos(8 * 86_400 * 1_000_000_000);
+/// No instant lies later: a stamp beyond it would make a second of the timeline for nothing.
+const LATEST: Nanos = Nanos(Span::LONGEST.0.as_nanos() as u64);
 
 /// What became of a batch that was handed in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use super::{
     super::{Problem, Recipe, expand},
     values,
 };
-use crate::units::Span;
+use crate::{plan::DRAIN_AT_MOST, units::Span};
 
 /// Percentiles of a shorter window say little.
 const SHORT: Span = Span::from_secs(5);
@@ -12,6 +12,7 @@ const SHORT: Span = Span::from_secs(5);
 pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     zeros(recipe, problems);
     windows(recipe, problems);
+    loads(recipe, problems);
     deadlines(recipe, problems);
     drills(recipe, problems);
     limit(recipe, problems);
@@ -62,6 +63,19 @@ fn windows(recipe: &Recipe, problems: &mut Vec<Problem>) {
         } else if window < SHORT {
             let problem = Problem::warning(path, format!("only {window}"), format!("{SHORT} or more"));
             problems.push(problem.advise("percentiles of so short a window say little"));
+        }
+    }
+}
+
+/// Each length alone is inside the limit by now; a load is several of them, and what a count of requests comes to.
+fn loads(recipe: &Recipe, problems: &mut Vec<Problem>) {
+    for (name, workload) in expand::workloads(recipe) {
+        let (load, longest) = (expand::longest_load(&workload) + DRAIN_AT_MOST.as_secs_f64(), Span::LONGEST);
+        if load > longest.as_secs_f64() {
+            let of_entry = name.map(|name| format!(", in the entry `{name}`")).unwrap_or_default();
+            let found = format!("a load of {:.0} days{of_entry}", load / 86_400.0);
+            let problem = Problem::error("workload", found, format!("warm-up, window and drain of at most {longest} together"));
+            problems.push(problem.advise("shorten warm-up or window, ask fewer requests, or raise the rate"));
         }
     }
 }
