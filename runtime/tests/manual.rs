@@ -13,7 +13,7 @@ use std::{
 };
 
 use hb_core::{
-    record::{Kind, Outcome, Record, Stage},
+    record::{Kind, Outcome, Record, Stage, Turn},
     report::{Distribution, NodeFigures, Report, Second, TimedEvent, TrialReport},
     row::Row,
     search::{LimitFigure, Probe, ProbeOutcome, ProbeReport, SearchSpec, SearchTarget},
@@ -61,12 +61,14 @@ fn report() -> Report {
     for figure in [
         &mut latency.ttft_seconds,
         &mut latency.ttft_scheduled_seconds,
+        &mut latency.ttfot_seconds,
         &mut latency.e2el_seconds,
         &mut latency.e2el_scheduled_seconds,
         &mut latency.tpot_seconds,
         &mut latency.itl_seconds,
         &mut latency.icl_seconds,
         &mut latency.dispatch_delay_seconds,
+        &mut latency.connect_seconds,
     ] {
         *figure = distribution();
     }
@@ -149,7 +151,12 @@ fn the_report_page_defines_every_key_of_a_report_and_a_row() {
     let mut names = BTreeSet::new();
     keys(&serde_json::to_value(report()).unwrap(), &mut names);
     assert!(names.len() > 80, "only {names:?}");
-    let record = Record::unsent(0, Stage::Measure, Nanos(0), Outcome::Dropped, Kind::MaxInFlight);
+    let record = Record {
+        connect: Some(Nanos(1)),
+        first_output: Some(Nanos(1)),
+        turn: Some(Turn { conversation: 0, turn: 0, of: 1 }),
+        ..Record::unsent(0, Stage::Measure, Nanos(0), Outcome::Dropped, Kind::MaxInFlight)
+    };
     let source = hb_core::batch::Source { trial: "t".into(), node: "n".into(), incarnation: 1, executor: 0, epoch: 0 };
     keys(&serde_json::to_value(Row::of(&source, &record)).unwrap(), &mut names);
     check_words(names, &read("report.md"));

@@ -62,7 +62,13 @@ impl Engine {
             let kept = if seen.attempts == 0 { server.idle() } else { None };
             let mut link = match kept {
                 Some(link) => link,
-                None => server.connect(begun + self.timeouts.connect.0.min(self.timeouts.total.0), self.clock).await?,
+                None => {
+                    let opening = Instant::now();
+                    let by = begun + self.timeouts.connect.0.min(self.timeouts.total.0);
+                    let link = server.connect(by, self.clock).await?;
+                    seen.connect = Some(opening.elapsed().into());
+                    link
+                }
             };
             seen.attempts += 1;
             let (was_used, before) = (link.is_used, link.bytes_read());

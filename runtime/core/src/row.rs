@@ -41,6 +41,10 @@ pub struct Row<'a> {
     pub turn: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_output: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_seconds: Option<f64>,
 }
 
 impl<'a> Row<'a> {
@@ -75,6 +79,8 @@ impl<'a> Row<'a> {
             conversation: record.turn.map(|turn| turn.conversation),
             turn: record.turn.map(|turn| turn.turn),
             turns: record.turn.map(|turn| turn.of),
+            first_output: seconds(record.first_output),
+            connect_seconds: seconds(record.connect),
         }
     }
 }

@@ -270,6 +270,8 @@ pub struct Latencies {
     pub ttft_seconds: Option<Distribution>,
     /// Due to first token.
     pub ttft_scheduled_seconds: Option<Distribution>,
+    /// Sending to first token that is no reasoning, of answers that begin with reasoning.
+    pub ttfot_seconds: Option<Distribution>,
     /// Sending to last token.
     pub e2el_seconds: Option<Distribution>,
     /// Due to last token.
@@ -282,6 +284,8 @@ pub struct Latencies {
     pub icl_seconds: Option<Distribution>,
     /// Due to sending.
     pub dispatch_delay_seconds: Option<Distribution>,
+    /// Opening a connection, of requests that opened one.
+    pub connect_seconds: Option<Distribution>,
 }
 
 /// A distribution.

@@ -225,12 +225,14 @@ fn latencies(gathered: &mut Gathered<'_>, tally: &TrialTally, has_one_answer: bo
     let latencies = Latencies {
         ttft_seconds: of(Latency::Ttft),
         ttft_scheduled_seconds: of(Latency::TtftScheduled),
+        ttfot_seconds: of(Latency::Ttfot),
         e2el_seconds: of(Latency::E2el),
         e2el_scheduled_seconds: of(Latency::E2elScheduled),
         tpot_seconds: of(Latency::Tpot),
         itl_seconds: of(Latency::Itl),
         icl_seconds: of(Latency::Icl),
         dispatch_delay_seconds: of(Latency::DispatchDelay),
+        connect_seconds: of(Latency::Connect),
     };
     (latencies, sources)
 }
