@@ -3,6 +3,7 @@
 mod answers;
 mod closing;
 mod handing_on;
+mod http2;
 mod limits;
 mod turns;
 mod windows;
@@ -235,6 +236,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
         },
         servers: vec![url.to_owned()],
         left_servers: Default::default(),
+        http2: Default::default(),
         seed: 7,
         counting: None,
     }
