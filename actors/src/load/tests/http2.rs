@@ -41,7 +41,10 @@ fn parts() -> [String; 2] {
     [EVENT.to_owned(), format!("{EVENT}{LAST}data: [DONE]\n\n")]
 }
 
-async fn speak(stream: TcpStream, manner: Manner, requests: Arc<AtomicU64>) {
+async fn speak(mut stream: TcpStream, manner: Manner, requests: Arc<AtomicU64>) {
+    if matches!(manner, Manner::Babbles) {
+        return stream.write_all(&[b'x'; 64]).await.unwrap();
+    }
     let Ok(mut connection) = server::handshake(stream).await else { return };
     let mut answered = 0;
     // Kept: a stream that is dropped is reset.
@@ -114,31 +117,8 @@ async fn flush(connection: &mut server::Connection<TcpStream, bytes::Bytes>) {
     .await;
 }
 
-struct Speaking {
-    url: String,
-    connections: Arc<AtomicU64>,
-    requests: Arc<AtomicU64>,
-    _tasks: JoinSet<()>,
-}
-
-async fn speaking(manner: Manner) -> Speaking {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (connections, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let mut tasks = JoinSet::new();
-    let counted = (connections.clone(), requests.clone());
-    tasks.spawn(async move {
-        let mut served = JoinSet::new();
-        while let Ok((mut stream, _)) = listener.accept().await {
-            counted.0.fetch_add(1, Ordering::SeqCst);
-            if matches!(manner, Manner::Babbles) {
-                served.spawn(async move { stream.write_all(&[b'x'; 64]).await.unwrap() });
-                continue;
-            }
-            served.spawn(speak(stream, manner, counted.1.clone()));
-        }
-    });
-    Speaking { url, connections, requests, _tasks: tasks }
+async fn speaking(manner: Manner) -> TestServer {
+    accepting(move |stream, requests| speak(stream, manner, requests)).await
 }
 
 fn http2(clients: u32, requests: u64, url: &str) -> LoadShare {
