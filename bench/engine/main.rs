@@ -177,6 +177,7 @@ fn share(shape: &Shape) -> LoadShare {
         },
         servers: vec![shape.url.clone()],
         left_servers: Default::default(),
+        http2: Default::default(),
         seed: 7,
         counting: None,
     }

@@ -201,7 +201,13 @@ impl Life {
         };
         match ready {
             Ok(ready) if step.is_some() => self.tell(Fact::PartReady { server, name, took: ready.took }),
-            Ok(ready) => self.tell(Fact::ServerReady { server, url, took: ready.took, counting: ready.counting }),
+            Ok(ready) => self.tell(Fact::ServerReady {
+                server,
+                url,
+                took: ready.took,
+                counting: ready.counting,
+                http_version: ready.http_version,
+            }),
             Err(not_ready) => {
                 let why = match &not_ready {
                     NotReady::TimedOut { .. } => format!("is {not_ready}"),

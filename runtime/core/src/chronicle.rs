@@ -102,12 +102,13 @@ impl Chronicle {
                 let started = [("name", json!(name)), ("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))];
                 (*server, started.to_vec())
             }
-            Fact::ServerReady { server, url, took, counting } => {
+            Fact::ServerReady { server, url, took, counting, http_version } => {
                 let tokens_per_word = counting.as_ref().map(|counting| counting.tokens_per_word);
                 let ready = [
                     ("url", json!(url)),
                     ("ready_seconds", json!(took.as_secs_f64())),
                     ("tokens_per_word", json!(tokens_per_word)),
+                    ("http_version", json!(http_version)),
                 ];
                 (*server, ready.to_vec())
             }
@@ -234,8 +235,13 @@ mod tests {
     #[test]
     fn servers_are_known_in_every_later_trial_and_events_only_in_their_own() {
         let mut chronicle = Chronicle::default();
-        let ready =
-            Fact::ServerReady { server: 0, url: "http://a".into(), took: crate::units::Span::from_secs(3), counting: None };
+        let ready = Fact::ServerReady {
+            server: 0,
+            url: "http://a".into(),
+            took: crate::units::Span::from_secs(3),
+            counting: None,
+            http_version: Default::default(),
+        };
         let node = NodeName::from("a");
         chronicle.tell(at(1, Happened::NodeTold { node: node.clone(), fact: ready }));
         chronicle.tell(at(7, Happened::NodeLost { node, why: "gone".into() }));

@@ -218,6 +218,9 @@ pub struct LoadShare {
     pub servers: Vec<String>,
     /// Those that are gone, by ordinal: their clients ask the others.
     pub left_servers: BTreeSet<u32>,
+    /// Those of the URLs behind which nothing but HTTP/2 is spoken.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub http2: BTreeSet<String>,
     /// The trial's seed.
     pub seed: u64,
     /// What the first server that told anything says of its tokens; `None` where none did.

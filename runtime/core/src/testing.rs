@@ -108,6 +108,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
         service: trial.service.clone(),
         servers: Vec::new(),
         left_servers: Default::default(),
+        http2: Default::default(),
         seed: trial.seed,
         counting: None,
     };

@@ -3,11 +3,12 @@
 //! A server that spans nodes is several processes. What a process needs to know of another one, it is told in its
 //! order, so that it is started when the other one is up; ends go the other way round, the one that answers first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Effect;
 use crate::{
     counting::Counting,
+    http_version::HttpVersion,
     orders::{Duty, Meeting, Order, ServerOrder},
     plan::{PlacedServer, Plan},
     trial::ServiceSpec,
@@ -62,6 +63,8 @@ pub(super) struct Servers {
     endpoints: Option<Vec<String>>,
     /// By the first that told it.
     counting: Option<Counting>,
+    /// Where only HTTP/2 is spoken.
+    http2: BTreeSet<String>,
     placed: BTreeMap<u32, Process>,
     is_ending: bool,
 }
@@ -122,8 +125,8 @@ impl Servers {
     }
 
     /// Servers that somebody else runs answered.
-    pub fn endpoints_ready(&mut self, service: &ServiceSpec, counting: Option<Counting>) {
-        self.counting = counting;
+    pub fn endpoints_ready(&mut self, service: &ServiceSpec, counting: Option<Counting>, http2: BTreeSet<String>) {
+        (self.counting, self.http2) = (counting, http2);
         self.service = Some(service.clone());
         self.endpoints = Some(service.endpoints.clone());
     }
@@ -204,6 +207,19 @@ impl Servers {
 
     pub fn counting(&self) -> Option<&Counting> {
         self.counting.as_ref()
+    }
+
+    /// The URLs behind which only HTTP/2 is spoken.
+    pub fn http2(&self) -> &BTreeSet<String> {
+        &self.http2
+    }
+
+    /// What is spoken with the server at this URL.
+    pub fn speaks(&mut self, url: &str, version: HttpVersion) {
+        match version {
+            HttpVersion::Http1 => self.http2.remove(url),
+            HttpVersion::Http2 => self.http2.insert(url.to_owned()),
+        };
     }
 
     /// Orders that end every process whose turn it is and that was not told yet: of each server the one that

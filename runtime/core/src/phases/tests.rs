@@ -233,6 +233,7 @@ impl World {
                             url: format!("http://s{}", server.server),
                             took: Span::from_secs(self.server_seconds),
                             counting: None,
+                            http_version: Default::default(),
                         };
                         self.tell(&node, ready);
                     }
@@ -259,7 +260,7 @@ impl World {
                 }
                 Vec::new()
             }
-            Effect::AskEndpoints(_) => self.run.endpoints_ready(None),
+            Effect::AskEndpoints(_) => self.run.endpoints_ready(None, Default::default()),
             Effect::OpenTrial(plan) => {
                 let trial = plan.trial.id.clone();
                 let result = if self.has_full_disk { Err("no space".into()) } else { Ok(()) };

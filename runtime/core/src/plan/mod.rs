@@ -5,7 +5,7 @@ mod placing;
 mod seats;
 mod shares;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,10 +89,16 @@ impl Plan {
         Ok(Self { trial: trial.clone(), servers, shares })
     }
 
-    /// The shares once it is known where the servers answer, by ordinal, and what they told of their tokens.
+    /// The shares once it is known where the servers answer, by ordinal, what they told of their tokens, and at which of
+    /// the URLs only HTTP/2 is spoken.
     #[must_use]
-    pub fn shares_at(&self, urls: &[String], counting: Option<&Counting>) -> Vec<LoadShare> {
-        let known = |share: &LoadShare| LoadShare { servers: urls.to_vec(), counting: counting.cloned(), ..share.clone() };
+    pub fn shares_at(&self, urls: &[String], counting: Option<&Counting>, http2: &BTreeSet<String>) -> Vec<LoadShare> {
+        let known = |share: &LoadShare| LoadShare {
+            servers: urls.to_vec(),
+            counting: counting.cloned(),
+            http2: http2.clone(),
+            ..share.clone()
+        };
         self.shares.iter().map(known).collect()
     }
 

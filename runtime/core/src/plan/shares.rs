@@ -42,6 +42,7 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
         service: trial.service.clone(),
         servers: Vec::new(),
         left_servers: BTreeSet::new(),
+        http2: BTreeSet::new(),
         seed: trial.seed,
         counting: None,
     };

@@ -21,6 +21,7 @@ use crate::{
     certainty::Certainty,
     counted::Counted,
     counting::LengthsBy,
+    http_version::HttpVersion,
     plan::Plan,
     record::{Kind, Record, Stage},
     schedule::Schedule,
@@ -349,9 +350,15 @@ fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence>
     Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
 }
 
-/// What is known of the servers, and what requests waited in them where they all tell it.
+/// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and what requests waited in them
+/// where they all tell it.
 fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     let mut server = frame.server.clone();
+    if let Some(share) = frame.plan.shares.first().filter(|share| !share.http2.is_empty()) {
+        let spoken = |url: &String| if share.http2.contains(url) { HttpVersion::Http2 } else { HttpVersion::Http1 };
+        let spoken: BTreeMap<&String, HttpVersion> = share.servers.iter().map(|url| (url, spoken(url))).collect();
+        server.insert("http_version".to_owned(), json!(spoken));
+    }
     if let Some(queued) = frame.counted.queued().filter(|queued| queued.requests > 0) {
         let mean = queued.seconds / queued.requests as f64;
         server.insert("queue".to_owned(), json!({ "requests": queued.requests, "seconds_mean": mean }));
