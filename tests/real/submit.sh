@@ -47,6 +47,9 @@ check "and of one node alone" sh -c '"$@" | grep -q "\[server-0\]"' - "$TESTBED/
 silent() { { user "$HB" logs "$JOB" node009 2>&1 || true; } | grep "^error: nothing was written on .node009.; there is output of node001"; }
 check "a node that wrote nothing is told with those that did" silent
 
+followed() { timeout 60 "$TESTBED/on-host" -u bench login env HOME="$HOME_DIR" "$HB" logs -f "$JOB" node001 | grep -q "\[server-0\]"; }
+check "following one node ends with its job" followed
+
 say "from outside over ssh, components that differ"
 began=$(date +%s%N)
 outside run r.yaml --host login --ssh-config "$CONFIG" --set resources.clients.cpus_per_task=2 --json >"$SCRATCH/run" 2>"$SCRATCH/run.err" || cat "$SCRATCH/run.err"
