@@ -66,11 +66,14 @@ impl GivenUp {
     /// As the leader: says it, and leaves the mark.
     fn tell(&self, refused: Refused) -> Exit {
         let mark = Mark { reason: refused.reason().to_owned(), exit_code: refused.exit.code() };
-        if let Err(error) = self.write(&mark) {
+        let left = self.write(&mark);
+        // Before Slurm is asked for anything, which may take the step's output along.
+        let exit = refused.say();
+        if let Err(error) = left {
             tracing::warn!(folder = %self.folder.display(), %error, "the other tasks are ended by a signal, because no mark can be left");
             signal_step(&format!("{}.{}", self.step.job, self.step.step));
         }
-        refused.say()
+        exit
     }
 
     /// As another task that refuses by itself: what the leader refuses, too, is said once.

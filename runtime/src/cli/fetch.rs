@@ -48,10 +48,11 @@ fn bring(target: &Target, now: &JobNow, results: Option<&Path>, is_json: bool) -
     let results = results_root(results);
     let fetched = fetch(target, &now.job, &results).map_err(failed)?;
     eprintln!("job {}: {}", now.job.job, now.sentence());
-    let exit = match now.outcome.as_ref().map(|outcome| outcome.verdict) {
-        Some(Status::Invalid) => Exit::Invalid,
-        Some(Status::Valid | Status::Suspect) => Exit::Ok,
-        None => Exit::Failed,
+    let exit = match now.outcome.as_ref().map(|outcome| (outcome.verdict, outcome.complete)) {
+        Some((Status::Invalid, true)) => Exit::Invalid,
+        Some((Status::Valid | Status::Suspect, _)) => Exit::Ok,
+        // A run that did not go through, as its leader's own code says.
+        Some((Status::Invalid, false)) | None => Exit::Failed,
     };
     match fetched.runs.last() {
         Some(run) => eprintln!("results: {}", run.display()),

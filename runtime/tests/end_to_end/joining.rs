@@ -106,7 +106,7 @@ fn a_mark_that_cannot_be_left_is_replaced_by_a_signal_to_the_step() {
     let scene = Scene::new();
     scene.file("results", "a file, where a folder is needed");
     let called = scene.path("called");
-    scene.program("bin/scancel", &format!("#!/bin/sh\necho \"$@\" >'{}'\n", called.display()));
+    scene.program("bin/scancel", format!("#!/bin/sh\necho \"$@\" >'{}'\n", called.display()));
     let mut leader = task(&scene, "0", &[]);
     leader.env("PATH", scene.path("bin"));
     let leader = scene.spawn(leader).wait_at_most(LIMIT);

@@ -1,7 +1,7 @@
 //! Lengths of time: none that is zero where zero means nothing, and all of them inside the job's limit.
 
 use super::{
-    super::{Problem, Recipe, expand},
+    super::{Mode, Problem, Recipe, expand},
     values,
 };
 use crate::{plan::DRAIN_AT_MOST, units::Span};
@@ -134,11 +134,17 @@ fn drills(recipe: &Recipe, problems: &mut Vec<Problem>) {
 fn limit(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let limit = recipe.orchestration.job_config.as_ref().and_then(|job| job.time_limit);
     let Some(limit) = limit.filter(|limit| *limit > Span::ZERO) else { return };
+    let path = "orchestration.job_config.time_limit";
     let load = expand::least_load_time(recipe);
-    if load >= limit {
+    let shortest = expand::windows(recipe).into_iter().min();
+    if let Some(shortest) = shortest.filter(|shortest| *shortest >= limit && recipe.orchestration.mode == Mode::Slurm) {
+        let found = format!("`{limit}`, while the shortest trial measures for {shortest}");
+        let problem = Problem::error(path, found, format!("more than {load}, with the time that servers need to start"));
+        problems.push(problem.advise("no trial could be finished: raise it, or cut workload.duration"));
+    } else if load >= limit {
         let found = format!("`{limit}`, while the load alone takes {load}");
         let accepted = format!("more than {load}, with the time that servers need to start");
-        let problem = Problem::warning("orchestration.job_config.time_limit", found, accepted);
+        let problem = Problem::warning(path, found, accepted);
         problems.push(problem.advise("raise it, or cut trials, repetitions or durations"));
     }
 }
