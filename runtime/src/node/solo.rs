@@ -166,7 +166,10 @@ fn share_of(trial: &Trial, host: &str) -> Result<LoadShare, String> {
     let needs = NodeNeeds { monitors: 0, servers: 0, clients: Some(1), share_servers: false };
     let allocation = Allocation::of(&[own], &needs).map_err(|error| error.to_string())?;
     let plan = Plan::of(trial, &allocation, 0).map_err(|error| error.to_string())?;
-    plan.shares_at(&trial.service.endpoints, None).into_iter().next().ok_or_else(|| "nobody can send".to_owned())
+    plan.shares_at(&trial.service.endpoints, &Default::default(), None)
+        .into_iter()
+        .next()
+        .ok_or_else(|| "nobody can send".to_owned())
 }
 
 #[cfg(test)]

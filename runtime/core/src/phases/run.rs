@@ -343,7 +343,7 @@ impl Run {
         if !self.is_executing(trial) {
             return Vec::new();
         }
-        let client = || self.trial.as_ref().and_then(|under_way| under_way.unfinished().last());
+        let client = || self.trial.as_ref().and_then(|under_way| under_way.unfinished().pop_last());
         let node = match kill {
             DrillTarget::Server => self.servers.some_node(),
             DrillTarget::Executor | DrillTarget::Node => client(),
@@ -546,7 +546,7 @@ impl Run {
             return self.out_of_time(&why);
         }
         let mut effects = self.enter(Phase::ClientLaunch);
-        let shares = plan.shares_at(&urls, self.servers.counting());
+        let shares = plan.shares_at(&urls, &self.servers.gone_ordinals(), self.servers.counting());
         let prepare_within = Span(PREPARE_WITHIN.0 + plan.calibration().0);
         let (under_way, orders) = UnderWay::launch(plan, shares);
         self.trial = Some(under_way);

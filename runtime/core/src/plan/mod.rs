@@ -5,7 +5,7 @@ mod placing;
 mod seats;
 mod shares;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,10 +89,16 @@ impl Plan {
         Ok(Self { trial: trial.clone(), servers, shares })
     }
 
-    /// The shares once it is known where the servers answer, by ordinal, and what they told of their tokens.
+    /// The shares once it is known where the servers answer, by ordinal, which of them are gone already, and what they told
+    /// of their tokens.
     #[must_use]
-    pub fn shares_at(&self, urls: &[String], counting: Option<&Counting>) -> Vec<LoadShare> {
-        let known = |share: &LoadShare| LoadShare { servers: urls.to_vec(), counting: counting.cloned(), ..share.clone() };
+    pub fn shares_at(&self, urls: &[String], gone: &BTreeSet<u32>, counting: Option<&Counting>) -> Vec<LoadShare> {
+        let known = |share: &LoadShare| LoadShare {
+            servers: urls.to_vec(),
+            left_servers: gone.clone(),
+            counting: counting.cloned(),
+            ..share.clone()
+        };
         self.shares.iter().map(known).collect()
     }
 
