@@ -76,11 +76,6 @@ impl Histogram {
         self.0.saturating_record(nanos);
     }
 
-    /// Counts the same latency several times.
-    pub fn record_n(&mut self, nanos: u64, times: u64) {
-        self.0.saturating_record_n(nanos, times);
-    }
-
     /// Adds what the other one counted.
     pub fn merge(&mut self, other: &Self) {
         self.0.add(&other.0).expect("all histograms have the same bounds");
