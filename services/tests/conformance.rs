@@ -169,6 +169,7 @@ fn sizes_that_nodes_cannot_share_are_refused_at_their_key() {
     assert_eq!(refused(0, json!({"tensor_parallel_size": 3, "distributed": {"nodes": 2}})), "tensor_parallel_size");
     assert_eq!(refused(2, json!({"tensor_parallel_size": 8, "distributed": {"nodes": 2}})), "distributed.nodes");
     assert_eq!(refused(1, json!({"tensor_parallel_size": 2, "data_parallel_size": 2})), "data_parallel_size");
+    assert_eq!(refused(4, json!({"tensor_parallel_size": 4, "data_parallel_size": 2})), "data_parallel_size");
     assert_eq!(refused(1, json!({"distributed": {"tensor_parallel_size": 2, "backend": "uni"}})), "distributed.backend");
 }
 

@@ -2,7 +2,11 @@
 
 use std::{env, path::Path};
 
-use hb_core::{orders::ServerOrder, trial::ServiceSpec, units::Span};
+use hb_core::{
+    orders::{ServerOrder, authority},
+    trial::ServiceSpec,
+    units::Span,
+};
 use hb_services::{
     Resolved,
     runtime::{Accelerator, PASSED, wrap},
@@ -52,9 +56,9 @@ fn accelerator(devices: &Path) -> Accelerator {
     }
 }
 
-/// A base URL; an IPv6 address stands in brackets.
+/// A base URL.
 pub(super) fn base_url(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("http://[{host}]:{port}") } else { format!("http://{host}:{port}") }
+    format!("http://{}", authority(host, port))
 }
 
 /// The command line for people: what follows an option such as `--api-key` is left out.

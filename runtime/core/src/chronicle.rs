@@ -97,6 +97,10 @@ impl Chronicle {
     }
 
     fn server_told(&mut self, node: &str, fact: &Fact) {
+        if let Fact::ServerStarted { server, .. } = fact {
+            // What is known of a process that was there before says nothing of this one.
+            self.servers.remove(server);
+        }
         let (server, known): (u32, Vec<(&str, Value)>) = match fact {
             Fact::ServerStarted { server, name, pid, command, .. } => {
                 let started = [("name", json!(name)), ("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))];
@@ -251,6 +255,21 @@ mod tests {
         assert_eq!(second.events, []);
         assert_eq!(second.server, first.server);
         assert_eq!(second.server["0"]["url"], "http://a");
+    }
+
+    #[test]
+    fn a_server_that_was_started_again_has_no_former_end() {
+        let mut chronicle = Chronicle::default();
+        let node = NodeName::from("a");
+        let mut tell = |fact| chronicle.tell(at(1, Happened::NodeTold { node: node.clone(), fact }));
+        let started =
+            |pid| Fact::ServerStarted { server: 0, name: "server 0".into(), pid, command: Vec::new(), ports: Default::default() };
+        tell(started(1));
+        tell(Fact::ServerExited { server: 0, why: "killed".into() });
+        tell(started(2));
+        let server = chronicle.close_trial(0, 9 * SECOND).server;
+        assert_eq!(server["0"]["pid"], 2);
+        assert_eq!(server["0"].get("exited"), None);
     }
 
     #[test]

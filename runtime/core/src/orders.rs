@@ -123,6 +123,12 @@ pub struct ServerOrder {
     pub scratch: Option<PathBuf>,
 }
 
+/// An address with its port; an IPv6 one stands in brackets.
+#[must_use]
+pub fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 impl ServerOrder {
     /// The name of the process in logs and messages.
     #[must_use]

@@ -166,7 +166,7 @@ pub enum ContainerRuntime {
 /// A service described in the recipe, without Rust.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CustomService {
-    /// The command's words; `{port}` and `{model}` are filled in.
+    /// The command's words; `{host}`, `{host}`, `{port}` and `{model}` are filled in.
     pub command: Vec<String>,
     /// Variables for it.
     pub env: BTreeMap<String, String>,
@@ -489,7 +489,7 @@ pub struct SharedPrefix {
 /// Limits by percentile, in seconds: `ttft_p99` and its kind.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Slo {
-    /// Metric (`ttft`, `tpot`, `itl`, `e2el`), percentile (0–100) and limit.
+    /// Metric (`ttft`, `tpot`, `e2el`), percentile (0–100) and limit.
     pub limits: Vec<SloLimit>,
 }
 

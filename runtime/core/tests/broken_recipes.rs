@@ -138,6 +138,11 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("a gateway without an address", LOCAL, "monitoring: {pushgateway: {interval: 15s}}\n"),
     ("a seed that is no number, far below", LOCAL, "\n# Far below.\n\n\n\n\n\nmetadata: {seed: x}\n"),
     ("a model in more parts than GPUs", SLURM, "servers: {service_config: {tensor_parallel_size: 8}}\n"),
+    (
+        "replicas of a model on more GPUs than their node has",
+        SLURM,
+        "servers: {service_config: {tensor_parallel_size: 2, data_parallel_size: 2}}\n",
+    ),
     ("two things at once", SLURM, "  api: generate\nbinds: [a]\n"),
     (
         "a model in more parts than the GPUs of all nodes",

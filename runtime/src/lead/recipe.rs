@@ -82,15 +82,14 @@ pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<
     let reading = recipe::read(&source.bytes, sets, &known_services());
     let Some(recipe) = reading.recipe else { return Err(reading.problems) };
     let mut trials = recipe::trials(&recipe);
-    let (mut problems, mut later) = (reading.problems, reading.later);
+    let (mut problems, later) = (reading.problems, reading.later);
     if let Some(trial) = trials.first() {
-        let (refused, unbuilt, keys) = match hb_services::resolve(&trial.service) {
-            Ok(service) => (service.check(&trial.service), service.later(&trial.service), service.config_keys()),
-            Err(problem) => (vec![problem], Vec::new(), Vec::new()),
+        let (refused, keys) = match hb_services::resolve(&trial.service) {
+            Ok(service) => (service.check(&trial.service), service.config_keys()),
+            Err(problem) => (vec![problem], Vec::new()),
         };
         let text = source.text();
         problems.extend(refused.into_iter().map(|problem| with_keys(as_problem(problem, &text), &keys)));
-        later.extend(unbuilt.into_iter().map(|problem| as_problem(problem, &text)));
     }
     if !problems.iter().any(Problem::is_error) {
         problems.extend(spread(&recipe, &mut trials).into_iter().map(|problem| as_problem(problem, &source.text())));

@@ -1,7 +1,6 @@
 //! A workload of a node's own: what `POST /start` and `/stop` did on the old executor.
 
 use std::{
-    collections::BTreeSet,
     future::Future,
     pin::Pin,
     sync::{
@@ -15,7 +14,7 @@ use hb_actors::node::NodeDoor;
 use hb_core::{
     metrics,
     orders::{LoadShare, Order},
-    plan::{Allocation, Candidate, NodeNeeds, Plan},
+    plan::{Allocation, Candidate, NodeNeeds, Plan, ReadyServers},
     recipe::{self, Problem},
     trial::Trial,
     units::{Nanos, TrialId},
@@ -167,7 +166,7 @@ fn share_of(trial: &Trial, host: &str) -> Result<LoadShare, String> {
     let needs = NodeNeeds { monitors: 0, servers: 0, clients: Some(1), share_servers: false };
     let allocation = Allocation::of(&[own], &needs).map_err(|error| error.to_string())?;
     let plan = Plan::of(trial, &allocation, 0).map_err(|error| error.to_string())?;
-    plan.shares_at(&trial.service.endpoints, None, &BTreeSet::new())
+    plan.shares_at(&ReadyServers { urls: trial.service.endpoints.clone(), ..ReadyServers::default() })
         .into_iter()
         .next()
         .ok_or_else(|| "nobody can send".to_owned())

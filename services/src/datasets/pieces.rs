@@ -49,7 +49,17 @@ pub(super) struct Pieces<R> {
 impl<R: BufRead> Pieces<R> {
     /// Entries from here on, where `offset` bytes and `lines` whole lines of the file lie before.
     pub fn new(input: R, cut: Cut, offset: u64, lines: u64) -> Self {
-        Self { input, cut, offset, line: lines + 1, in_quotes: false, is_escaped: false, depth: 0, is_over: false, lacks_end: false }
+        Self {
+            input,
+            cut,
+            offset,
+            line: lines + 1,
+            in_quotes: false,
+            is_escaped: false,
+            depth: 0,
+            is_over: false,
+            lacks_end: false,
+        }
     }
 
     /// Reads the next entry into `piece`, cut where it is longer than [`LONGEST`]; the place tells its whole length.

@@ -14,7 +14,7 @@ pub struct DummyConfig {
     pub ttft: Span,
     /// Between two tokens.
     pub tpot: Span,
-    /// How far each token may lie from its instant, as a share of `ttft` and `tpot`.
+    /// The first token lies up to this share of `ttft` from its instant, each further one up to half this share of `tpot`.
     pub jitter: f64,
     /// The share of requests answered with status 500.
     pub error_rate: f64,

@@ -38,7 +38,7 @@ pub struct Pace {
     pub first: Duration,
     /// Between two steps.
     pub gap: Duration,
-    /// The share of `gap` that a step may lie away from its instant.
+    /// A step lies up to half this share of `gap` before or behind its instant.
     pub jitter: f64,
     /// Draws the jitter.
     pub random: Pcg64Mcg,

@@ -40,6 +40,7 @@ use super::{
     script::{self, About, Length},
     visit::{Ending, Visit, Waiting},
 };
+use crate::ollama::with_tag;
 
 /// The longest request body, in bytes.
 const MOST_BODY_BYTES: usize = 32 * 1024 * 1024;
@@ -194,7 +195,6 @@ impl Server {
     }
 
     fn has(&self, model: &str) -> bool {
-        let with_tag = |name: &str| if name.contains(':') { name.to_owned() } else { format!("{name}:latest") };
         self.config.model.is_none() || self.names().iter().any(|name| name == model || with_tag(name) == with_tag(model))
     }
 

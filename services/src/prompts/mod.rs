@@ -168,6 +168,11 @@ impl PromptMaker {
     /// have the same names, prompts are alike.
     #[must_use]
     pub fn of_blocks(&self, blocks: &[u64], block_tokens: u32, tokens: u32) -> Prompt {
+        // The server itself adds what it adds to token ids; of words the fit knows it.
+        let tokens = match &self.kind {
+            PromptKind::TokenIds { overhead, .. } => tokens.saturating_sub(*overhead).max(1),
+            PromptKind::Words => tokens,
+        };
         let own = |place: usize| {
             let before = block_tokens.saturating_mul(place as u32);
             tokens.saturating_sub(before).min(block_tokens)

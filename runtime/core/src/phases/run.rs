@@ -350,7 +350,7 @@ impl Run {
         if !self.is_executing(trial) {
             return Vec::new();
         }
-        let client = || self.trial.as_ref().and_then(|under_way| under_way.unfinished().last());
+        let client = || self.trial.as_ref().and_then(|under_way| under_way.unfinished().pop_last());
         let node = match kill {
             DrillTarget::Server => self.servers.some_node(),
             DrillTarget::Executor | DrillTarget::Node => client(),
@@ -540,7 +540,7 @@ impl Run {
     }
 
     pub(super) fn launch(&mut self) -> Vec<Effect> {
-        let (Some(plan), Some(urls)) = (self.plan.take(), self.servers.urls()) else {
+        let (Some(plan), Some(ready)) = (self.plan.take(), self.servers.all_ready()) else {
             return self.fail("no server is left".into());
         };
         // Nodes may have gone since the trial was placed: minutes pass while a server loads its model.
@@ -553,7 +553,7 @@ impl Run {
             return self.out_of_time(&why);
         }
         let mut effects = self.enter(Phase::ClientLaunch);
-        let shares = plan.shares_at(&urls, self.servers.counting(), self.servers.http2());
+        let shares = plan.shares_at(&ready);
         let prepare_within = Span(PREPARE_WITHIN.0 + plan.calibration().0);
         let (under_way, orders) = UnderWay::launch(plan, shares);
         self.trial = Some(under_way);

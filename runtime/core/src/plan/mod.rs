@@ -35,6 +35,19 @@ pub struct PlacedServer {
     pub order: ServerOrder,
 }
 
+/// What is known of a trial's servers once they are ready.
+#[derive(Debug, Clone, Default)]
+pub struct ReadyServers {
+    /// Where they answer, by ordinal.
+    pub urls: Vec<String>,
+    /// The ordinals of those that are gone already.
+    pub gone: BTreeSet<u32>,
+    /// What they told of their tokens.
+    pub counting: Option<Counting>,
+    /// Those of the URLs behind which only HTTP/2 is spoken.
+    pub http2: BTreeSet<String>,
+}
+
 /// One trial, placed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -89,14 +102,14 @@ impl Plan {
         Ok(Self { trial: trial.clone(), servers, shares })
     }
 
-    /// The shares once it is known where the servers answer, by ordinal, what they told of their tokens, and at which of
-    /// the URLs only HTTP/2 is spoken.
+    /// The shares once the servers are ready.
     #[must_use]
-    pub fn shares_at(&self, urls: &[String], counting: Option<&Counting>, http2: &BTreeSet<String>) -> Vec<LoadShare> {
+    pub fn shares_at(&self, ready: &ReadyServers) -> Vec<LoadShare> {
         let known = |share: &LoadShare| LoadShare {
-            servers: urls.to_vec(),
-            counting: counting.cloned(),
-            http2: http2.clone(),
+            servers: ready.urls.clone(),
+            left_servers: ready.gone.clone(),
+            counting: ready.counting.clone(),
+            http2: ready.http2.clone(),
             ..share.clone()
         };
         self.shares.iter().map(known).collect()

@@ -409,7 +409,7 @@ pub struct NodeFigures {
 pub struct TimedEvent {
     /// Seconds since the trial's start.
     pub at_seconds: f64,
-    /// One word: `executor_restarted`, `node_lost`, `server_exited`, `drill`.
+    /// One word: such as `executor_restarted`, `node_lost` or `server_exited`.
     pub what: String,
     /// A sentence.
     pub message: String,

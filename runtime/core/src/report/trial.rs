@@ -50,6 +50,8 @@ pub struct TrialFrame {
     pub nodes: BTreeMap<String, NodeFigures>,
     /// Energy of the GPUs while the trial ran.
     pub energy_joules: Option<f64>,
+    /// Energy of the GPUs inside the measured window.
+    pub window_joules: Option<f64>,
     /// GPUs whose clock was held down.
     pub gpus_throttled: u32,
     /// What is known of the servers.
@@ -88,7 +90,7 @@ pub fn trial(
     let end = if planned_end == Nanos(u64::MAX) { gathered.last_end.max(start) } else { planned_end };
     let window = Window { start: start.as_secs_f64(), end: end.as_secs_f64(), seconds: end.since(start).as_secs_f64() };
     let timeline = tally.timeline();
-    // Sorting a million samples once more is for those who judge by them.
+    // Sorting a hundred thousand samples once more is for those who judge by them.
     let limits = if plan.place.is_some() { gathered.limit_figures(tally) } else { Vec::new() };
     let (latency, percentile_source) = latencies(&mut gathered, tally, has_one_answer(&plan.request));
     let client = client(frame, tally);
@@ -162,7 +164,7 @@ pub fn trial(
         slo: gathered.attainment(),
         client,
         server: server(frame),
-        cost: cost(frame, gathered.total_output),
+        cost: cost(frame, gathered.output_tokens),
         resources: Resources { nodes: frame.nodes.clone() },
         events: frame.events.clone(),
         timeline,
@@ -394,7 +396,9 @@ fn lengths_by(plan: &Plan) -> LengthsBy {
     counting.map_or(LengthsBy::Words, |counting| counting.lengths_by(&plan.trial.request))
 }
 
-fn cost(frame: &TrialFrame, output_tokens: u64) -> BTreeMap<String, f64> {
+/// What the trial cost. `output_tokens` came inside the measured window, of whichever request; so does the energy that they
+/// are compared with.
+fn cost(frame: &TrialFrame, output_tokens: f64) -> BTreeMap<String, f64> {
     let hours = frame.phase_seconds.values().sum::<f64>() / 3600.0;
     let server_nodes: BTreeSet<_> = frame.plan.servers.iter().map(|server| &server.node).collect();
     let gpus = server_nodes.len() as f64 * f64::from(frame.plan.trial.service.gpus);
@@ -402,9 +406,9 @@ fn cost(frame: &TrialFrame, output_tokens: u64) -> BTreeMap<String, f64> {
         BTreeMap::from([("node_hours".to_owned(), frame.nodes.len() as f64 * hours), ("gpu_hours".to_owned(), gpus * hours)]);
     if let Some(joules) = frame.energy_joules {
         cost.insert("energy_joules".to_owned(), joules);
-        if joules > 0.0 {
-            cost.insert("tokens_per_joule".to_owned(), output_tokens as f64 / joules);
-        }
+    }
+    if let Some(joules) = frame.window_joules.filter(|joules| *joules > 0.0) {
+        cost.insert("tokens_per_joule".to_owned(), output_tokens / joules);
     }
     cost
 }
