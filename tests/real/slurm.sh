@@ -12,7 +12,7 @@ mkdir "$SMALL"
 chmod 755 "$SCRATCH"
 mount -t tmpfs -o size=4m,mode=777 none "$SMALL"
 "$TESTBED/slurm-up" --nodes 3 --port "${SLURM_SSH_PORT:-8823}" >"$SCRATCH/up" 2>&1 || { tail -n 5 "$SCRATCH/up"; skip "the Slurm test bed cannot be started here"; }
-trap '"$TESTBED/slurm-down" >/dev/null 2>&1; umount "$SMALL"' EXIT
+trap '"$TESTBED/slurm-down" >/dev/null 2>&1; umount "$SMALL"; rmdir "$SMALL" "$SCRATCH" 2>/dev/null' EXIT
 
 HOME_DIR=$HB_TESTBED/home/bench
 install -m 755 "$HBNODE" "$HOME_DIR/hbnode"
