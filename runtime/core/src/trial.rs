@@ -166,7 +166,7 @@ pub enum ContainerRuntime {
 /// A service described in the recipe, without Rust.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CustomService {
-    /// The command's words; `{host}`, `{host}`, `{port}` and `{model}` are filled in.
+    /// The command's words; `{host}`, `{port}` and `{model}` are filled in.
     pub command: Vec<String>,
     /// Variables for it.
     pub env: BTreeMap<String, String>,

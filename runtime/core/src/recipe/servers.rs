@@ -93,7 +93,7 @@ pub struct Artifact {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomServiceWords {
-    /// The command's words, or one text that is cut at spaces; `{host}`, `{host}`, `{port}` and `{model}` are filled in.
+    /// The command's words, or one text that is cut at spaces; `{host}`, `{port}` and `{model}` are filled in.
     pub command: CommandWords,
     /// Variables for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
