@@ -234,7 +234,7 @@ async fn what_was_taken_over_too_late_to_be_started_does_not_bar_the_next_trial(
 
 #[tokio::test]
 async fn a_server_that_is_left_while_a_share_is_built_is_left_by_that_share() {
-    let mut scene = Scene::idle().await;
+    let scene = Scene::idle().await;
     let other = scene.load.spawn(server(Answer::Hang(String::new()))).await.unwrap();
     let mut share = scene.share(2);
     share.servers.push(other.url.clone());
