@@ -72,8 +72,10 @@ fn lead_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWords
         Ok(kept) => kept,
         Err(exit) => return exit,
     };
-    let interface = node_words.interface.clone().or_else(|| checked.recipe.orchestration.interface.clone());
-    let node_words = &NodeWords { interface: interface.filter(|_| node_words.address.is_none()), ..node_words.clone() };
+    let mut endpoints = node_words.endpoints.clone();
+    let interface = endpoints.interface.or_else(|| checked.recipe.orchestration.interface.clone());
+    endpoints.interface = interface.filter(|_| endpoints.address.is_none());
+    let node_words = &NodeWords { endpoints, ..node_words.clone() };
     let mode = checked.recipe.orchestration.mode;
     let takes_step = mode == Mode::Slurm || mode == Mode::Local && placement.is_some();
     if surroundings.lacks_step && takes_step && words.local_nodes.is_none() {
