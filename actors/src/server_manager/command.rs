@@ -2,11 +2,7 @@
 
 use std::{env, path::Path};
 
-use hb_core::{
-    orders::{ServerOrder, authority},
-    trial::ServiceSpec,
-    units::Span,
-};
+use hb_core::orders::{ServerOrder, authority};
 use hb_services::{
     Resolved,
     runtime::{Accelerator, PASSED, wrap},
@@ -26,11 +22,6 @@ pub(super) fn policy_of(service: &dyn Service) -> Result<StopPolicy, String> {
     let stopping = service.stopping();
     let signal = stopping.signal.parse().map_err(|error: UnknownSignal| error.to_string())?;
     Ok(StopPolicy { signal, grace: stopping.grace })
-}
-
-/// The time it has to become ready: a custom service's own, or the recipe's for all.
-pub(super) fn ready_limit(spec: &ServiceSpec) -> Span {
-    spec.custom.as_ref().and_then(|block| block.ready_timeout).unwrap_or(spec.health.timeout)
 }
 
 /// The words that are really run: the service's own, wrapped by its runtime.

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     continued,
     exit::Exit,
-    fetch,
+    fetch::{self, Telling},
     submitted::{failed, list},
     words::{PlaceWords, RunWords},
 };
@@ -24,6 +24,7 @@ use crate::{
         recipe::{Checked, Source, check, runnable},
         refused::Refused,
     },
+    prefetch::is_program,
     submit::{Continued, Job, Sending, Target, Where, probe, send},
 };
 
@@ -31,11 +32,11 @@ use crate::{
 const MELUXINA: &str = "ssh://login.lxp.lu:8822";
 
 /// Submits.
-pub fn run(words: &RunWords) -> Exit {
-    submitted(words).unwrap_or_else(|exit| exit)
+pub fn run(words: &RunWords, is_quiet: bool) -> Exit {
+    submitted(words, is_quiet).unwrap_or_else(|exit| exit)
 }
 
-fn submitted(words: &RunWords) -> Result<Exit, Exit> {
+fn submitted(words: &RunWords, is_quiet: bool) -> Result<Exit, Exit> {
     let begun = match &words.resume {
         Some(named) => match continued::find(named)? {
             Some(found) => Begun { name: found.name, source: found.source, place: found.place, continued: Some(found.continued) },
@@ -65,14 +66,19 @@ fn submitted(words: &RunWords) -> Result<Exit, Exit> {
         show(&name, &sending, &place, &script);
         return Ok(Exit::Ok);
     }
-    let (target, job) = submit(words, &checked, &source, sending, &sets, place)?;
+    let (target, job) = submit(words, &checked, &source, sending, &sets, place, is_quiet)?;
     if words.json {
         println!("{}", json!({"job": job.job, "dir": job.dir, "host": job.place.host}));
     }
     let number = job.job;
-    eprintln!("job {number} is submitted on {}; its files are in {}", job.place, job.dir);
+    if !is_quiet {
+        eprintln!("job {number} is submitted on {}; its files are in {}", job.place, job.dir);
+    }
     if words.follow {
-        return fetch::watched(&Arc::new(target), &job, words.results.as_deref(), words.json);
+        return fetch::watched(&Arc::new(target), &job, words.results.as_deref(), Telling { is_json: words.json, is_quiet });
+    }
+    if is_quiet {
+        return Ok(Exit::Ok);
     }
     eprintln!(
         "next: `hbnode status {number}`, `hbnode logs -f {number}`, `hbnode fetch {number}` when it is over, `hbnode cancel {number}`"
@@ -96,6 +102,7 @@ fn submit(
     sending: Sending,
     sets: &[(String, String)],
     place: Where,
+    is_quiet: bool,
 ) -> Result<(Target, Job), Exit> {
     let list = list()?;
     list.prepare().map_err(failed)?;
@@ -115,7 +122,9 @@ fn submit(
         (true, false) => return Err(Exit::BadWords),
     }
     let sending = sending.into_dir(&found.remote_dir);
-    eprintln!("copying to {} on {} (--remote-dir names another folder)", found.remote_dir, target.place());
+    if !is_quiet {
+        eprintln!("copying to {} on {} (--remote-dir names another folder)", found.remote_dir, target.place());
+    }
     let script = script(checked, &sending, sets)?;
     let job = send(&target, &found, &sending, &source.bytes, &script, &checked.recipe.scenario).map_err(failed)?;
     if let Err(error) = list.add(&job) {
@@ -192,7 +201,7 @@ fn place(words: &PlaceWords) -> Result<Where, Exit> {
     let is_meant = user.is_some() || key.is_some();
     let host = match &words.host {
         Some(host) => host.clone(),
-        None if has_sbatch() => return Ok(Where::default()),
+        None if is_program("sbatch") => return Ok(Where::default()),
         None if is_meant => MELUXINA.to_owned(),
         None => {
             return Err(refused(
@@ -204,11 +213,6 @@ fn place(words: &PlaceWords) -> Result<Where, Exit> {
     let config = words.ssh_config.as_ref().map(std::path::absolute).transpose();
     let config = config.map_err(|error| refused(&format!("--ssh-config: {error}")))?;
     Ok(Where { host: Some(host), user, key, ssh_config: config })
-}
-
-fn has_sbatch() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join("sbatch").is_file())
 }
 
 /// The folder as far as it is known before the target was asked.

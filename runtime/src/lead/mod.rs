@@ -78,8 +78,10 @@ fn lead_source(
     let results = beginning::results_of(words.results.as_deref(), kept.as_ref());
     let requeued = || resume::of_requeued_job(&results, &checked.recipe.scenario, surroundings.step.as_ref()?);
     let kept = kept.or_else(requeued).map(|kept| resume::decide(kept, &checked)).transpose()?;
-    let interface = node_words.interface.clone().or_else(|| checked.recipe.orchestration.interface.clone());
-    let node_words = &NodeWords { interface: interface.filter(|_| node_words.address.is_none()), ..node_words.clone() };
+    let mut endpoints = node_words.endpoints.clone();
+    let interface = endpoints.interface.or_else(|| checked.recipe.orchestration.interface.clone());
+    endpoints.interface = interface.filter(|_| endpoints.address.is_none());
+    let node_words = &NodeWords { endpoints, ..node_words.clone() };
     let mode = checked.recipe.orchestration.mode;
     let takes_step = mode == Mode::Slurm || mode == Mode::Local && placement.is_some();
     if surroundings.lacks_step && takes_step && words.local_nodes.is_none() {

@@ -148,7 +148,7 @@ async fn led(
         ready = lead.ready_nodes() => ready?,
         signal = signals.next() => {
             let sentence = format!("{} while nodes were looked at over ssh: nothing was started", signal.name());
-            return Err(refuse(ending::code_of(signal))(sentence));
+            return Err(refuse(Exit::from(signal))(sentence));
         }
     };
     let ready = ready.map(|(ready, reach)| {
@@ -255,7 +255,7 @@ impl Lead<'_> {
         if is_alone {
             ready.iter_mut().for_each(|node| node.address = Some(std::net::Ipv4Addr::LOCALHOST.into()));
         }
-        let is_named = self.node_words.address.is_some() || self.node_words.interface.is_some();
+        let is_named = self.node_words.endpoints.address.is_some() || self.node_words.endpoints.interface.is_some();
         let own = reached_by(self.node_words, &self.surroundings.host, is_alone).map_err(refuse(Exit::BadWords))?;
         let reach = Reach::of(&ready, is_named.then_some(own), own);
         Ok(Some((ready, reach)))

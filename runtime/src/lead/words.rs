@@ -47,7 +47,6 @@ pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<R
     }
     let refusal = match checked.recipe.orchestration.mode {
         Mode::Slurm if !is_in_job => Some("slurm"),
-        Mode::Kubernetes if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() => Some("kubernetes"),
         _ => None,
     };
     let over_ssh = checked.recipe.orchestration.mode == Mode::Ssh && words.local_nodes.is_none();

@@ -13,7 +13,7 @@ use std::{
 };
 
 use hb_actors::{
-    cluster::{self, JoinFile, JoinOptions, JoinSource, NodeLinkEvent},
+    cluster::{self, JoinError, JoinFile, JoinOptions, JoinSource, NodeLinkEvent, TroubleOnTheWay},
     node::NodeEnd,
     orchestrator::rfc3339,
 };
@@ -190,7 +190,7 @@ async fn joined(words: &NodeWords, source: JoinSource, given_up: Option<GivenUp>
         joined = joining => joined,
         signal = signals.next() => {
             started.node.stop().await;
-            return exit_of(signal);
+            return signal.into();
         }
         (why, exit) = leader_gave_up(given_up) => {
             eprintln!("error: nothing to join: the leader ended before the run began: {why}");
@@ -214,7 +214,7 @@ async fn joined(words: &NodeWords, source: JoinSource, given_up: Option<GivenUp>
     let door = started.open(&joined.file.http_token, Some(&joined.file.run));
     started.node.inbox_found(joined.inbox.clone());
     let why = stay(&mut started, &mut link, &mut signals).await;
-    if let (Parting::LeaderGone(_), Some(path)) = (&why, &way_in) {
+    if let (Parting::LeaderGone { is_dead: true, .. }, Some(path)) = (&why, &way_in) {
         joined.file.remove_from(path);
     }
     started.node.stop().await;
@@ -233,7 +233,7 @@ async fn leader_gave_up(given_up: Option<GivenUp>) -> (String, Exit) {
 
 /// Whether a person started this node alone, and not a leader or a step.
 fn is_by_hand(words: &NodeWords) -> bool {
-    words.client_port_from.is_none() && !words.while_stdin && std::env::var_os("SLURM_STEP_ID").is_none()
+    words.endpoints.client_port_from.is_none() && !words.while_stdin && std::env::var_os("SLURM_STEP_ID").is_none()
 }
 
 /// Whom a node waits for, and until when.
@@ -251,8 +251,13 @@ fn waiting(source: &JoinSource, words: &NodeWords, now: i128) -> String {
 enum Parting {
     /// The leader said goodbye.
     Dismissed,
-    /// The leader is gone for good.
-    LeaderGone(String),
+    /// This node has no leader any more.
+    LeaderGone {
+        /// What stood between them.
+        why: String,
+        /// Nobody listens where it was. A leader that turned this node away, or that the network keeps from it, lives.
+        is_dead: bool,
+    },
     /// Something on this node failed.
     Failed(String),
     /// A signal, and the leader has not ended the run for it.
@@ -264,7 +269,7 @@ impl Parting {
     fn exit(self) -> Exit {
         match self {
             Self::Dismissed => Exit::Ok,
-            Self::LeaderGone(why) => {
+            Self::LeaderGone { why, .. } => {
                 eprintln!("error: the leader is gone: {why}");
                 Exit::NoCluster
             }
@@ -272,7 +277,7 @@ impl Parting {
                 eprintln!("error: this node cannot go on: {why}");
                 Exit::Failed
             }
-            Self::Signalled(signal) => exit_of(signal),
+            Self::Signalled(signal) => signal.into(),
         }
     }
 }
@@ -290,8 +295,11 @@ async fn stay(started: &mut Started, link: &mut mpsc::UnboundedReceiver<NodeLink
             event = link.recv() => match event {
                 Some(NodeLinkEvent::LeaderFound(inbox)) => started.node.inbox_found(inbox),
                 Some(NodeLinkEvent::LeaderLost { .. }) => started.node.inbox_lost(),
-                Some(NodeLinkEvent::GaveUp { why }) => return Parting::LeaderGone(why.to_string()),
-                None => return Parting::LeaderGone("its link is gone".into()),
+                Some(NodeLinkEvent::GaveUp { why }) => {
+                    let is_dead = matches!(why, JoinError::NoLeader { trouble: TroubleOnTheWay::ConnectionRefused, .. });
+                    return Parting::LeaderGone { why: why.to_string(), is_dead };
+                }
+                None => return Parting::LeaderGone { why: "its link is gone".into(), is_dead: false },
             },
             end = ended(&mut started.node.ended) => return match end {
                 NodeEnd::Dismissed(_) => Parting::Dismissed,
@@ -314,11 +322,4 @@ async fn stay(started: &mut Started, link: &mut mpsc::UnboundedReceiver<NodeLink
 async fn ended(receiver: &mut watch::Receiver<Option<NodeEnd>>) -> NodeEnd {
     let end = receiver.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
     end.unwrap_or_else(|| NodeEnd::Failed("its root is gone".into()))
-}
-
-const fn exit_of(signal: Asked) -> Exit {
-    match signal {
-        Asked::Interrupt => Exit::Interrupted,
-        Asked::Terminate | Asked::TimeIsNearlyUp => Exit::Terminated,
-    }
 }
