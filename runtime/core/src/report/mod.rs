@@ -4,6 +4,7 @@
 
 mod accounting;
 mod asked;
+mod asked_prompts;
 mod concurrency;
 mod conversations;
 mod endpoints;

@@ -45,7 +45,7 @@ pub struct TrialEvidence {
     pub output_tokens: u64,
     /// Answer tokens that these were asked for.
     pub requested_output_tokens: u64,
-    /// Prompt tokens that the server counted, of completed requests that were asked by token count.
+    /// Prompt tokens that the server counted, of completed requests whose prompts were made to a length.
     pub input_tokens: u64,
     /// Prompt tokens that these were to have; zero where nobody knows.
     pub requested_input_tokens: u64,
