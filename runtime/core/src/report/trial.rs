@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, gather::Gathered, stages::Stages, steady,
+    TrialReport, Window, drift::Drift, gather::Gathered, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
@@ -76,8 +76,10 @@ pub fn trial(
     let (start, planned_end) = planned_window(frame);
     let mut gathered = Gathered::new((start, planned_end), plan);
     let mut stages = Stages::new(&plan.load);
+    let mut drift = Drift::new(plan, start);
     rows.for_each(|(_, record)| {
         stages.take(&record);
+        drift.take(&record);
         gathered.take(&record);
     });
     lost.iter().for_each(|row| {
@@ -98,6 +100,7 @@ pub fn trial(
     let stages = stages.figures(end, in_flight);
     let evidence = TrialEvidence {
         steady: steady.as_deref().map(thirds),
+        drifts: drift.found(end),
         closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
         ..evidence(frame, tally, &gathered, &latency, &client)
     };
