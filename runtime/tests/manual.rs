@@ -20,7 +20,8 @@ use hb_core::{
     trial::Stop,
     units::{Nanos, Span},
     verdict::{
-        ClosedLoopEvidence, DeadServer, OpenLoopEvidence, Reason, ServedEvidence, Status, SteadyEvidence, TrialEvidence, judge,
+        ClosedLoopEvidence, DeadServer, DriftEvidence, OpenLoopEvidence, Reason, ServedEvidence, Status, SteadyEvidence,
+        TrialEvidence, judge,
     },
 };
 use serde_json::Value;
@@ -219,6 +220,7 @@ fn broken() -> Vec<TrialEvidence> {
         requested_input_tokens: 100,
         cached_tokens: Some(10),
         steady: Some(SteadyEvidence { completed: [1_000, 10], output_tokens: [10_000.0, 100.0] }),
+        drifts: vec![DriftEvidence { latency: "ttft".into(), seconds: [0.1, 0.3], at_seconds: 5.0 }],
         other_model_answers: 1,
         has_own_prompts: true,
         alike: (100, 100),

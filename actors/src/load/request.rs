@@ -34,7 +34,9 @@ impl Engine {
         }
         let is_other_model = other.is_some();
         let text = seen.answer.as_mut().and_then(|answer| answer.text.take());
-        let row = Record { is_other_model, ..seen.into_row(kind, made.asked_tokens, server, self.clock.now()) };
+        let asked_input_tokens = made.asked_input_tokens;
+        let row =
+            Record { is_other_model, asked_input_tokens, ..seen.into_row(kind, made.asked_tokens, server, self.clock.now()) };
         due.end(row);
         Ended { kind, text }
     }

@@ -267,6 +267,8 @@ pub struct Record {
     pub connect: Option<Nanos>,
     /// When the bytes with the first token that is no reasoning were read; `None` where no reasoning came before it.
     pub first_output: Option<Nanos>,
+    /// Tokens that its prompts were made to have together; `None` where nobody asked for a length.
+    pub asked_input_tokens: Option<u32>,
 }
 
 impl Record {
@@ -299,6 +301,7 @@ impl Record {
             turn: None,
             connect: None,
             first_output: None,
+            asked_input_tokens: None,
         }
     }
 
@@ -369,21 +372,23 @@ impl Serialize for Record {
         );
         let rest: Rest =
             (self.server, self.status, self.stopped_early, self.attempts, self.is_other_model, self.fingerprint, self.turn);
-        match (self.connect, self.first_output) {
-            (None, None) => (times, tokens, rest).serialize(serializer),
-            seldom => (times, tokens, rest, seldom).serialize(serializer),
+        let seldom: Seldom = (self.connect, self.first_output);
+        match (seldom, self.asked_input_tokens) {
+            ((None, None), None) => (times, tokens, rest).serialize(serializer),
+            (seldom, None) => (times, tokens, rest, seldom).serialize(serializer),
+            (seldom, asked) => (times, tokens, rest, seldom, asked).serialize(serializer),
         }
     }
 }
 
-/// Reads the parts of a row, of which the last may be missing.
+/// Reads the parts of a row, of which the last two may be missing.
 struct Parts;
 
 impl<'de> Visitor<'de> for Parts {
-    type Value = (Times, Tokens, Rest, Seldom);
+    type Value = (Times, Tokens, Rest, Seldom, Option<u32>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row of three or four parts")
+        f.write_str("a row of three to five parts")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
@@ -393,13 +398,14 @@ impl<'de> Visitor<'de> for Parts {
             parts.next_element()?.ok_or_else(|| missing(1))?,
             parts.next_element()?.ok_or_else(|| missing(2))?,
             parts.next_element()?.unwrap_or_default(),
+            parts.next_element()?.unwrap_or_default(),
         ))
     }
 }
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (times, tokens, rest, seldom) = deserializer.deserialize_seq(Parts)?;
+        let (times, tokens, rest, seldom, asked_input_tokens) = deserializer.deserialize_seq(Parts)?;
         let (index, stage, due, sent, first, last, end, outcome, kind) = times;
         let (input_tokens, output_tokens, cached_tokens, asked_tokens, chunks, first_chunk_tokens, tokens_source) = tokens;
         let (server, status, stopped_early, attempts, is_other_model, fingerprint, turn) = rest;
@@ -430,6 +436,7 @@ impl<'de> Deserialize<'de> for Record {
             turn,
             connect,
             first_output,
+            asked_input_tokens,
         })
     }
 }
@@ -471,6 +478,10 @@ mod tests {
         let longer = rmp_serde::to_vec_named(&opened).unwrap();
         assert_eq!(rmp_serde::from_slice::<Record>(&longer).unwrap(), opened);
         assert!(longer.len() <= bytes.len() + 7, "{} bytes", longer.len());
+        let asked = Record { asked_input_tokens: Some(4_000), ..record.clone() };
+        let longer = rmp_serde::to_vec_named(&asked).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Record>(&longer).unwrap(), asked);
+        assert!(longer.len() <= bytes.len() + 6, "{} bytes", longer.len());
         let thought = Record { first_output: Some(Nanos(60_500_000_000)), ..record };
         assert_eq!(rmp_serde::from_slice::<Record>(&rmp_serde::to_vec_named(&thought).unwrap()).unwrap(), thought);
     }
@@ -485,7 +496,7 @@ mod tests {
         assert_eq!((record.index, record.status, record.connect, record.first_output), (7, Some(200), None, None));
         assert_eq!(rmp_serde::to_vec_named(&record).unwrap(), old, "it stands there as it did");
         let short = rmp_serde::to_vec_named(&(times, tokens)).unwrap();
-        assert!(rmp_serde::from_slice::<Record>(&short).unwrap_err().to_string().contains("three or four parts"));
+        assert!(rmp_serde::from_slice::<Record>(&short).unwrap_err().to_string().contains("three to five parts"));
     }
 
     #[test]

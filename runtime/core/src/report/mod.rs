@@ -4,8 +4,10 @@
 
 mod accounting;
 mod asked;
+mod asked_prompts;
 mod concurrency;
 mod conversations;
+mod drift;
 mod endpoints;
 mod gather;
 mod likeness;
@@ -23,6 +25,7 @@ use std::collections::BTreeMap;
 
 pub use asked::{STAGE_HEADS, staged};
 pub use conversations::Conversations;
+pub(crate) use drift::MOVED;
 pub use part::RunPart;
 pub use percentile::{Percentile, TOO_FEW};
 pub use resources::ReadingSums;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, gather::Gathered, stages::Stages, steady,
+    TrialReport, Window, drift::Drift, gather::Gathered, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
@@ -28,7 +28,7 @@ use crate::{
     search,
     statistics::{Independence, distribution, distribution_of_histogram},
     tally::{Latency, LostRow, TrialTally},
-    trial::{Api, Length, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
+    trial::{Api, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
     units::Nanos,
     verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
 };
@@ -77,10 +77,12 @@ pub fn trial(
 ) -> TrialReport {
     let plan = &frame.plan.trial;
     let (start, planned_end) = planned_window(frame);
-    let mut gathered = Gathered::new((start, planned_end), &plan.slo.limits);
+    let mut gathered = Gathered::new((start, planned_end), plan);
     let mut stages = Stages::new(&plan.load);
+    let mut drift = Drift::new(plan, start);
     rows.for_each(|(_, record)| {
         stages.take(&record);
+        drift.take(&record);
         gathered.take(&record);
     });
     lost.iter().for_each(|row| {
@@ -101,6 +103,7 @@ pub fn trial(
     let stages = stages.figures(end, in_flight);
     let evidence = TrialEvidence {
         steady: steady.as_deref().map(thirds),
+        drifts: drift.found(end),
         closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
         ..evidence(frame, tally, &gathered, &latency, &client)
     };
@@ -150,7 +153,7 @@ pub fn trial(
             source: gathered.tokens_source(),
             lengths_by: lengths_by(&frame.plan),
             requested_output: gathered.asked_output,
-            requested_input: if plan.request.turns.is_some() { 0 } else { asked_input(frame, evidence.completed) },
+            requested_input: if plan.request.turns.is_some() { 0 } else { gathered.prompts.asked },
             cached: gathered.cached,
             stopped_early: gathered.stopped_early,
         },
@@ -275,14 +278,9 @@ fn evidence(
     let happened = |names: &[&str]| frame.events.iter().filter(|event| names.contains(&event.what.as_str())).count() as u32;
     let median = |distribution: &Option<Distribution>| distribution.as_ref().map(|found| found.p50);
     let bounds = frame.nodes.values().filter_map(|node| node.clock_bound_seconds);
-    // A tokenizer may put one token before each prompt, and a chat template any number.
-    let is_counted = trial.request.api == Api::Completions
-        && matches!(trial.request.prompt_len, Length::Fixed(_))
-        && trial.load.dataset.is_none();
-    // A later turn carries answers, of which nobody asked a length.
-    let (openings, opening_input) = gathered.openings;
-    let requested = if is_counted { asked_input(frame, openings) } else { 0 };
-    let excess = opening_input.saturating_sub(requested).min(openings);
+    // A chat template adds any number of tokens.
+    let is_counted = trial.request.api == Api::Completions;
+    let (counted_input, requested) = if is_counted { gathered.prompts.compared() } else { (0, 0) };
     let is_open = trial.load.model.is_open();
     let has_dataset = trial.load.dataset.is_some();
     let clock_step = tally.executors().values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
@@ -313,7 +311,7 @@ fn evidence(
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
         requested_output_tokens: gathered.asked_output,
-        input_tokens: if requested > 0 { opening_input - excess } else { gathered.total_input },
+        input_tokens: if requested > 0 { counted_input } else { gathered.total_input },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
         // The prompts of a dataset share what they share, and a turn what was said before.
@@ -372,22 +370,6 @@ fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
 fn clocks_unknown(frame: &TrialFrame) -> u32 {
     let clients = || frame.nodes.values().filter(|node| node.roles.iter().any(|role| role == "client"));
     if clients().count() < 2 { 0 } else { clients().filter(|node| node.clock_bound_seconds.is_none()).count() as u32 }
-}
-
-/// Prompt tokens that so many requests were to have; of a distribution, by its mean.
-fn asked_input(frame: &TrialFrame, requests: u64) -> u64 {
-    let request = &frame.plan.trial.request;
-    if frame.plan.trial.load.dataset.is_some() {
-        // Its prompts are as long as they are; nobody asked for a length.
-        return 0;
-    }
-    let mean = match request.prompt_len {
-        Length::Fixed(tokens) => f64::from(tokens),
-        Length::Uniform(low, high) => (f64::from(low) + f64::from(high)) / 2.0,
-        Length::Normal(mean, _) => mean,
-        Length::Lognormal(median, sigma) => median * (sigma * sigma / 2.0).exp(),
-    };
-    (mean * requests as f64 * f64::from(request.batch.get())).round() as u64
 }
 
 /// What the plan's prompts get their length by.
