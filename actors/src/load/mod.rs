@@ -31,6 +31,7 @@ mod supply;
 mod talk;
 #[cfg(test)]
 pub(crate) mod tests;
+mod token_gaps;
 mod window;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};

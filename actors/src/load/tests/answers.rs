@@ -76,6 +76,18 @@ async fn gaps_are_counted_once_for_each_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_counts_more_tokens_than_events_has_a_gap_for_each() {
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":9}}\n\n";
+    let server = server(Answer::Keep(chunked(&format!("{EVENT}{EVENT}{LAST}{usage}data: [DONE]\n\n")))).await;
+    let prepared = Prepared::new(closed(2, Stop::Requests(50), &server.url), None).unwrap();
+    let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;
+    let count = |bytes: fn(&Batch) -> &[u8]| -> u64 {
+        batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().count()).sum()
+    };
+    assert_eq!((count(|batch| &batch.itl), count(|batch| &batch.icl)), (400, 100), "nine tokens in three events");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_says_how_the_client_itself_did() {
     let server = server(Answer::Keep(whole())).await;
     let model = LoadModel::Open { rate: 100.0, arrivals: Arrivals::Constant };
