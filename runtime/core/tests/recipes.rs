@@ -199,6 +199,8 @@ const OF_SUITES: &[(&str, &str, &str)] = &[
     ("slurm-faults.sh", "${MODEL:-dummy}", "dummy"),
     ("slurm-faults.sh", "$3", "duration: 26s"),
     ("slurm-faults.sh", "workload:", "artifacts: {runtime: bare}\nworkload:"),
+    ("tokenizer.sh", "$1", "chat"),
+    ("tokenizer.sh", "$DOOR", "8000"),
     ("turns.sh", "$1", "chat"),
     ("turns.sh", "$DOOR", "8000"),
     ("vllm-nodes.sh", "$3", "2"),

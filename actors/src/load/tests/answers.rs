@@ -73,7 +73,8 @@ async fn prompts_have_the_asked_tokens_by_what_a_word_has() {
     share.request.stream = false;
     share.request.prompt_len = Length::Fixed(300);
     let api = Api::Completions;
-    share.counting = Some(Counting { by: LengthsBy::Usage, tokens_per_word: 2.0, overhead: 0, api, ids: Vec::new() });
+    share.counting =
+        Some(Counting { by: LengthsBy::Usage, tokens_per_word: 2.0, overhead: 0, api, ids: Vec::new(), words: None });
     let prepared = Prepared::build(share, None).await.unwrap();
     assert_eq!(server.requests.load(Ordering::SeqCst), 0, "a trial's requests are all that it sends");
     let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;

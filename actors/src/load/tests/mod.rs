@@ -202,6 +202,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             timeouts,
             distribution: Distribution::RoundRobin,
             dataset: None,
+            tokenizer: None,
             drills: vec![],
             calibration: None,
         },
