@@ -146,6 +146,7 @@ fn share(shape: &Shape) -> LoadShare {
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,
             dataset: None,
+            tokenizer: None,
             drills: vec![],
             calibration: None,
         },

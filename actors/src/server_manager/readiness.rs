@@ -12,7 +12,7 @@ use std::{
 };
 
 use hb_core::{
-    counting::{Counting, LengthsBy},
+    counting::{Counting, LengthsBy, MOST_ADDED},
     http_version::HttpVersion,
     record::Kind,
     trial::{Api, Length, RequestSpec, ServiceSpec},
@@ -39,8 +39,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const COMPLETION_LIMIT: Duration = Duration::from_secs(120);
 /// The tokens of the first completion, where the recipe asks for no fewer.
 const FIRST_TOKENS: u32 = 8;
-/// Without a chat's template no more is added to a prompt: a mark of the beginning.
-const MOST_ADDED: u32 = 4;
 /// Fewer different ids than this make prompts that are too much alike.
 const LEAST_IDS: usize = 16;
 /// The longest answer to a question, in bytes.
@@ -410,7 +408,7 @@ fn counted_words(ids: Option<&[u32]>, counted: Option<u32>, api: Api) -> Option<
     let most = if api == Api::Chat { u32::MAX } else { MOST_ADDED };
     let overhead = counted.and_then(|counted| counted.checked_sub(tokens)).filter(|added| *added <= most).unwrap_or(0);
     let tokens_per_word = f64::from(tokens) / f64::from(PROBE_WORDS);
-    Some(Counting { by, tokens_per_word, overhead, api, ids: Vec::new() })
+    Some(Counting { by, tokens_per_word, overhead, api, ids: Vec::new(), words: None })
 }
 
 /// As few tokens as make an answer, but never fewer than the recipe's own minimum.

@@ -76,6 +76,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,
             dataset: None,
+            tokenizer: None,
             drills: Vec::new(),
             calibration: None,
         },

@@ -1,11 +1,12 @@
 //! One point of a recipe: every field has one value, and nothing is left to guess.
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    counting::WordTokens,
     schedule::Instants,
     search::{ProbePlace, SearchSpec},
     units::{Span, TrialId},
@@ -214,6 +215,9 @@ pub struct LoadSpec {
     pub distribution: Distribution,
     /// Where prompts and time stamps come from; `None` means synthetic prompts.
     pub dataset: Option<DatasetSpec>,
+    /// Who else can tell the tokens of a text than the server.
+    #[serde(default)]
+    pub tokenizer: Option<TokenizerSpec>,
     /// Faults that the run provokes in itself.
     pub drills: Vec<Drill>,
     /// How long the client's own error floor is measured before the load, if it is.
@@ -234,6 +238,16 @@ pub struct DatasetSpec {
     pub limit: Option<u64>,
     /// What a line that cannot be read does.
     pub on_bad_line: BadLine,
+}
+
+/// A local tokenizer, read by the leader alone: what it says of words travels with the shares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenizerSpec {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says, once it was read.
+    #[serde(skip)]
+    pub words: Arc<WordTokens>,
 }
 
 /// What a line that cannot be read does.

@@ -202,6 +202,8 @@ const OF_SUITES: &[(&str, &str, &str)] = &[
     ("slurm-vllm.sh", "$2", "3"),
     ("slurm-vllm.sh", "$3", "2"),
     ("slurm-vllm.sh", "$4", ", distributed: {nodes: 2, tensor_parallel_size: 2}"),
+    ("tokenizer.sh", "$1", "chat"),
+    ("tokenizer.sh", "$DOOR", "8000"),
     ("turns.sh", "$1", "chat"),
     ("turns.sh", "$DOOR", "8000"),
     ("vllm-nodes.sh", "$3", "2"),

@@ -21,11 +21,11 @@ use super::{
 };
 use crate::{
     lead::{
-        recipe::{Checked, Source, check, runnable},
+        recipe::{Checked, Source, built, check, runnable},
         refused::Refused,
     },
     prefetch::is_program,
-    submit::{Continued, Job, Sending, Target, Where, probe, send},
+    submit::{Along, Continued, Job, Sending, Target, Where, probe, send},
 };
 
 /// MeluXina's login nodes, for which the variables are named.
@@ -50,7 +50,9 @@ fn submitted(words: &RunWords, is_quiet: bool) -> Result<Exit, Exit> {
     };
     let Begun { name, source, place, continued } = begun;
     let sets = with_account(&source, &words.sets);
-    let checked = runnable(&source, &sets, false).map_err(Refused::say)?;
+    // Whole paths are the cluster's own, and from elsewhere nobody can tell what lies there.
+    let checked = if place.host.is_none() { runnable(&source, &sets, false) } else { built(&source, &sets, false) };
+    let checked = checked.map_err(Refused::say)?;
     if checked.recipe.orchestration.mode != Mode::Slurm {
         return Err(refused(
             "only recipes with `orchestration.mode: slurm` are submitted; `hbnode --leader RECIPE` runs this one here",
@@ -60,6 +62,7 @@ fn submitted(words: &RunWords, is_quiet: bool) -> Result<Exit, Exit> {
     let binary = words.binary.clone().map_or_else(std::env::current_exe, Ok);
     let binary = binary.map_err(|error| refused(&format!("cannot tell where this binary is: {error}; name it with --binary")))?;
     let sending = Sending::new(&binary, &written_dir(&words.remote_dir, &place)).map_err(failed)?.continuing(continued);
+    let (sets, sending) = with_files(&checked, sets, sending, &place)?;
     // A recipe that makes no script is refused before anybody is asked for anything.
     let script = script(&checked, &sending, &sets)?;
     if words.dry_run {
@@ -147,6 +150,9 @@ fn show(name: &str, sending: &Sending, place: &Where, script: &str) {
         Some(run) => println!("# go on with {}/{run}", facts.job_dir),
         None => println!("# copy  {name} to {}/recipe.yaml", facts.job_dir),
     }
+    for (from, to) in sending.along() {
+        println!("# copy  {} to {to}", from.display());
+    }
     println!("# write {}/job.sh, and run there: sbatch --parsable job.sh", facts.job_dir);
     println!("# job.sh:");
     print!("{script}");
@@ -182,6 +188,23 @@ fn with_account(source: &Source, sets: &[(String, String)]) -> Vec<(String, Stri
         sets.push(("account".to_owned(), account));
     }
     sets
+}
+
+/// The files that lie beside the recipe: named by whole paths where the job runs on this machine's file systems, else taken
+/// along.
+fn with_files(
+    checked: &Checked,
+    mut sets: Vec<(String, String)>,
+    sending: Sending,
+    place: &Where,
+) -> Result<(Vec<(String, String)>, Sending), Exit> {
+    if place.host.is_none() {
+        sets.extend(checked.placed.iter().cloned());
+        return Ok((sets, sending));
+    }
+    let along = checked.placed.iter().map(|(key, path)| Along::read(key, Path::new(path)));
+    let along = along.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    Ok((sets, sending.with(along)))
 }
 
 /// The job's shell begins without the submitter's variables, so a key in one of them does not get there.

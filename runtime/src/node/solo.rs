@@ -28,7 +28,7 @@ use tokio::{
 use super::unix_nanos;
 use crate::{
     http::{Control, Refusal},
-    lead::{datasets, recipe::known_services},
+    lead::{files, recipe::known_services},
 };
 
 /// A share is built within this time.
@@ -165,7 +165,7 @@ fn trial_of(workload: &Value) -> Result<Trial, String> {
         return Err(told(&reading.later));
     }
     let mut trials = recipe::trials(&recipe);
-    datasets::read(&mut trials).map_err(|problem| told(&[problem]))?;
+    files::read(&mut trials).map_err(|problem| told(&[problem]))?;
     match <[Trial; 1]>::try_from(trials) {
         Ok([trial]) if trial.load.stop_when.is_some() => {
             Err("`stop_when` is for a leader, who knows all answers; write `duration`".to_owned())

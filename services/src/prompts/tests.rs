@@ -205,7 +205,8 @@ fn prompts_are_alike_as_far_as_their_blocks_are() {
 #[test]
 fn what_the_server_adds_is_part_of_the_asked_length() {
     let table: Vec<u32> = (100..200).collect();
-    let counting = Counting { by: LengthsBy::Tokenize, tokens_per_word: 1.0, overhead: 3, api: Api::Completions, ids: table };
+    let counting =
+        Counting { by: LengthsBy::Tokenize, tokens_per_word: 1.0, overhead: 3, api: Api::Completions, ids: table, words: None };
     let spec = request(Length::Fixed(12), Some((2, 30)));
     let prompt = PromptMaker::counted(&spec, 1, Some(&counting)).prompt(7);
     assert!(ids(&prompt).len() == 9 && ids(&prompt).iter().all(|id| (100..200).contains(id)), "{prompt:?}");

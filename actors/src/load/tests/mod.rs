@@ -211,6 +211,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             timeouts,
             distribution: Distribution::RoundRobin,
             dataset: None,
+            tokenizer: None,
             drills: vec![],
             calibration: None,
         },

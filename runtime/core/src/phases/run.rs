@@ -554,6 +554,7 @@ impl Run {
         }
         let mut effects = self.enter(Phase::ClientLaunch);
         let shares = plan.shares_at(&ready);
+        effects.extend(plan.unlike_tokenizer(&shares).map(Effect::Warn));
         let prepare_within = Span(PREPARE_WITHIN.0 + plan.calibration().0);
         let (under_way, orders) = UnderWay::launch(plan, shares);
         self.trial = Some(under_way);

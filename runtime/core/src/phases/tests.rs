@@ -52,6 +52,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             timeouts: Timeouts { connect: second, first_byte: second, between_chunks: second, total: second },
             distribution: Distribution::RoundRobin,
             dataset: None,
+            tokenizer: None,
             drills: Vec::new(),
             calibration: None,
         },

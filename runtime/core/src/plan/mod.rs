@@ -15,7 +15,7 @@ pub use self::{
 };
 use crate::{
     calibration::BESIDE,
-    counting::Counting,
+    counting::{Counting, LengthsBy, WORDS},
     orders::{Duty, LoadShare, ServerOrder},
     routing::{Router, RoutingError},
     schedule::Schedule,
@@ -102,17 +102,35 @@ impl Plan {
         Ok(Self { trial: trial.clone(), servers, shares })
     }
 
-    /// The shares once the servers are ready.
+    /// The shares once the servers are ready: what these did not tell of their tokens, a tokenizer tells in their place.
     #[must_use]
     pub fn shares_at(&self, ready: &ReadyServers) -> Vec<LoadShare> {
+        let counting = match &self.trial.load.tokenizer {
+            Some(tokenizer) => Some(Counting::by_tokenizer(ready.counting.as_ref(), &tokenizer.words, self.trial.request.api)),
+            None => ready.counting.clone(),
+        };
         let known = |share: &LoadShare| LoadShare {
             servers: ready.urls.clone(),
             left_servers: ready.gone.clone(),
-            counting: ready.counting.clone(),
+            counting: counting.clone(),
             http2: ready.http2.clone(),
             ..share.clone()
         };
         self.shares.iter().map(known).collect()
+    }
+
+    /// That the tokenizer is not the served model's, as the shares at known servers tell it.
+    #[must_use]
+    pub fn unlike_tokenizer(&self, shares: &[LoadShare]) -> Option<String> {
+        let tokenizer = self.trial.load.tokenizer.as_ref()?;
+        let counting = shares.first()?.counting.as_ref().filter(|counting| counting.by == LengthsBy::Usage)?;
+        Some(format!(
+            "the tokenizer `{}` is not that of `{}`: of {WORDS} words it makes {} tokens, and the server {:.0}; lengths go by the server's usage",
+            tokenizer.path.display(),
+            self.trial.service.model,
+            tokenizer.words.all,
+            counting.tokens_per_word * f64::from(WORDS),
+        ))
     }
 
     /// How long warm-up and measured window last, where that is known before.

@@ -324,7 +324,8 @@ pub struct TokenFigures {
     pub output: u64,
     /// Who counted: `usage`, `events`, or `mixed`.
     pub source: Option<String>,
-    /// What prompts that are made got their length by: `token_ids`, `tokenize`, `usage`, or `words` where nobody told it.
+    /// What prompts that are made got their length by: `token_ids`, `tokenize`, `tokenizer`, `usage`, or `words`
+    /// where nobody told it.
     #[serde(default)]
     pub lengths_by: LengthsBy,
     /// Answer tokens that were asked for.
