@@ -13,14 +13,15 @@ use std::{
 };
 
 use hb_core::{
-    record::{Kind, Outcome, Record, Stage},
+    record::{Kind, Outcome, Record, Stage, Turn},
     report::{Distribution, NodeFigures, Report, Second, TimedEvent, TrialReport},
     row::Row,
     search::{LimitFigure, Probe, ProbeOutcome, ProbeReport, SearchSpec, SearchTarget},
     trial::Stop,
     units::{Nanos, Span},
     verdict::{
-        ClosedLoopEvidence, DeadServer, OpenLoopEvidence, Reason, ServedEvidence, Status, SteadyEvidence, TrialEvidence, judge,
+        ClosedLoopEvidence, DeadServer, DriftEvidence, OpenLoopEvidence, Reason, ServedEvidence, Status, SteadyEvidence,
+        TrialEvidence, judge,
     },
 };
 use serde_json::Value;
@@ -61,12 +62,14 @@ fn report() -> Report {
     for figure in [
         &mut latency.ttft_seconds,
         &mut latency.ttft_scheduled_seconds,
+        &mut latency.ttfot_seconds,
         &mut latency.e2el_seconds,
         &mut latency.e2el_scheduled_seconds,
         &mut latency.tpot_seconds,
         &mut latency.itl_seconds,
         &mut latency.icl_seconds,
         &mut latency.dispatch_delay_seconds,
+        &mut latency.connect_seconds,
     ] {
         *figure = distribution();
     }
@@ -149,7 +152,12 @@ fn the_report_page_defines_every_key_of_a_report_and_a_row() {
     let mut names = BTreeSet::new();
     keys(&serde_json::to_value(report()).unwrap(), &mut names);
     assert!(names.len() > 80, "only {names:?}");
-    let record = Record::unsent(0, Stage::Measure, Nanos(0), Outcome::Dropped, Kind::MaxInFlight);
+    let record = Record {
+        connect: Some(Nanos(1)),
+        first_output: Some(Nanos(1)),
+        turn: Some(Turn { conversation: 0, turn: 0, of: 1 }),
+        ..Record::unsent(0, Stage::Measure, Nanos(0), Outcome::Dropped, Kind::MaxInFlight)
+    };
     let source = hb_core::batch::Source { trial: "t".into(), node: "n".into(), incarnation: 1, executor: 0, epoch: 0 };
     keys(&serde_json::to_value(Row::of(&source, &record)).unwrap(), &mut names);
     check_words(names, &read("report.md"));
@@ -213,6 +221,7 @@ fn broken() -> Vec<TrialEvidence> {
         requested_input_tokens: 100,
         cached_tokens: Some(10),
         steady: Some(SteadyEvidence { completed: [1_000, 10], output_tokens: [10_000.0, 100.0] }),
+        drifts: vec![DriftEvidence { latency: "ttft".into(), seconds: [0.1, 0.3], at_seconds: 5.0 }],
         other_model_answers: 1,
         has_own_prompts: true,
         alike: (100, 100),

@@ -73,8 +73,20 @@ pub struct Progress {
     pub events: u32,
     /// Tokens in those events, where the server tells it per event.
     pub tokens: Option<u32>,
+    /// Whether one of them had reasoning alone, and none before it had output.
+    pub has_reasoning: bool,
+    /// Whether one of them had output: text or tool calls.
+    pub has_output: bool,
     /// Whether the answer's end mark has been read: what follows changes nothing.
     pub is_over: bool,
+}
+
+impl Progress {
+    /// One of the events had this content.
+    pub(crate) fn had(&mut self, has_reasoning: bool, has_output: bool) {
+        self.has_output |= has_output;
+        self.has_reasoning |= has_reasoning && !self.has_output;
+    }
 }
 
 /// What an answer came to, once its last byte was read.

@@ -39,7 +39,7 @@ impl Reader for Whole {
         // The answer came when its first bytes did; which of them hold the token cannot be told.
         let events = u32::from(self.body.is_empty() && !bytes.is_empty());
         self.body.extend_from_slice(bytes);
-        Ok(Progress { events, tokens: None, is_over: false })
+        Ok(Progress { events, ..Progress::default() })
     }
 
     fn finish(&mut self) -> Answer {

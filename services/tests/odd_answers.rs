@@ -115,6 +115,32 @@ fn reasoning_and_tool_calls_are_content() {
 }
 
 #[test]
+fn reasoning_is_told_from_output() {
+    let said = |protocol: ProtocolName, line: &str| {
+        let progress = reader(protocol, true, 1).feed(line.as_bytes()).unwrap();
+        assert_eq!(progress.events > 0, progress.has_reasoning || progress.has_output, "{line}");
+        (progress.has_reasoning, progress.has_output)
+    };
+    let openai = |piece: Value| said(ProtocolName::Openai, &delta(&piece));
+    assert_eq!(openai(json!({"reasoning": "let me"})), (true, false));
+    assert_eq!(openai(json!({"reasoning_content": "\"content\":\"x\"", "content": null})), (true, false));
+    assert_eq!(openai(json!({"reasoning_content": "", "content": "so"})), (false, true));
+    assert_eq!(openai(json!({"reasoning": "b", "content": "so"})), (false, true), "it did not come before");
+    assert_eq!(openai(json!({"tool_calls": [{"index": 0}]})), (false, true));
+    assert_eq!(openai(json!({"role": "assistant", "content": ""})), (false, false));
+    assert_eq!(said(ProtocolName::Openai, &text("a")), (false, true));
+    // The second of these is taken without being parsed.
+    assert_eq!(said(ProtocolName::Openai, &[delta(&json!({"reasoning": "a"})), text("a"), text("b")].concat()), (true, true));
+    assert_eq!(said(ProtocolName::Openai, &[text("a"), delta(&json!({"reasoning": "a"}))].concat()), (false, true));
+    let ollama = |object: Value| said(ProtocolName::Ollama, &format!("{object}\n"));
+    assert_eq!(ollama(json!({"response": "", "thinking": "hm", "done": false})), (true, false));
+    assert_eq!(ollama(json!({"message": {"content": "", "thinking": "hm"}, "done": false})), (true, false));
+    assert_eq!(ollama(json!({"message": {"content": "so"}, "done": false})), (false, true));
+    assert_eq!(ollama(json!({"response": "so", "done": false})), (false, true));
+    assert_eq!(ollama(json!({"response": "", "done": true})), (false, false));
+}
+
+#[test]
 fn an_answer_is_whole_only_with_its_reason_and_its_end_mark() {
     check_openai(&[text("a"), end("length"), usage(1)].concat(), (Some(Kind::Truncated), 1, Some(1)));
     check_openai(&[text("a"), usage(1), DONE.into()].concat(), (Some(Kind::Truncated), 1, Some(1)));

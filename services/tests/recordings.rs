@@ -86,7 +86,7 @@ fn decoded(answer: &[u8]) -> (String, Vec<u8>) {
 
 /// What a reader made of a body in these pieces: the sum of all progress, and the answer.
 fn read<'a>(reader: &mut dyn Reader, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Result<Progress, Kind>, Answer) {
-    let mut sum = Ok(Progress { events: 0, tokens: Some(0), is_over: false });
+    let mut sum = Ok(Progress { tokens: Some(0), ..Progress::default() });
     for piece in pieces {
         sum = match (sum, reader.feed(piece)) {
             (Ok(sum), Ok(more)) => {
@@ -95,6 +95,8 @@ fn read<'a>(reader: &mut dyn Reader, pieces: impl IntoIterator<Item = &'a [u8]>)
                     events: sum.events + more.events,
                     // A piece without events says nothing about tokens.
                     tokens: if more.events == 0 { sum.tokens } else { sum.tokens.and_then(|sum| Some(sum + more.tokens?)) },
+                    has_reasoning: sum.has_reasoning || more.has_reasoning,
+                    has_output: sum.has_output || more.has_output,
                     is_over: more.is_over,
                 })
             }

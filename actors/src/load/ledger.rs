@@ -27,7 +27,7 @@ use super::{
 };
 
 /// More than a record takes on the wire: every field at its longest.
-const RECORD_BYTES: usize = 192;
+const RECORD_BYTES: usize = 208;
 /// More than an open request takes.
 const OPEN_BYTES: usize = 96;
 /// More than a batch's own field names and numbers take, names of trial and node apart.
@@ -451,6 +451,8 @@ mod tests {
                     status: Some(599),
                     fingerprint: Some(full),
                     is_other_model: true,
+                    connect: Some(late),
+                    first_output: Some(late),
                     ..Record::unsent(0, Stage::Measure, late, Outcome::TimedOut, Kind::BetweenChunksTimeout)
                 });
             } else {

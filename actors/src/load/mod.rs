@@ -5,7 +5,7 @@
 //!    │                            ┌ open:   a pacer thread, a task per request in flight
 //!  drive() ── JoinSet, aborts on drop ┤
 //!    │                            └ closed: a task per client
-//!  request ── Pool ── Link (hyper's HTTP/1.1, driven inside the request's own task)
+//!  request ── Pool ── Link (hyper's HTTP/1.1 or HTTP/2, driven inside the request's own task)
 //!    │
 //!  Ledger  ── outlives the executor: open requests, rows, gaps, health ──► Batch
 //! ```

@@ -37,7 +37,9 @@ impl Engine {
         }
         let is_other_model = other.is_some();
         let text = seen.answer.as_mut().and_then(|answer| answer.text.take());
-        let row = Record { is_other_model, ..seen.into_row(kind, made.asked_tokens, server, self.clock.now()) };
+        let asked_input_tokens = made.asked_input_tokens;
+        let row =
+            Record { is_other_model, asked_input_tokens, ..seen.into_row(kind, made.asked_tokens, server, self.clock.now()) };
         due.end(row);
         Ended { kind, text }
     }
@@ -65,14 +67,19 @@ impl Engine {
             let kept = if seen.attempts == 0 { server.idle() } else { None };
             let mut link = match kept {
                 Some(link) => link,
-                None => server.connect(begun + self.timeouts.connect.0.min(self.timeouts.total.0), self.clock).await?,
+                None => {
+                    let opening = Instant::now();
+                    let by = begun + self.timeouts.connect.0.min(self.timeouts.total.0);
+                    let link = server.connect(by, self.clock).await?;
+                    seen.connect = Some(opening.elapsed().into());
+                    link
+                }
             };
             seen.attempts += 1;
             let (was_used, before) = (link.is_used, link.bytes_read());
             let result = self.exchange(&mut link, seen, server.request(made.body.clone()), reader, begun).await;
-            let is_silent = link.bytes_read() == before;
             match result {
-                Err(Kind::Reset) if was_used && is_silent => continue,
+                Err(Kind::Reset) if was_used && link.was_passed_over(before) => continue,
                 Err(kind) => return Err(kind),
                 Ok(kind) => {
                     link.is_used = true;

@@ -19,6 +19,11 @@ pub(super) struct Seen<'a> {
     pub first: Option<Nanos>,
     pub last: Option<Nanos>,
     pub over: Option<Nanos>,
+    /// How long its connection took to be opened, if it opened one.
+    pub connect: Option<Nanos>,
+    has_reasoned: bool,
+    /// The first output, with reasoning before it or without.
+    first_output: Option<Nanos>,
     events: u32,
     tokens: u32,
     first_tokens: Option<u32>,
@@ -38,6 +43,9 @@ impl<'a> Seen<'a> {
             first: None,
             last: None,
             over: None,
+            connect: None,
+            has_reasoned: false,
+            first_output: None,
             events: 0,
             tokens: 0,
             first_tokens: None,
@@ -57,6 +65,10 @@ impl<'a> Seen<'a> {
         }
         if progress.events == 0 {
             return;
+        }
+        if self.first_output.is_none() {
+            self.has_reasoned |= progress.has_reasoning;
+            self.first_output = progress.has_output.then_some(at);
         }
         let tokens = progress.tokens.unwrap_or(progress.events);
         let gap = match self.last {
@@ -122,6 +134,8 @@ impl<'a> Seen<'a> {
             stopped_early: answer.stopped_early,
             attempts: self.attempts,
             fingerprint: answer.fingerprint,
+            connect: self.connect,
+            first_output: self.first_output.filter(|_| self.has_reasoned),
             ..Record::unsent(self.due.index, self.due.stage, self.due.due, outcome, Kind::Reset)
         }
     }

@@ -11,7 +11,7 @@ use hb_core::{schedule::Numbers, trial::RequestSpec};
 use hb_services::{
     datasets::{Dataset, DatasetError},
     dialogue::Dialogue,
-    prompts::PromptMaker,
+    prompts::{Lengths, PromptMaker},
     protocol::{Prompt, Protocol},
 };
 use serde_json::{Map, Value};
@@ -31,6 +31,8 @@ const AT_ONCE: usize = 64;
 pub(super) struct Made {
     pub body: Bytes,
     pub asked_tokens: u32,
+    /// Tokens that its prompts have together; `None` where nobody asked for a length.
+    pub asked_input_tokens: Option<u32>,
 }
 
 pub(super) struct Supply {
@@ -124,7 +126,8 @@ impl Supply {
     /// The body of a conversation's next turn.
     pub fn ask(&self, talk: &mut Talk) -> Made {
         let asked = talk.ask(&self.prompts);
-        self.made(std::slice::from_ref(asked.prompt), asked.gen_tokens, asked.fields)
+        let made = self.made(std::slice::from_ref(asked.prompt), asked.gen_tokens, asked.fields);
+        Made { asked_input_tokens: asked.prompt_tokens, ..made }
     }
 
     /// Throws away the bodies of requests before `index`, which nobody will take.
@@ -182,10 +185,13 @@ impl Supply {
     fn make(&self, index: u64) -> Made {
         if let Some(dataset) = &self.dataset {
             let asked = whole(dataset.asked(index, &self.prompts));
-            return self.made(&asked.prompts, asked.gen_tokens, asked.fields);
+            let made = self.made(&asked.prompts, asked.gen_tokens, asked.fields);
+            return Made { asked_input_tokens: asked.prompt_tokens, ..made };
         }
-        let gen_tokens = self.prompts.lengths(index).gen_tokens;
-        self.made(&self.prompts.prompts(index), gen_tokens, Map::new())
+        let Lengths { prompt_tokens, gen_tokens } = self.prompts.lengths(index);
+        let prompts = self.prompts.prompts(index);
+        let asked_input_tokens = prompt_tokens.checked_mul(prompts.len() as u32);
+        Made { asked_input_tokens, ..self.made(&prompts, gen_tokens, Map::new()) }
     }
 
     /// The body for these prompts; the recipe's own fields win over those of a dataset.
@@ -198,7 +204,7 @@ impl Supply {
             let request = RequestSpec { sampling: fields, ..self.request.clone() };
             self.protocol.call(&self.model, &request, prompts, gen_tokens)
         };
-        Made { body: call.body, asked_tokens }
+        Made { body: call.body, asked_tokens, asked_input_tokens: None }
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

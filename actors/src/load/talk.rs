@@ -18,6 +18,8 @@ pub(super) struct TurnAsked<'a> {
     pub prompt: &'a Prompt,
     /// Tokens of the answer.
     pub gen_tokens: u32,
+    /// Tokens of the prompt; `None` where nobody asked for a length, as of one that carries answers.
+    pub prompt_tokens: Option<u32>,
     /// Fields of a dataset for its body.
     pub fields: Map<String, Value>,
 }
@@ -37,17 +39,18 @@ impl Talk {
     /// Asks it.
     pub fn ask(&mut self, prompts: &PromptMaker) -> TurnAsked<'_> {
         let Turn { conversation, turn, .. } = self.turn;
-        let (question, gen_tokens, fields) = match self.read.get_mut(turn as usize) {
+        let (question, gen_tokens, prompt_tokens, fields) = match self.read.get_mut(turn as usize) {
             Some(asked) => {
                 let question = asked.prompts.pop().unwrap_or_else(|| Prompt::Text(String::new()));
-                (question, asked.gen_tokens, std::mem::take(&mut asked.fields))
+                (question, asked.gen_tokens, asked.prompt_tokens, std::mem::take(&mut asked.fields))
             }
             None => {
                 let (question, lengths) = prompts.question(conversation, turn);
-                (question, lengths.gen_tokens, Map::new())
+                (question, lengths.gen_tokens, Some(lengths.prompt_tokens), Map::new())
             }
         };
-        TurnAsked { prompt: self.dialogue.ask(question), gen_tokens, fields }
+        let prompt_tokens = prompt_tokens.filter(|_| turn == 0);
+        TurnAsked { prompt: self.dialogue.ask(question), gen_tokens, prompt_tokens, fields }
     }
 
     /// The turn was answered with this text; `None` where the conversation ends with it.

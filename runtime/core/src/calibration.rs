@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     record::{Outcome, Record},
+    statistics::{percentile, sort},
     trial::{Length, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
     units::Span,
 };
@@ -33,7 +34,7 @@ pub struct Floor {
     pub completed: u64,
     /// Requests sent per second.
     pub achieved_rate: f64,
-    /// How much longer the first token took than the server let it take, median.
+    /// How far the time to the first token was off, longer or shorter, median.
     pub ttft_error_p50: f64,
     /// The 99th percentile of it.
     pub ttft_error_p99: f64,
@@ -51,14 +52,11 @@ impl Floor {
         let errors = |of: fn(&Record) -> Option<f64>, truth: Span| -> Vec<f64> {
             let mut errors: Vec<f64> =
                 completed().filter_map(of).map(|measured| (measured - truth.as_secs_f64()).abs()).collect();
-            errors.sort_by(f64::total_cmp);
+            sort(&mut errors);
             errors
         };
         let (ttft, tpot) = (errors(Record::ttft, TTFT), errors(Record::tpot, TPOT));
-        let at = |sorted: &[f64], quantile: f64| {
-            let place = (quantile * sorted.len().saturating_sub(1) as f64).round() as usize;
-            sorted.get(place).copied().unwrap_or(0.0)
-        };
+        let at = |sorted: &[f64], quantile: f64| percentile(sorted, quantile).unwrap_or(0.0);
         (!ttft.is_empty() && seconds > 0.0).then(|| Self {
             due: records.len() as u64,
             completed: completed().count() as u64,

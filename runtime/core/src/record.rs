@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, SeqAccess, Visitor},
+};
 
 use crate::units::Nanos;
 
@@ -263,6 +266,12 @@ pub struct Record {
     pub fingerprint: Option<u32>,
     /// Its place in a conversation; `None` where it stands alone.
     pub turn: Option<Turn>,
+    /// How long its connection took to be opened: name, TCP and TLS together; `None` where it opened none.
+    pub connect: Option<Nanos>,
+    /// When the bytes with the first token that is no reasoning were read; `None` where no reasoning came before it.
+    pub first_output: Option<Nanos>,
+    /// Tokens that its prompts were made to have together; `None` where nobody asked for a length.
+    pub asked_input_tokens: Option<u32>,
 }
 
 impl Record {
@@ -293,6 +302,9 @@ impl Record {
             is_other_model: false,
             fingerprint: None,
             turn: None,
+            connect: None,
+            first_output: None,
+            asked_input_tokens: None,
         }
     }
 
@@ -300,6 +312,12 @@ impl Record {
     #[must_use]
     pub fn ttft(&self) -> Option<f64> {
         Some(self.first?.since(self.sent?).as_secs_f64())
+    }
+
+    /// Time from sending to the first token that is no reasoning, in seconds; of answers that begin with reasoning.
+    #[must_use]
+    pub fn ttfot(&self) -> Option<f64> {
+        Some(self.first_output?.since(self.sent?).as_secs_f64())
     }
 
     /// Time from the due instant to the first token, in seconds.
@@ -335,38 +353,66 @@ impl Record {
     }
 }
 
-/// [`Record`] as it stands on the wire, in field order.
-type Row = (
-    (u64, Stage, Nanos, Option<Nanos>, Option<Nanos>, Option<Nanos>, Option<Nanos>, Outcome, Option<Kind>),
-    (Option<u32>, Option<u32>, Option<u32>, u32, u32, Option<u32>, Option<TokensSource>),
-    (Option<u16>, Option<u16>, bool, u8, bool, Option<u32>, Option<Turn>),
-);
+/// The parts of [`Record`] as they stand on the wire, in field order. The last is left out where all of it is `None`, and
+/// in batches that are older than it: most requests go over a connection that was there, and begin without reasoning.
+type Times = (u64, Stage, Nanos, Option<Nanos>, Option<Nanos>, Option<Nanos>, Option<Nanos>, Outcome, Option<Kind>);
+type Tokens = (Option<u32>, Option<u32>, Option<u32>, u32, u32, Option<u32>, Option<TokensSource>);
+type Rest = (Option<u16>, Option<u16>, bool, u8, bool, Option<u32>, Option<Turn>);
+type Seldom = (Option<Nanos>, Option<Nanos>);
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (
-            (self.index, self.stage, self.due, self.sent, self.first, self.last, self.end, self.outcome, self.kind),
-            (
-                self.input_tokens,
-                self.output_tokens,
-                self.cached_tokens,
-                self.asked_tokens,
-                self.chunks,
-                self.first_chunk_tokens,
-                self.tokens_source,
-            ),
-            (self.server, self.status, self.stopped_early, self.attempts, self.is_other_model, self.fingerprint, self.turn),
-        )
-            .serialize(serializer)
+        let times: Times =
+            (self.index, self.stage, self.due, self.sent, self.first, self.last, self.end, self.outcome, self.kind);
+        let tokens: Tokens = (
+            self.input_tokens,
+            self.output_tokens,
+            self.cached_tokens,
+            self.asked_tokens,
+            self.chunks,
+            self.first_chunk_tokens,
+            self.tokens_source,
+        );
+        let rest: Rest =
+            (self.server, self.status, self.stopped_early, self.attempts, self.is_other_model, self.fingerprint, self.turn);
+        let seldom: Seldom = (self.connect, self.first_output);
+        match (seldom, self.asked_input_tokens) {
+            ((None, None), None) => (times, tokens, rest).serialize(serializer),
+            (seldom, None) => (times, tokens, rest, seldom).serialize(serializer),
+            (seldom, asked) => (times, tokens, rest, seldom, asked).serialize(serializer),
+        }
+    }
+}
+
+/// Reads the parts of a row, of which the last two may be missing.
+struct Parts;
+
+impl<'de> Visitor<'de> for Parts {
+    type Value = (Times, Tokens, Rest, Seldom, Option<u32>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row of three to five parts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
+        let missing = |place| de::Error::invalid_length(place, &self);
+        Ok((
+            parts.next_element()?.ok_or_else(|| missing(0))?,
+            parts.next_element()?.ok_or_else(|| missing(1))?,
+            parts.next_element()?.ok_or_else(|| missing(2))?,
+            parts.next_element()?.unwrap_or_default(),
+            parts.next_element()?.unwrap_or_default(),
+        ))
     }
 }
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (times, tokens, rest) = Row::deserialize(deserializer)?;
+        let (times, tokens, rest, seldom, asked_input_tokens) = deserializer.deserialize_seq(Parts)?;
         let (index, stage, due, sent, first, last, end, outcome, kind) = times;
         let (input_tokens, output_tokens, cached_tokens, asked_tokens, chunks, first_chunk_tokens, tokens_source) = tokens;
         let (server, status, stopped_early, attempts, is_other_model, fingerprint, turn) = rest;
+        let (connect, first_output) = seldom;
         Ok(Self {
             index,
             stage,
@@ -391,6 +437,9 @@ impl<'de> Deserialize<'de> for Record {
             is_other_model,
             fingerprint,
             turn,
+            connect,
+            first_output,
+            asked_input_tokens,
         })
     }
 }
@@ -426,5 +475,39 @@ mod tests {
         let bytes = rmp_serde::to_vec_named(&record).unwrap();
         assert_eq!(rmp_serde::from_slice::<Record>(&bytes).unwrap(), record);
         assert!(bytes.len() < 115, "{} bytes", bytes.len());
+
+        // What is seldom there costs only where it is.
+        let opened = Record { connect: Some(Nanos(180_000)), ..record.clone() };
+        let longer = rmp_serde::to_vec_named(&opened).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Record>(&longer).unwrap(), opened);
+        assert!(longer.len() <= bytes.len() + 7, "{} bytes", longer.len());
+        let asked = Record { asked_input_tokens: Some(4_000), ..record.clone() };
+        let longer = rmp_serde::to_vec_named(&asked).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Record>(&longer).unwrap(), asked);
+        assert!(longer.len() <= bytes.len() + 6, "{} bytes", longer.len());
+        let thought = Record { first_output: Some(Nanos(60_500_000_000)), ..record };
+        assert_eq!(rmp_serde::from_slice::<Record>(&rmp_serde::to_vec_named(&thought).unwrap()).unwrap(), thought);
+    }
+
+    #[test]
+    fn a_row_of_an_older_batch_is_read_and_a_shorter_one_refused() {
+        let times = (7, Stage::Measure, 5, Some(6), Some(8), Some(9), Some(9), Outcome::Completed, None::<Kind>);
+        let tokens = (Some(3), Some(2), None::<u32>, 2, 2, None::<u32>, Some(TokensSource::Usage));
+        let rest = (Some(0), Some(200), false, 1, false, None::<u32>, None::<Turn>);
+        let old = rmp_serde::to_vec_named(&(times, tokens, rest)).unwrap();
+        let record: Record = rmp_serde::from_slice(&old).unwrap();
+        assert_eq!((record.index, record.status, record.connect, record.first_output), (7, Some(200), None, None));
+        assert_eq!(rmp_serde::to_vec_named(&record).unwrap(), old, "it stands there as it did");
+        let short = rmp_serde::to_vec_named(&(times, tokens)).unwrap();
+        assert!(rmp_serde::from_slice::<Record>(&short).unwrap_err().to_string().contains("three to five parts"));
+    }
+
+    #[test]
+    fn output_has_its_own_time_where_reasoning_came_first() {
+        let mut record = Record::unsent(7, Stage::Measure, Nanos(0), Outcome::Completed, Kind::Connect);
+        (record.sent, record.first) = (Some(Nanos(1_000_000_000)), Some(Nanos(1_100_000_000)));
+        assert_eq!(record.ttfot(), None);
+        record.first_output = Some(Nanos(3_000_000_000));
+        assert_eq!((record.ttft(), record.ttfot()), (Some(0.1), Some(2.0)));
     }
 }

@@ -28,6 +28,7 @@ pub struct Row<'a> {
     pub output_tokens: Option<u32>,
     pub cached_tokens: Option<u32>,
     pub asked_tokens: u32,
+    pub asked_input_tokens: Option<u32>,
     pub chunks: u32,
     pub tokens_source: Option<TokensSource>,
     pub server: Option<u16>,
@@ -41,6 +42,10 @@ pub struct Row<'a> {
     pub turn: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_output: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_seconds: Option<f64>,
 }
 
 impl<'a> Row<'a> {
@@ -65,6 +70,7 @@ impl<'a> Row<'a> {
             output_tokens: record.output_tokens,
             cached_tokens: record.cached_tokens,
             asked_tokens: record.asked_tokens,
+            asked_input_tokens: record.asked_input_tokens,
             chunks: record.chunks,
             tokens_source: record.tokens_source,
             server: record.server,
@@ -75,6 +81,8 @@ impl<'a> Row<'a> {
             conversation: record.turn.map(|turn| turn.conversation),
             turn: record.turn.map(|turn| turn.turn),
             turns: record.turn.map(|turn| turn.of),
+            first_output: seconds(record.first_output),
+            connect_seconds: seconds(record.connect),
         }
     }
 }

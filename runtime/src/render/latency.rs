@@ -14,12 +14,14 @@ pub(crate) fn section(trial: &TrialReport) -> String {
     let measured = [
         ("ttft_seconds", "Time to first token", "from sending", &all.ttft_seconds),
         ("ttft_scheduled_seconds", "Time to first token", "from when it was due", &all.ttft_scheduled_seconds),
+        ("ttfot_seconds", "Time to first output", "from sending, behind reasoning", &all.ttfot_seconds),
         ("e2el_seconds", "Whole answer", "from sending", &all.e2el_seconds),
         ("e2el_scheduled_seconds", "Whole answer", "from when it was due", &all.e2el_scheduled_seconds),
         ("tpot_seconds", "Time per token", "after the first", &all.tpot_seconds),
         ("itl_seconds", "Gap between tokens", "every token", &all.itl_seconds),
         ("icl_seconds", "Gap between events", "as they arrived", &all.icl_seconds),
         ("dispatch_delay_seconds", "Sending delay", "due to sent: the client's own", &all.dispatch_delay_seconds),
+        ("connect_seconds", "Connect time", "of requests that opened a connection", &all.connect_seconds),
     ];
     let rows: Vec<Vec<String>> = measured
         .into_iter()

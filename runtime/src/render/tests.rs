@@ -69,12 +69,14 @@ fn trial(concurrency: u32) -> TrialReport {
         latency: Latencies {
             ttft_seconds: Some(distribution(slow)),
             ttft_scheduled_seconds: Some(distribution(slow * 1.05)),
+            ttfot_seconds: None,
             e2el_seconds: Some(distribution(load / rate)),
             e2el_scheduled_seconds: Some(distribution(load / rate * 1.02)),
             tpot_seconds: Some(distribution(load / rate / 128.0)),
             itl_seconds: Some(distribution(load / rate / 130.0)),
             icl_seconds: None,
             dispatch_delay_seconds: Some(distribution(0.000_08)),
+            connect_seconds: None,
         },
         percentile_source: [
             ("ttft_seconds".to_owned(), "records".to_owned()),

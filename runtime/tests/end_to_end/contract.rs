@@ -75,12 +75,14 @@ const KEYS: &[&str] = &[
 const LATENCIES: &[&str] = &[
     "ttft_seconds",
     "ttft_scheduled_seconds",
+    "ttfot_seconds",
     "e2el_seconds",
     "e2el_scheduled_seconds",
     "tpot_seconds",
     "itl_seconds",
     "icl_seconds",
     "dispatch_delay_seconds",
+    "connect_seconds",
 ];
 
 const STATISTICS: &[&str] =

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Run, Scene, assert_balanced};
+use crate::support::{Ended, Run, Scene, assert_balanced};
 
 /// What it answers once it was found ready.
 #[derive(Clone, Copy)]
@@ -23,6 +23,8 @@ enum Manner {
     NotUtf8,
     NotHttp,
     NoToken,
+    /// Nothing is wrong with it: it reasons first, and hangs up after each answer.
+    Reasons,
 }
 
 /// A server of this manner; its threads end with their connections, and the test's process with the last of them.
@@ -122,6 +124,15 @@ fn badly(stream: &mut TcpStream, manner: Manner) -> std::io::Result<()> {
             let choice = r#"{"choices":[{"index":0,"text":"","finish_reason":"length"}]}"#;
             whole(stream, "text/event-stream", &format!("data: {choice}\n\ndata: [DONE]\n\n"))
         }
+        Manner::Reasons => {
+            stream.write_all(EVENTS.as_bytes())?;
+            stream.write_all(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n")?;
+            thread::sleep(std::time::Duration::from_millis(20));
+            stream.write_all(TOKEN.as_bytes())?;
+            stream.write_all(b"data: {\"choices\":[{\"index\":0,\"text\":\"b\",\"finish_reason\":\"length\"}]}\n\n")?;
+            stream.write_all(b"data: [DONE]\n\n")?;
+            hang_up()
+        }
         Manner::NotHttp => {
             stream.write_all(b"\x00\x01 what? \r\n\r\n")?;
             hang_up()
@@ -132,6 +143,20 @@ fn badly(stream: &mut TcpStream, manner: Manner) -> std::io::Result<()> {
 /// Twenty requests to a server of this manner all end as `outcome`, under one of these kinds.
 fn check(manner: Manner, outcome: &str, kinds: &[&str]) -> Run {
     let scene = Scene::new();
+    let run = asked(&scene, manner).run(3);
+    let rows = run.rows();
+    assert_balanced(run.trial(), &rows);
+    assert_eq!(run.trial()["accounting"]["due"], 20);
+    for row in &rows {
+        assert_eq!(row["outcome"], outcome, "{row}");
+        assert!(kinds.contains(&row["kind"].as_str().unwrap()), "{row}");
+    }
+    assert_eq!(run.report["verdict"]["status"], "INVALID");
+    run
+}
+
+/// Twenty requests to a server of this manner.
+fn asked(scene: &Scene, manner: Manner) -> Ended {
     // Where it is the bytes that count, a busy machine may take its time to read them.
     let timeouts = match manner {
         Manner::EndlessLine | Manner::BigChunk | Manner::NotUtf8 => "{}",
@@ -156,16 +181,7 @@ servers:
 ",
         server(manner)
     );
-    let run = scene.lead(&recipe, &[]).wait().run(3);
-    let rows = run.rows();
-    assert_balanced(run.trial(), &rows);
-    assert_eq!(run.trial()["accounting"]["due"], 20);
-    for row in &rows {
-        assert_eq!(row["outcome"], outcome, "{row}");
-        assert!(kinds.contains(&row["kind"].as_str().unwrap()), "{row}");
-    }
-    assert_eq!(run.report["verdict"]["status"], "INVALID");
-    run
+    scene.lead(&recipe, &[]).wait()
 }
 
 #[test]
@@ -184,6 +200,27 @@ fn a_server_that_hangs_runs_into_our_deadlines() {
 fn a_server_that_hangs_up_or_speaks_no_http_is_counted_as_such() {
     check(Manner::Closes, "failed", &["reset"]);
     check(Manner::NotHttp, "failed", &["protocol"]);
+}
+
+#[test]
+fn reasoning_and_connections_have_times_of_their_own() {
+    let scene = Scene::new();
+    let ended = asked(&scene, Manner::Reasons);
+    let run = ended.run(ended.code.unwrap());
+    let (trial, rows) = (run.trial(), run.rows());
+    assert_balanced(trial, &rows);
+    let latency = &trial["latency"];
+    for key in ["ttfot_seconds", "connect_seconds"] {
+        assert_eq!(latency[key]["count"], 20, "{key}: {latency:#}");
+        assert_eq!(trial["percentile_source"][key], "records");
+    }
+    for row in &rows {
+        let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("no {key} in {row}"));
+        assert!(number("first") < number("first_output") && number("first_output") <= number("last"), "{row}");
+        assert!(number("connect_seconds") <= number("sent") - number("due") + 1e-9, "{row}");
+    }
+    let page = std::fs::read_to_string(run.folder.join("summary.md")).unwrap();
+    assert!(page.contains("answers begin with reasoning"), "{page}");
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub struct Asked {
     pub prompts: Vec<Prompt>,
     /// Tokens of each of its answers.
     pub gen_tokens: u32,
+    /// Tokens that its prompts have together, where the data gives lengths; `None` where it gives texts.
+    pub prompt_tokens: Option<u32>,
     /// Fields for its body, which those of the recipe win over.
     pub fields: Map<String, Value>,
 }
@@ -23,9 +25,11 @@ impl Dataset {
     /// # Errors
     /// The file cannot be read any more.
     pub fn asked(&self, index: u64, prompts: &PromptMaker) -> Result<Asked, DatasetError> {
-        let mut asked = Asked { prompts: Vec::new(), gen_tokens: 0, fields: Map::new() };
+        let mut asked = Asked { prompts: Vec::new(), gen_tokens: 0, prompt_tokens: Some(0), fields: Map::new() };
         for number in prompts.numbers(index) {
             let entry = self.entry(number)?;
+            let tokens = if let Content::Sized { tokens, .. } = &entry.content { Some(*tokens) } else { None };
+            asked.prompt_tokens = asked.prompt_tokens.zip(tokens).and_then(|(sum, tokens)| sum.checked_add(tokens));
             asked.prompts.push(match entry.content {
                 Content::Text(text) => Prompt::Text(text),
                 Content::Messages(messages) => Prompt::Messages(messages),
@@ -48,6 +52,7 @@ impl Dataset {
         let more = self.entry(conversation)?.more.into_iter().map(|question| Asked {
             prompts: vec![Prompt::Text(question.text)],
             gen_tokens: question.gen_tokens,
+            prompt_tokens: None,
             fields: Map::new(),
         });
         Ok([first].into_iter().chain(more).take(turns.max(1) as usize).collect())

@@ -60,6 +60,15 @@ struct Piece {
     tool_calls: Filled,
 }
 
+/// What an object with content had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// Reasoning.
+    pub reasoning: bool,
+    /// Text or tool calls.
+    pub output: bool,
+}
+
 /// What the objects of an answer came to.
 #[derive(Debug, Default)]
 pub struct Sum {
@@ -77,17 +86,20 @@ pub struct Sum {
 static TEXTS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| [&br#""response""#[..], br#""content""#].map(Finder::new));
 
 impl Sum {
-    /// Takes the next object, whose JSON is this; says whether it had content (text, reasoning or tool calls).
-    pub fn add(&mut self, object: &Object, json: &[u8]) -> bool {
+    /// Takes the next object, whose JSON is this; says what content it had, if any: text, reasoning or tool calls.
+    pub fn add(&mut self, object: &Object, json: &[u8]) -> Option<Content> {
         if let Some(error) = object.error.map(RawValue::get).filter(|text| *text != "null") {
             self.error = self.error.take().or_else(|| error_text(error.as_bytes()));
-            return false;
+            return None;
         }
-        let has_content = object.response.0
-            || object.thinking.0
-            || object.message.as_ref().is_some_and(|piece| piece.content.0 || piece.thinking.0 || piece.tool_calls.0);
-        self.events += u32::from(has_content);
-        if has_content {
+        let message = object.message.as_ref();
+        let content = Content {
+            reasoning: object.thinking.0 || message.is_some_and(|piece| piece.thinking.0),
+            output: object.response.0 || message.is_some_and(|piece| piece.content.0 || piece.tool_calls.0),
+        };
+        let content = Some(content).filter(|content| content.reasoning || content.output);
+        self.events += u32::from(content.is_some());
+        if content.is_some() {
             self.print.add(text_of(json, &*TEXTS).unwrap_or_default());
         }
         if object.done {
@@ -97,7 +109,7 @@ impl Sum {
             self.input_tokens = object.prompt_eval_count;
             self.output_tokens = object.eval_count.filter(|count| *count > 0);
         }
-        has_content
+        content
     }
 
     /// What they came to, the body having ended or failed.
@@ -156,7 +168,10 @@ impl Reader for ObjectStream {
         let mut progress = Progress::default();
         if !self.sum.is_done {
             let fed = self.lines.feed(bytes, |line| {
-                progress.events += u32::from(take(&mut self.sum, &mut self.text, line)?);
+                if let Some(content) = take(&mut self.sum, &mut self.text, line)? {
+                    progress.events += 1;
+                    progress.had(content.reasoning, content.output);
+                }
                 Ok(())
             });
             // What follows the last object changes nothing, be it an endless line.
@@ -186,16 +201,16 @@ impl Reader for ObjectStream {
     }
 }
 
-/// Reads one line into the sum, and says whether it had content.
-fn take(sum: &mut Sum, text: &mut Kept, line: &[u8]) -> Result<bool, Kind> {
+/// Reads one line into the sum, and says what content it had.
+fn take(sum: &mut Sum, text: &mut Kept, line: &[u8]) -> Result<Option<Content>, Kind> {
     if sum.is_done || line.trim_ascii().is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     let json = std::str::from_utf8(line).map_err(|_| Kind::Malformed)?;
     let object: Object = serde_json::from_str(json).map_err(|_| Kind::Malformed)?;
-    let has_content = sum.add(&object, line);
-    if has_content {
+    let content = sum.add(&object, line);
+    if content.is_some() {
         text.add(|| text_in(line))?;
     }
-    Ok(has_content)
+    Ok(content)
 }

@@ -102,10 +102,21 @@ impl Chunk<'_> {
 impl Choice<'_> {
     /// Whether it carries content: text, reasoning or a tool call that is not empty, or a token that is no text yet.
     pub fn has_content(&self) -> bool {
-        let piece = self.delta.as_ref().or(self.message.as_ref());
-        self.text.0
-            || self.token_ids.0.is_some_and(|count| count > 0)
-            || piece.is_some_and(|piece| piece.content.0 || piece.reasoning.0 || piece.reasoning_content.0 || piece.tool_calls.0)
+        self.has_output() || self.has_reasoning() || self.token_ids.0.is_some_and(|count| count > 0)
+    }
+
+    /// Whether it carries reasoning.
+    pub fn has_reasoning(&self) -> bool {
+        self.piece().is_some_and(|piece| piece.reasoning.0 || piece.reasoning_content.0)
+    }
+
+    /// Whether it carries output: text or a tool call.
+    pub fn has_output(&self) -> bool {
+        self.text.0 || self.piece().is_some_and(|piece| piece.content.0 || piece.tool_calls.0)
+    }
+
+    fn piece(&self) -> Option<&Piece> {
+        self.delta.as_ref().or(self.message.as_ref())
     }
 }
 

@@ -73,7 +73,7 @@ impl EventStream {
                 while let Some((text, rest)) = self.event.usual.strip(bytes) {
                     self.event.print.add(text);
                     self.event.text.add(|| std::str::from_utf8(text).ok().map(Into::into))?;
-                    self.event.content(None);
+                    self.event.output();
                     bytes = rest;
                 }
             }
@@ -177,7 +177,7 @@ impl Event {
             self.usual.learn(data);
             self.text.add(|| text_in(data))?;
             self.print.add(text_of(data, &*TEXTS).unwrap_or_default());
-            self.content(None);
+            self.output();
             return Ok(());
         }
         let chunk: Chunk = serde_json::from_str(text).map_err(|_| Kind::Malformed)?;
@@ -192,6 +192,8 @@ impl Event {
             self.print.add(text_of(data, &*TEXTS).unwrap_or_default());
             self.text.add(|| text_in(data))?;
             self.content(self.told(&chunk));
+            let choices = &chunk.choices;
+            self.progress.had(choices.iter().any(Choice::has_reasoning), choices.iter().any(Choice::has_output));
             self.counted = chunk.usage.map_or(self.counted, |usage| usage.completion_tokens);
         }
         chunk.finish_reasons().for_each(|reason| self.endings.add(reason));
@@ -206,6 +208,12 @@ impl Event {
         let is_running = self.choices == 1 && (self.events == 0 || self.counted > 0);
         let added = chunk.usage.filter(|_| is_running).and_then(|usage| usage.completion_tokens.checked_sub(self.counted));
         ids.or(added.filter(|tokens| *tokens > 0))
+    }
+
+    /// A usual token: text, of which no count is told.
+    fn output(&mut self) {
+        self.content(None);
+        self.progress.has_output = true;
     }
 
     fn content(&mut self, tokens: Option<u32>) {

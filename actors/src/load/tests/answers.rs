@@ -26,13 +26,48 @@ async fn an_answer_in_one_piece_has_the_servers_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_s_time_stands_in_the_row_of_the_request_that_opened_it() {
+    let server = server(Answer::Keep(whole())).await;
+    let rows = driven(closed(3, Stop::Requests(60), &server.url)).await;
+    let opened: Vec<_> = rows.iter().filter(|row| row.connect.is_some()).collect();
+    assert_eq!(opened.len() as u64, server.connections.load(Ordering::SeqCst));
+    for row in opened {
+        assert!(
+            row.connect.unwrap().0 > 0 && row.sent.unwrap().since(row.due) >= row.connect.unwrap().since(Nanos(0)),
+            "{row:?}"
+        );
+    }
+    assert!(rows.iter().all(|row| row.first_output.is_none()), "no reasoning came");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_output_behind_reasoning_has_its_own_stamp() {
+    let thought = |text: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"reasoning\":\"{text}\"}}}}]}}\n\n");
+    let said = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n";
+    for (body, is_told) in [
+        ([&thought("a"), &thought("b"), said, end].concat(), true),
+        ([said, &thought("a"), end].concat(), false),
+        ([&thought("a"), end].concat(), false),
+    ] {
+        let server = server(Answer::Keep(chunked(&body))).await;
+        let rows = driven(closed(1, Stop::Requests(3), &server.url)).await;
+        assert_eq!(Counts::of(&rows).completed, 3, "{body}");
+        for row in rows {
+            assert_eq!(row.first_output.is_some(), is_told, "{body}");
+            assert!(row.first_output.is_none_or(|output| Some(output) >= row.first && Some(output) <= row.last), "{row:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gaps_are_counted_once_for_each_token() {
     let server = server(Answer::Keep(whole())).await;
     let ledger = Ledger::new(source());
     let prepared = Prepared::new(closed(2, Stop::Requests(50), &server.url), None).unwrap();
     let batches = told(prepared, &ledger, Clock::beginning(Instant::now())).await;
     let count = |bytes: fn(&Batch) -> &[u8]| -> u64 {
-        batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().count()).sum()
+        batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().map_or(0, |gaps| gaps.count())).sum()
     };
     assert_eq!((count(|batch| &batch.itl), count(|batch| &batch.icl)), (100, 100), "three tokens have two gaps");
     assert_eq!(batches.iter().map(|batch| batch.health.tokens_read).sum::<u64>(), 150);
@@ -47,7 +82,7 @@ async fn an_answer_that_counts_more_tokens_than_events_has_a_gap_for_each() {
     let prepared = Prepared::new(closed(2, Stop::Requests(50), &server.url), None).unwrap();
     let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;
     let count = |bytes: fn(&Batch) -> &[u8]| -> u64 {
-        batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().count()).sum()
+        batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().map_or(0, |histogram| histogram.count())).sum()
     };
     assert_eq!((count(|batch| &batch.itl), count(|batch| &batch.icl)), (400, 100), "nine tokens in three events");
 }
@@ -85,7 +120,8 @@ async fn prompts_have_the_asked_tokens_by_what_a_word_has() {
     share.request.stream = false;
     share.request.prompt_len = Length::Fixed(300);
     let api = Api::Completions;
-    share.counting = Some(Counting { by: LengthsBy::Usage, tokens_per_word: 2.0, overhead: 0, api, ids: Vec::new() });
+    share.counting =
+        Some(Counting { by: LengthsBy::Usage, tokens_per_word: 2.0, overhead: 0, api, ids: Vec::new(), words: None });
     let prepared = Prepared::build(share, None).await.unwrap();
     assert_eq!(server.requests.load(Ordering::SeqCst), 0, "a trial's requests are all that it sends");
     let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;

@@ -1,14 +1,20 @@
 //! One pass over a trial's rows: everything a report needs of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
-use super::{Accounting, concurrency::InFlight, conversations::Conversations, endpoints::Endpoints, likeness::Likeness};
+use super::{
+    Accounting, asked_prompts::AskedPrompts, concurrency::InFlight, conversations::Conversations, endpoints::Endpoints,
+    likeness::Likeness,
+};
 use crate::{
     record::{Kind, Outcome, Record, Stage, TokensSource},
     search::LimitFigure,
     statistics,
     tally::{Latency, TrialTally},
-    trial::SloLimit,
+    trial::{Length, SloLimit, Trial},
     units::Nanos,
 };
 
@@ -21,6 +27,9 @@ const SEND_GRACE: Nanos = Nanos(10_000_000);
 pub(super) struct Gathered<'a> {
     window: (Nanos, Nanos),
     limits: &'a [SloLimit],
+    /// Tokens that every request's prompts were to have, in rows that do not tell it.
+    fixed_input: Option<u32>,
+    batch: NonZeroU32,
     /// By stage.
     pub(super) accounting: BTreeMap<Stage, Accounting>,
     /// Of the measured stage; `None` once there are too many.
@@ -41,8 +50,8 @@ pub(super) struct Gathered<'a> {
     /// Completed measured requests.
     pub(super) total_input: u64,
     pub(super) total_output: u64,
-    /// Of those, the ones that begin a conversation or stand alone, and their prompt tokens: of these a length was asked.
-    pub(super) openings: (u64, u64),
+    /// Of those, the ones whose prompt tokens somebody asked for and counted.
+    pub(super) prompts: AskedPrompts,
     pub(super) conversations: Conversations,
     pub(super) asked_output: u64,
     pub(super) cached: Option<u64>,
@@ -62,10 +71,13 @@ pub(super) struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    pub(super) fn new(window: (Nanos, Nanos), limits: &'a [SloLimit]) -> Self {
+    pub(super) fn new(window: (Nanos, Nanos), trial: &'a Trial) -> Self {
+        let limits = &trial.slo.limits;
         Self {
             window,
             limits,
+            fixed_input: fixed_input(trial),
+            batch: trial.request.batch,
             accounting: BTreeMap::new(),
             samples: Some(BTreeMap::new()),
             measured: 0,
@@ -79,7 +91,7 @@ impl<'a> Gathered<'a> {
             measured_sent: 0,
             total_input: 0,
             total_output: 0,
-            openings: (0, 0),
+            prompts: AskedPrompts::default(),
             conversations: Conversations::default(),
             asked_output: 0,
             cached: None,
@@ -155,10 +167,7 @@ impl<'a> Gathered<'a> {
         }
         self.total_input += u64::from(record.input_tokens.unwrap_or(0));
         self.total_output += u64::from(record.output_tokens.unwrap_or(0));
-        if record.turn.is_none_or(|turn| turn.turn == 0) {
-            self.openings.0 += 1;
-            self.openings.1 += u64::from(record.input_tokens.unwrap_or(0));
-        }
+        self.prompts.take(record, self.fixed_input, self.batch);
         self.asked_output += u64::from(record.asked_tokens);
         self.stopped_early += u64::from(record.stopped_early);
         self.other_model += u64::from(record.is_other_model);
@@ -258,6 +267,14 @@ impl<'a> Gathered<'a> {
     }
 }
 
+/// Tokens that the prompts of each request are to have together, where that is always the same.
+fn fixed_input(trial: &Trial) -> Option<u32> {
+    match trial.request.prompt_len {
+        Length::Fixed(tokens) if trial.load.dataset.is_none() => tokens.checked_mul(trial.request.batch.get()),
+        _ => None,
+    }
+}
+
 /// A limit's name in reports: `ttft_p99_9` of the recipe's `ttft_p99.9`.
 fn named(limit: &SloLimit) -> String {
     format!("{}_p{}", limit.metric, limit.percentile.to_string().replace('.', "_"))
@@ -286,11 +303,12 @@ fn meets(record: &Record, limit: &SloLimit) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::answered;
+    use crate::testing::{answered, closed_plan};
 
     #[test]
     fn beyond_the_limit_no_sample_is_kept_and_every_sum_goes_on() {
-        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &[]);
+        let trial = closed_plan(1, 1).trial;
+        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &trial);
         gathered.most_exact = 10;
         (0..10).for_each(|index| gathered.take(&answered(index, index, 300, 2)));
         assert_eq!(gathered.samples.as_ref().map(|samples| samples[&Latency::Ttft].len()), Some(10));
@@ -302,8 +320,9 @@ mod tests {
     #[test]
     fn a_search_judges_by_the_clock_of_whoever_asks() {
         let limit = SloLimit { metric: "ttft".into(), percentile: 50.0, limit: crate::units::Span::from_millis(200) };
-        let limits = [limit];
-        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &limits);
+        let mut trial = closed_plan(1, 1).trial;
+        trial.slo.limits = vec![limit];
+        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &trial);
         let late = Nanos(1_000_000_000);
         (0..10).for_each(|index| {
             let prompt = answered(index, 0, 300, 2);
@@ -317,15 +336,16 @@ mod tests {
             };
             gathered.take(&sent_late);
         });
-        let figure = gathered.limit_figures(&TrialTally::new(&crate::testing::closed_plan(1, 1))).remove(0);
+        let figure = gathered.limit_figures(&TrialTally::new(&closed_plan(1, 1))).remove(0);
         assert!(figure.value_seconds.is_some_and(|seconds| seconds >= 1.0), "{figure:?}");
         assert_eq!((figure.answers, figure.within, gathered.good), (10, 0, 0));
     }
 
     #[test]
     fn only_the_tokens_inside_the_window_count() {
+        let trial = closed_plan(1, 1).trial;
         let tokens = |window: (u64, u64)| {
-            let mut gathered = Gathered::new((Nanos(window.0), Nanos(window.1)), &[]);
+            let mut gathered = Gathered::new((Nanos(window.0), Nanos(window.1)), &trial);
             // First token at 100, last at 300, 20 between and after.
             gathered.take(&answered(0, 0, 300, 21));
             gathered.output_tokens

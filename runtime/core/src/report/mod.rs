@@ -4,8 +4,10 @@
 
 mod accounting;
 mod asked;
+mod asked_prompts;
 mod concurrency;
 mod conversations;
+mod drift;
 mod endpoints;
 mod gather;
 mod likeness;
@@ -23,6 +25,7 @@ use std::collections::BTreeMap;
 
 pub use asked::{STAGE_HEADS, staged};
 pub use conversations::Conversations;
+pub(crate) use drift::MOVED;
 pub use part::RunPart;
 pub use percentile::{Percentile, TOO_FEW};
 pub use resources::ReadingSums;
@@ -270,6 +273,8 @@ pub struct Latencies {
     pub ttft_seconds: Option<Distribution>,
     /// Due to first token.
     pub ttft_scheduled_seconds: Option<Distribution>,
+    /// Sending to first token that is no reasoning, of answers that begin with reasoning.
+    pub ttfot_seconds: Option<Distribution>,
     /// Sending to last token.
     pub e2el_seconds: Option<Distribution>,
     /// Due to last token.
@@ -282,6 +287,8 @@ pub struct Latencies {
     pub icl_seconds: Option<Distribution>,
     /// Due to sending.
     pub dispatch_delay_seconds: Option<Distribution>,
+    /// Opening a connection, of requests that opened one.
+    pub connect_seconds: Option<Distribution>,
 }
 
 /// A distribution.
@@ -317,7 +324,8 @@ pub struct TokenFigures {
     pub output: u64,
     /// Who counted: `usage`, `events`, or `mixed`.
     pub source: Option<String>,
-    /// What prompts that are made got their length by: `token_ids`, `tokenize`, `usage`, or `words` where nobody told it.
+    /// What prompts that are made got their length by: `token_ids`, `tokenize`, `tokenizer`, `usage`, or `words`
+    /// where nobody told it.
     #[serde(default)]
     pub lengths_by: LengthsBy,
     /// Answer tokens that were asked for.
@@ -405,7 +413,7 @@ pub struct NodeFigures {
 pub struct TimedEvent {
     /// Seconds since the trial's start.
     pub at_seconds: f64,
-    /// One word: `executor_restarted`, `node_lost`, `server_exited`, `drill`.
+    /// One word: such as `executor_restarted`, `node_lost` or `server_exited`.
     pub what: String,
     /// A sentence.
     pub message: String,

@@ -7,11 +7,16 @@ use crate::figures;
 const WAITED_SHARE: f64 = 0.1;
 /// …and by more than this.
 const WAITED_SECONDS: f64 = 0.005;
+/// Connections are spoken of where so large a share of the requests opened one…
+const OPENED_SHARE: f64 = 0.1;
+/// …and the median of them took so long.
+const OPENED_SECONDS: f64 = 0.001;
 /// So many trials are named; of more, only how many they are.
 const NAMED: usize = 3;
 
 impl Report {
-    /// Sentences that belong under the table of trials: requests that waited in the client, and the client's own floor.
+    /// Sentences that belong under the table of trials: requests that waited in the client, connections that took their
+    /// time, reasoning before the output, and the client's own floor.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
@@ -20,15 +25,22 @@ impl Report {
             let sentence = "requests waited before they were sent: the figures from due are what a user would have felt";
             remarks.push(self.of(&waited, sentence));
         }
-        let mut floors: Vec<(String, Vec<&TrialReport>)> = Vec::new();
-        for (trial, floor) in self.trials.iter().filter_map(|trial| Some((trial, trial.client.floor_sentence()?))) {
-            match floors.iter_mut().find(|(sentence, _)| *sentence == floor) {
+        remarks.extend(self.each(TrialReport::connect_sentence));
+        remarks.extend(self.each(TrialReport::reasoning_sentence));
+        remarks.extend(self.each(|trial| trial.client.floor_sentence()));
+        remarks
+    }
+
+    /// What is said of each trial, the same thing once.
+    fn each(&self, said: impl Fn(&TrialReport) -> Option<String>) -> Vec<String> {
+        let mut sentences: Vec<(String, Vec<&TrialReport>)> = Vec::new();
+        for (trial, said) in self.trials.iter().filter_map(|trial| Some((trial, said(trial)?))) {
+            match sentences.iter_mut().find(|(sentence, _)| *sentence == said) {
                 Some((_, trials)) => trials.push(trial),
-                None => floors.push((floor, vec![trial])),
+                None => sentences.push((said, vec![trial])),
             }
         }
-        remarks.extend(floors.iter().map(|(sentence, trials)| self.of(trials, sentence)));
-        remarks
+        sentences.iter().map(|(sentence, trials)| self.of(trials, sentence)).collect()
     }
 
     /// A sentence with the trials that it is about; without them where it is about all.
@@ -73,6 +85,22 @@ impl TrialReport {
                     due - sent > WAITED_SECONDS && due - sent > sent * WAITED_SHARE
                 })
             })
+    }
+
+    /// What opening connections took, where many requests had to and it shows.
+    fn connect_sentence(&self) -> Option<String> {
+        let (opened, sent) = (self.latency.connect_seconds.as_ref()?, self.latency.dispatch_delay_seconds.as_ref()?);
+        let median = opened.shown(Percentile::P50).filter(|median| *median > OPENED_SECONDS)?;
+        let is_much = opened.count as f64 > sent.count as f64 * OPENED_SHARE;
+        let (count, of, took) = (figures::count(opened.count), figures::count(sent.count), figures::seconds(median));
+        is_much.then(|| format!("{count} of {of} requests opened a connection, which took {took} (p50) before they were sent"))
+    }
+
+    /// When the output begins that follows reasoning.
+    fn reasoning_sentence(&self) -> Option<String> {
+        let median = self.latency.ttfot_seconds.as_ref()?.shown(Percentile::P50)?;
+        let took = figures::seconds(median);
+        Some(format!("answers begin with reasoning, which is what TTFT counts: their first output came after {took} (p50)"))
     }
 }
 
@@ -132,6 +160,28 @@ mod tests {
         assert_eq!(remarks(vec![few]), [""; 0], "one of 82 that waited is no percentile");
         let found = remarks(vec![trial("a", "open", 0.02, 0.02), trial("b", "open", 0.02, 0.2)]);
         assert!(found[0].starts_with("b: requests waited"), "{found:?}");
+    }
+
+    #[test]
+    fn connections_and_reasoning_are_said_where_they_say_something() {
+        let of = |count, p50| Some(Distribution { count, p50, ..Distribution::default() });
+        let opened = |count, p50| {
+            let mut one = trial("t", "closed", 0.02, 0.02);
+            (one.latency.connect_seconds, one.latency.dispatch_delay_seconds) = (of(count, p50), of(1_000, p50));
+            remarks(vec![one])
+        };
+        assert_eq!(
+            opened(900, 0.031),
+            ["900 of 1,000 requests opened a connection, which took 31.0 ms (p50) before they were sent"]
+        );
+        for (count, p50) in [(90, 0.031), (900, 0.000_2), (5, 0.031)] {
+            assert_eq!(opened(count, p50), [""; 0], "{count} {p50}");
+        }
+        let mut thinking = trial("t", "closed", 0.02, 0.02);
+        thinking.latency.ttfot_seconds = of(400, 2.5);
+        assert!(remarks(vec![thinking.clone()])[0].ends_with("their first output came after 2.50 s (p50)"));
+        thinking.latency.ttfot_seconds = of(5, 2.5);
+        assert_eq!(remarks(vec![thinking]), [""; 0], "too few for a median");
     }
 
     #[test]

@@ -14,20 +14,21 @@ use serde_json::{Value, json};
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, gather::Gathered, stages::Stages, steady,
+    TrialReport, Window, drift::Drift, gather::Gathered, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
     certainty::Certainty,
     counted::Counted,
     counting::LengthsBy,
+    http_version::HttpVersion,
     plan::Plan,
     record::{Kind, Record, Stage},
     schedule::Schedule,
     search,
     statistics::{Independence, distribution, distribution_of_histogram},
     tally::{Latency, LostRow, TrialTally},
-    trial::{Api, Length, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
+    trial::{Api, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
     units::Nanos,
     verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
 };
@@ -49,6 +50,8 @@ pub struct TrialFrame {
     pub nodes: BTreeMap<String, NodeFigures>,
     /// Energy of the GPUs while the trial ran.
     pub energy_joules: Option<f64>,
+    /// Energy of the GPUs inside the measured window.
+    pub window_joules: Option<f64>,
     /// GPUs whose clock was held down.
     pub gpus_throttled: u32,
     /// What is known of the servers.
@@ -74,10 +77,12 @@ pub fn trial(
 ) -> TrialReport {
     let plan = &frame.plan.trial;
     let (start, planned_end) = planned_window(frame);
-    let mut gathered = Gathered::new((start, planned_end), &plan.slo.limits);
+    let mut gathered = Gathered::new((start, planned_end), plan);
     let mut stages = Stages::new(&plan.load);
+    let mut drift = Drift::new(plan, start);
     rows.for_each(|(_, record)| {
         stages.take(&record);
+        drift.take(&record);
         gathered.take(&record);
     });
     lost.iter().for_each(|row| {
@@ -87,7 +92,7 @@ pub fn trial(
     let end = if planned_end == Nanos(u64::MAX) { gathered.last_end.max(start) } else { planned_end };
     let window = Window { start: start.as_secs_f64(), end: end.as_secs_f64(), seconds: end.since(start).as_secs_f64() };
     let timeline = tally.timeline();
-    // Sorting a million samples once more is for those who judge by them.
+    // Sorting a hundred thousand samples once more is for those who judge by them.
     let limits = if plan.place.is_some() { gathered.limit_figures(tally) } else { Vec::new() };
     let (latency, percentile_source) = latencies(&mut gathered, tally, has_one_answer(&plan.request));
     let client = client(frame, tally);
@@ -98,6 +103,7 @@ pub fn trial(
     let stages = stages.figures(end, in_flight);
     let evidence = TrialEvidence {
         steady: steady.as_deref().map(thirds),
+        drifts: drift.found(end),
         closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
         ..evidence(frame, tally, &gathered, &latency, &client)
     };
@@ -147,7 +153,7 @@ pub fn trial(
             source: gathered.tokens_source(),
             lengths_by: lengths_by(&frame.plan),
             requested_output: gathered.asked_output,
-            requested_input: if plan.request.turns.is_some() { 0 } else { asked_input(frame, evidence.completed) },
+            requested_input: if plan.request.turns.is_some() { 0 } else { gathered.prompts.asked },
             cached: gathered.cached,
             stopped_early: gathered.stopped_early,
         },
@@ -161,7 +167,7 @@ pub fn trial(
         slo: gathered.attainment(),
         client,
         server: server(frame),
-        cost: cost(frame, gathered.total_output),
+        cost: cost(frame, gathered.output_tokens),
         resources: Resources { nodes: frame.nodes.clone() },
         events: frame.events.clone(),
         timeline,
@@ -225,12 +231,14 @@ fn latencies(gathered: &mut Gathered<'_>, tally: &TrialTally, has_one_answer: bo
     let latencies = Latencies {
         ttft_seconds: of(Latency::Ttft),
         ttft_scheduled_seconds: of(Latency::TtftScheduled),
+        ttfot_seconds: of(Latency::Ttfot),
         e2el_seconds: of(Latency::E2el),
         e2el_scheduled_seconds: of(Latency::E2elScheduled),
         tpot_seconds: of(Latency::Tpot),
         itl_seconds: of(Latency::Itl),
         icl_seconds: of(Latency::Icl),
         dispatch_delay_seconds: of(Latency::DispatchDelay),
+        connect_seconds: of(Latency::Connect),
     };
     (latencies, sources)
 }
@@ -270,14 +278,9 @@ fn evidence(
     let happened = |names: &[&str]| frame.events.iter().filter(|event| names.contains(&event.what.as_str())).count() as u32;
     let median = |distribution: &Option<Distribution>| distribution.as_ref().map(|found| found.p50);
     let bounds = frame.nodes.values().filter_map(|node| node.clock_bound_seconds);
-    // A tokenizer may put one token before each prompt, and a chat template any number.
-    let is_counted = trial.request.api == Api::Completions
-        && matches!(trial.request.prompt_len, Length::Fixed(_))
-        && trial.load.dataset.is_none();
-    // A later turn carries answers, of which nobody asked a length.
-    let (openings, opening_input) = gathered.openings;
-    let requested = if is_counted { asked_input(frame, openings) } else { 0 };
-    let excess = opening_input.saturating_sub(requested).min(openings);
+    // A chat template adds any number of tokens.
+    let is_counted = trial.request.api == Api::Completions;
+    let (counted_input, requested) = if is_counted { gathered.prompts.compared() } else { (0, 0) };
     let is_open = trial.load.model.is_open();
     let has_dataset = trial.load.dataset.is_some();
     let clock_step = tally.executors().values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
@@ -308,7 +311,7 @@ fn evidence(
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
         requested_output_tokens: gathered.asked_output,
-        input_tokens: if requested > 0 { opening_input - excess } else { gathered.total_input },
+        input_tokens: if requested > 0 { counted_input } else { gathered.total_input },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
         // The prompts of a dataset share what they share, and a turn what was said before.
@@ -347,9 +350,15 @@ fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence>
     Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
 }
 
-/// What is known of the servers, and what requests waited in them where they all tell it.
+/// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and what requests waited in them
+/// where they all tell it.
 fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     let mut server = frame.server.clone();
+    if let Some(share) = frame.plan.shares.first().filter(|share| !share.http2.is_empty()) {
+        let spoken = |url: &String| if share.http2.contains(url) { HttpVersion::Http2 } else { HttpVersion::Http1 };
+        let spoken: BTreeMap<&String, HttpVersion> = share.servers.iter().map(|url| (url, spoken(url))).collect();
+        server.insert("http_version".to_owned(), json!(spoken));
+    }
     if let Some(queued) = frame.counted.queued().filter(|queued| queued.requests > 0) {
         let mean = queued.seconds / queued.requests as f64;
         server.insert("queue".to_owned(), json!({ "requests": queued.requests, "seconds_mean": mean }));
@@ -363,29 +372,15 @@ fn clocks_unknown(frame: &TrialFrame) -> u32 {
     if clients().count() < 2 { 0 } else { clients().filter(|node| node.clock_bound_seconds.is_none()).count() as u32 }
 }
 
-/// Prompt tokens that so many requests were to have; of a distribution, by its mean.
-fn asked_input(frame: &TrialFrame, requests: u64) -> u64 {
-    let request = &frame.plan.trial.request;
-    if frame.plan.trial.load.dataset.is_some() {
-        // Its prompts are as long as they are; nobody asked for a length.
-        return 0;
-    }
-    let mean = match request.prompt_len {
-        Length::Fixed(tokens) => f64::from(tokens),
-        Length::Uniform(low, high) => (f64::from(low) + f64::from(high)) / 2.0,
-        Length::Normal(mean, _) => mean,
-        Length::Lognormal(median, sigma) => median * (sigma * sigma / 2.0).exp(),
-    };
-    (mean * requests as f64 * f64::from(request.batch.get())).round() as u64
-}
-
 /// What the plan's prompts get their length by.
 fn lengths_by(plan: &Plan) -> LengthsBy {
     let counting = plan.shares.iter().find_map(|share| share.counting.as_ref());
     counting.map_or(LengthsBy::Words, |counting| counting.lengths_by(&plan.trial.request))
 }
 
-fn cost(frame: &TrialFrame, output_tokens: u64) -> BTreeMap<String, f64> {
+/// What the trial cost. `output_tokens` came inside the measured window, of whichever request; so does the energy that they
+/// are compared with.
+fn cost(frame: &TrialFrame, output_tokens: f64) -> BTreeMap<String, f64> {
     let hours = frame.phase_seconds.values().sum::<f64>() / 3600.0;
     let server_nodes: BTreeSet<_> = frame.plan.servers.iter().map(|server| &server.node).collect();
     let gpus = server_nodes.len() as f64 * f64::from(frame.plan.trial.service.gpus);
@@ -393,9 +388,9 @@ fn cost(frame: &TrialFrame, output_tokens: u64) -> BTreeMap<String, f64> {
         BTreeMap::from([("node_hours".to_owned(), frame.nodes.len() as f64 * hours), ("gpu_hours".to_owned(), gpus * hours)]);
     if let Some(joules) = frame.energy_joules {
         cost.insert("energy_joules".to_owned(), joules);
-        if joules > 0.0 {
-            cost.insert("tokens_per_joule".to_owned(), output_tokens as f64 / joules);
-        }
+    }
+    if let Some(joules) = frame.window_joules.filter(|joules| *joules > 0.0) {
+        cost.insert("tokens_per_joule".to_owned(), output_tokens / joules);
     }
     cost
 }

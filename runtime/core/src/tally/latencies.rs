@@ -3,6 +3,7 @@
 use crate::{
     histogram::Histogram,
     record::{Outcome, Record},
+    units::Nanos,
 };
 
 /// A latency of a request.
@@ -11,18 +12,30 @@ use crate::{
 pub enum Latency {
     Ttft,
     TtftScheduled,
+    Ttfot,
     E2el,
     E2elScheduled,
     Tpot,
     Itl,
     Icl,
     DispatchDelay,
+    Connect,
 }
 
 impl Latency {
     /// All of them, in the report's order.
-    pub const ALL: [Self; 8] =
-        [Self::Ttft, Self::TtftScheduled, Self::E2el, Self::E2elScheduled, Self::Tpot, Self::Itl, Self::Icl, Self::DispatchDelay];
+    pub const ALL: [Self; 10] = [
+        Self::Ttft,
+        Self::TtftScheduled,
+        Self::Ttfot,
+        Self::E2el,
+        Self::E2elScheduled,
+        Self::Tpot,
+        Self::Itl,
+        Self::Icl,
+        Self::DispatchDelay,
+        Self::Connect,
+    ];
 
     /// The name without its unit.
     #[must_use]
@@ -30,29 +43,34 @@ impl Latency {
         match self {
             Self::Ttft => "ttft",
             Self::TtftScheduled => "ttft_scheduled",
+            Self::Ttfot => "ttfot",
             Self::E2el => "e2el",
             Self::E2elScheduled => "e2el_scheduled",
             Self::Tpot => "tpot",
             Self::Itl => "itl",
             Self::Icl => "icl",
             Self::DispatchDelay => "dispatch_delay",
+            Self::Connect => "connect",
         }
     }
 
-    /// What it is of this record, in seconds: of completed requests, and the dispatch delay of every
-    /// request that was sent. The gaps between tokens are in no record.
+    /// What it is of this record, in seconds: of completed requests, the dispatch delay of every request
+    /// that was sent, and the connect time of every one that opened a connection. The gaps between tokens
+    /// are in no record.
     #[must_use]
     pub fn of(self, record: &Record) -> Option<f64> {
-        if record.outcome != Outcome::Completed && self != Self::DispatchDelay {
+        if record.outcome != Outcome::Completed && !matches!(self, Self::DispatchDelay | Self::Connect) {
             return None;
         }
         match self {
             Self::Ttft => record.ttft(),
             Self::TtftScheduled => record.ttft_scheduled(),
+            Self::Ttfot => record.ttfot(),
             Self::E2el => record.e2el(),
             Self::E2elScheduled => record.e2el_scheduled(),
             Self::Tpot => record.tpot(),
             Self::DispatchDelay => record.dispatch_delay(),
+            Self::Connect => record.connect.map(Nanos::as_secs_f64),
             Self::Itl | Self::Icl => None,
         }
     }

@@ -45,7 +45,7 @@ pub struct TrialEvidence {
     pub output_tokens: u64,
     /// Answer tokens that these were asked for.
     pub requested_output_tokens: u64,
-    /// Prompt tokens that the server counted, of completed requests that were asked by token count.
+    /// Prompt tokens that the server counted, of completed requests whose prompts were made to a length.
     pub input_tokens: u64,
     /// Prompt tokens that these were to have; zero where nobody knows.
     pub requested_input_tokens: u64,
@@ -69,6 +69,8 @@ pub struct TrialEvidence {
     pub closed_loop: Option<ClosedLoopEvidence>,
     /// How even the window was; `None` where it is too short to say.
     pub steady: Option<SteadyEvidence>,
+    /// Latencies that moved to another level within the window.
+    pub drifts: Vec<DriftEvidence>,
     /// The largest bound of a client's clock, where there is more than one node.
     pub clock_bound_seconds: f64,
     /// Client nodes whose clock is not known at all, where there is more than one.
@@ -130,6 +132,26 @@ pub struct SteadyEvidence {
     pub completed: [u64; 2],
     /// Answer tokens that came in each.
     pub output_tokens: [f64; 2],
+}
+
+/// A latency that moved to another level within the window.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DriftEvidence {
+    /// Its name: `ttft`, `tpot`, `e2el`.
+    pub latency: String,
+    /// The median before and after.
+    pub seconds: [f64; 2],
+    /// About when, since the trial's start.
+    pub at_seconds: f64,
+}
+
+impl DriftEvidence {
+    /// The larger median over the smaller one.
+    #[must_use]
+    pub fn factor(&self) -> f64 {
+        let [before, after] = self.seconds;
+        before.max(after) / before.min(after)
+    }
 }
 
 impl TrialEvidence {

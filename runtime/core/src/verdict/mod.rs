@@ -7,7 +7,9 @@
 mod evidence;
 mod rules;
 
-pub use evidence::{ClosedLoopEvidence, DeadServer, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence};
+pub use evidence::{
+    ClosedLoopEvidence, DeadServer, DriftEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence,
+};
 pub(crate) use rules::ERRORS_SUSPECT;
 use serde::{Deserialize, Serialize};
 

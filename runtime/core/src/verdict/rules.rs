@@ -1,7 +1,7 @@
 //! The rules of a verdict and their limits. Where a figure has two limits, the harder one decides.
 
-use super::{DeadServer, Reason, Status, TrialEvidence};
-use crate::units::plural;
+use super::{DeadServer, DriftEvidence, Reason, Status, TrialEvidence};
+use crate::{figures, report::MOVED, units::plural};
 
 /// An open loop that sends less than this share of what was asked did not apply the load.
 pub(super) const LEAST_SENT: f64 = 0.98;
@@ -50,7 +50,7 @@ pub(super) const LEAST_CONCURRENCY: f64 = 0.9;
 pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
 
 /// All rules.
-pub(super) const RULES: [Rule; 31] = [
+pub(super) const RULES: [Rule; 32] = [
     unbalanced_books,
     nothing_due,
     nothing_completed,
@@ -76,6 +76,7 @@ pub(super) const RULES: [Rule; 31] = [
     prompt_length,
     prefix_cache,
     unsteady,
+    latency_drift,
     clock_doubt,
     clock_unknown,
     clock_step,
@@ -396,6 +397,21 @@ fn unsteady(evidence: &TrialEvidence) -> Option<Reason> {
     reason("unsteady", Status::Suspect, value, UNSTEADY, message)
 }
 
+/// In an open loop a server that becomes slower sends as many tokens as before: only its latencies tell.
+fn latency_drift(evidence: &TrialEvidence) -> Option<Reason> {
+    let value = evidence.drifts.iter().map(DriftEvidence::factor).fold(0.0, f64::max);
+    if value <= MOVED {
+        return None;
+    }
+    let told = evidence.drifts.iter().map(|drift| {
+        let [before, after] = drift.seconds.map(figures::seconds);
+        let name = drift.latency.to_uppercase();
+        format!("the median {name} went from {before} to {after} about {} s after the start", drift.at_seconds.round())
+    });
+    let message = told.collect::<Vec<_>>().join("; ");
+    reason("latency_drift", Status::Suspect, value, MOVED, message)
+}
+
 fn clock_doubt(evidence: &TrialEvidence) -> Option<Reason> {
     if evidence.clock_bound_seconds <= CLOCK_BOUND_SECONDS {
         return None;
@@ -618,6 +634,19 @@ mod tests {
         };
         check("unsteady", Suspect, thirds(3_000, 2_000), thirds(3_000, 2_500));
         check("unsteady", Suspect, thirds(1_000, 2_000), thirds(20, 12));
+    }
+
+    #[test]
+    fn a_latency_that_moved_is_told_with_both_levels() {
+        let moved = |after: f64| {
+            let drift = DriftEvidence { latency: "ttft".into(), seconds: [0.1, after], at_seconds: 6.0 };
+            move |e: &mut TrialEvidence| e.drifts = vec![drift.clone()]
+        };
+        check("latency_drift", Suspect, moved(0.3), moved(0.13));
+        check("latency_drift", Suspect, moved(0.05), moved(0.08));
+        let mut evidence = healthy();
+        moved(0.3)(&mut evidence);
+        assert_eq!(judge(&evidence).reasons[0].message, "the median TTFT went from 100 ms to 300 ms about 6 s after the start");
     }
 
     #[test]
