@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 
 use crate::{
     record::{Outcome, Record},
+    statistics::order_statistic_ranks,
     trial::{Length, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
-    units::Span,
+    units::{Span, plural},
 };
 
 /// From a request's arrival at the known server to its first token.
 pub const TTFT: Span = Span::from_millis(50);
+/// The 99th percentile of up to so many is the largest.
+const LARGEST_OF: u64 = 50;
 /// Between two of its tokens.
 pub const TPOT: Span = Span::from_millis(10);
 /// The longest answer that is asked of it: it takes 0.4 s, so that many of them fit into a calibration.
@@ -89,6 +92,18 @@ impl Floor {
     }
 }
 
+/// What the 99th percentile of so many answers is worth, in words: up to fifty it is simply the largest.
+#[must_use]
+pub fn worth(answers: u64) -> String {
+    if answers <= LARGEST_OF {
+        format!("the most in {}", plural(answers, "answer"))
+    } else if order_statistic_ranks(answers, 0.99).is_none() {
+        format!("p99 of {answers} answers, too few to be sure")
+    } else {
+        "p99".to_owned()
+    }
+}
+
 /// The load of a calibration: the asked one, for so long, without warm-up, drills or a file; of stages, the highest rate.
 /// `None` of a trace, whose instants a node need not know.
 #[must_use]
@@ -141,6 +156,18 @@ mod tests {
         assert!((floor.ttft_error_p50 - 0.005).abs() < 1e-9 && (floor.tpot_error_p99 - 0.001).abs() < 1e-9, "{floor:?}");
         records.iter_mut().for_each(|record| record.outcome = Outcome::Failed);
         assert_eq!(Floor::of(&records, 2.0), None);
+    }
+
+    #[test]
+    fn few_answers_say_how_few_they_are() {
+        for (answers, words) in [
+            (16, "the most in 16 answers"),
+            (50, "the most in 50 answers"),
+            (51, "p99 of 51 answers, too few to be sure"),
+            (368, "p99"),
+        ] {
+            assert_eq!(worth(answers), words);
+        }
     }
 
     #[test]
