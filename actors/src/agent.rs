@@ -5,7 +5,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::{
     lease::Lease,
-    messages::{AgentMsg, BeatBack, Hello, HelloBack},
+    messages::{AgentMsg, Beat, BeatBack, Hello, HelloBack},
     node::NodeMsg,
     orchestrator::unix_nanos,
     wire::{WireError, answer},
@@ -17,7 +17,7 @@ pub struct AgentArguments {
     pub hello: HelloBack,
     /// Takes orders.
     pub node: ActorRef<NodeMsg>,
-    /// Lasts longer with every beat.
+    /// Lasts longer with every answer that the leader has.
     pub lease: Lease,
 }
 
@@ -37,8 +37,8 @@ impl Actor for Agent {
         match msg {
             AgentMsg::Hello(hello, reply) => answer(reply, decoded(hello.0).and_then(|hello| agent.hello(&hello))),
             AgentMsg::Beat(beat, reply) => {
-                agent.lease.renew();
-                answer(reply, decoded(beat.0).map(|beat| BeatBack { seq: beat.seq, unix_nanos: unix_nanos() }));
+                let beat = decoded(beat.0).inspect(|beat| agent.heard(beat));
+                answer(reply, beat.map(|beat| BeatBack { seq: beat.seq, unix_nanos: unix_nanos() }));
             }
             AgentMsg::Order(order, reply) => match decoded(order.0) {
                 Ok(order) => agent.hand_on(NodeMsg::Order(Box::new(order), reply)),
@@ -61,7 +61,15 @@ impl AgentArguments {
             let why = format!("the leader is of build {} and this node of build {}", hello.build, self.hello.build);
             return Err(WireError::Refused(why));
         }
+        self.lease.answers(0);
         Ok(self.hello.clone())
+    }
+
+    /// The beat itself may have waited here for long, while this process was frozen: it tells the leader nothing yet. What
+    /// it says is which answer the leader had.
+    fn heard(&self, beat: &Beat) {
+        self.lease.renew(beat.answered);
+        self.lease.answers(beat.seq);
     }
 
     fn hand_on(&self, message: NodeMsg) {

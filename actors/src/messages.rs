@@ -91,8 +91,10 @@ pub struct HelloBack {
 /// A beat; sent every 2 s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
-    /// Counts up.
+    /// Counts up from 1.
     pub seq: u64,
+    /// The last beat of which the leader has the answer; 0 is its question who the node is.
+    pub answered: u64,
 }
 
 /// The answer to a beat, from which the leader estimates the node's clock offset.

@@ -25,7 +25,7 @@ use hb_core::{
     trial::DrillTarget,
     units::{NodeName, Span},
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent, call_t};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent, call_t};
 use ractor_cluster::RactorMessage;
 use tokio::{runtime::Handle, sync::watch};
 
@@ -35,7 +35,9 @@ use crate::{
     executor::{ExecutorSupervisor, SupervisorArguments},
     lease::Lease,
     log_collector::{LogCollector, LogCollectorArgs},
-    messages::{AgentMsg, Done, ExecutorSupervisorMsg, HelloBack, MonitorMsg, NodeIdentity, ServerManagerMsg, UplinkMsg},
+    messages::{
+        AgentMsg, Done, ExecutorSupervisorMsg, HelloBack, LogCollectorMsg, MonitorMsg, NodeIdentity, ServerManagerMsg, UplinkMsg,
+    },
     monitor::{Monitor, MonitorArgs, PROBES},
     server_manager::{ServerManager, ServerManagerArgs},
     supervision::Intensity,
@@ -188,6 +190,8 @@ struct Root {
     servers: ActorRef<ServerManagerMsg>,
     executors: ActorRef<ExecutorSupervisorMsg>,
     monitor: ActorRef<MonitorMsg>,
+    logs: ActorRef<LogCollectorMsg>,
+    agent: ActorRef<AgentMsg>,
     interval: Option<Span>,
     intensity: Intensity,
     ended: watch::Sender<Option<NodeEnd>>,
@@ -210,17 +214,28 @@ impl Actor for NodeSupervisor {
         let collector = LogCollectorArgs { identity: named.clone(), uplink: uplink.clone() };
         let (logs, _) = Actor::spawn_linked(None, LogCollector, collector, cell.clone()).await?;
         let own_exe = std::env::current_exe()?;
-        let servers = ServerManagerArgs { uplink: uplink.clone(), logs, own_exe };
+        let servers = ServerManagerArgs { uplink: uplink.clone(), logs: logs.clone(), own_exe };
         let (servers, _) = Actor::spawn_linked(None, ServerManager, servers, cell.clone()).await?;
         let supervisor =
             SupervisorArguments { uplink: uplink.clone(), load_runtime, incarnation: hello.incarnation, lease: lease.clone() };
         let (executors, _) = Actor::spawn_linked(None, ExecutorSupervisor, supervisor, cell.clone()).await?;
         let (monitor, _) = Actor::spawn_linked(None, Monitor, monitor_args(named.clone(), &uplink), cell.clone()).await?;
         let (agent, _) = Actor::spawn_linked(None, Agent, AgentArguments { hello, node: me.clone(), lease }, cell).await?;
-        if ready.send((agent, uplink.clone())).is_err() {
+        if ready.send((agent.clone(), uplink.clone())).is_err() {
             return Err("nobody waits for this node".into());
         }
-        Ok(Root { identity, uplink, servers, executors, monitor, interval: None, intensity: Intensity::default(), ended })
+        Ok(Root {
+            identity,
+            uplink,
+            servers,
+            executors,
+            monitor,
+            logs,
+            agent,
+            interval: None,
+            intensity: Intensity::default(),
+            ended,
+        })
     }
 
     async fn handle(&self, me: ActorRef<NodeMsg>, msg: NodeMsg, root: &mut Root) -> Result<(), ActorProcessingErr> {
@@ -251,7 +266,7 @@ impl Actor for NodeSupervisor {
                 }
             }
             SupervisionEvent::ActorFailed(child, why) => {
-                root.end(NodeEnd::Failed(format!("{} failed: {why}", child.get_name().unwrap_or_else(|| "an actor".into()))));
+                root.end(NodeEnd::Failed(format!("{} failed: {why}", root.name_of(child.get_id()))));
             }
             SupervisionEvent::ActorStarted(_)
             | SupervisionEvent::ActorTerminated(..)
@@ -263,6 +278,18 @@ impl Actor for NodeSupervisor {
 }
 
 impl Root {
+    /// What a child that was started once is, in the words of `ARCHITECTURE.md`.
+    fn name_of(&self, child: ActorId) -> &'static str {
+        let named = [
+            (self.uplink.get_id(), "the uplink"),
+            (self.servers.get_id(), "the server manager"),
+            (self.executors.get_id(), "the executors' supervisor"),
+            (self.logs.get_id(), "the log collector"),
+            (self.agent.get_id(), "the agent"),
+        ];
+        named.iter().find(|(id, _)| *id == child).map_or("an actor", |(_, name)| name)
+    }
+
     fn carry_out(&mut self, order: Order) -> Result<(), ActorProcessingErr> {
         match order {
             Order::Admit(admission) => {

@@ -5,7 +5,8 @@ mod named;
 
 use std::{env, error::Error, sync::Arc};
 
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, crypto::aws_lc_rs};
+use hb_core::http_version::HttpVersion;
+use rustls::{AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, crypto::aws_lc_rs};
 
 use self::named::NamedToo;
 
@@ -36,7 +37,7 @@ pub(crate) fn system() -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = NamedToo::new(provider, env::var(FILE).ok().as_deref()).map_err(|error| without_authority(&error))?;
     let verified = versions().dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    Ok(speaking_http1(verified.with_no_client_auth()))
+    Ok(verified.with_no_client_auth())
 }
 
 /// A configuration for these URLs. Where no TLS is spoken, nobody needs to know an authority.
@@ -50,15 +51,46 @@ pub(crate) fn of_urls<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Cli
 
 /// A configuration that trusts these authorities alone.
 pub(crate) fn only(roots: RootCertStore) -> ClientConfig {
-    speaking_http1(versions().with_root_certificates(roots).with_no_client_auth())
+    versions().with_root_certificates(roots).with_no_client_auth()
+}
+
+/// The same configuration for one version of HTTP.
+pub(crate) fn speaking(mut config: ClientConfig, version: HttpVersion) -> ClientConfig {
+    // Only one is offered: most servers that may choose choose HTTP/2, and it is for those that have nothing else.
+    config.alpn_protocols = vec![match version {
+        HttpVersion::Http1 => b"http/1.1".to_vec(),
+        HttpVersion::Http2 => b"h2".to_vec(),
+    }];
+    config
+}
+
+/// A client for questions in this version of HTTP. It goes past a proxy of the environment, as the load does, and follows
+/// nobody elsewhere.
+pub(crate) fn asking(trusted: ClientConfig, version: HttpVersion) -> reqwest::ClientBuilder {
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let client = client.tls_backend_preconfigured(speaking(trusted, version));
+    match version {
+        HttpVersion::Http1 => client.http1_only(),
+        HttpVersion::Http2 => client.http2_prior_knowledge(),
+    }
+}
+
+/// Whether a server said in the TLS handshake that it does not speak the version of HTTP that was offered.
+pub(crate) fn is_other_version(error: &(dyn Error + 'static)) -> bool {
+    matches!(of_tls(error), Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
 }
 
 /// What is wrong with a server's certificate or its TLS, if that is why asking it failed: it will be so again.
 pub(crate) fn refused(error: &(dyn Error + 'static)) -> Option<String> {
+    of_tls(error).and_then(in_words)
+}
+
+/// The error of TLS that is behind an error.
+fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(cause) = next {
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-            return in_words(error);
+            return Some(error);
         }
         // An `io::Error` hides what it was made of from `source`.
         let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
@@ -111,12 +143,6 @@ fn versions() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     // The provider is named: a process may hold two, and rustls then refuses to choose.
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     config.with_safe_default_protocol_versions().expect("the provider has cipher suites for TLS 1.2 and 1.3")
-}
-
-fn speaking_http1(mut config: ClientConfig) -> ClientConfig {
-    // The load speaks HTTP/1.1; a server that may choose would choose HTTP/2.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config
 }
 
 fn without_authority(error: &rustls::Error) -> TrustError {

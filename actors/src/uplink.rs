@@ -16,7 +16,7 @@ use std::{
 
 use hb_core::{
     batch::Batch,
-    facts::{LogBatch, NodeFact, NodeReading},
+    facts::{Fact, LogBatch, NodeFact, NodeReading},
     tally::{NodeLive, NodeSums},
     units::TrialId,
 };
@@ -43,6 +43,8 @@ pub struct NodeShare {
     pub live: NodeLive,
     /// The newest sample.
     pub reading: Option<NodeReading>,
+    /// The share of a load that was built last, by its trial, or why it could not be.
+    pub built: Option<(TrialId, Result<(), String>)>,
 }
 
 /// What an Uplink is given.
@@ -146,7 +148,15 @@ impl Posting {
         }
     }
 
-    fn fact(&mut self, fact: hb_core::facts::Fact) {
+    fn fact(&mut self, fact: Fact) {
+        let built = match &fact {
+            Fact::LoadPrepared { trial, .. } => Some((trial.clone(), Ok(()))),
+            Fact::LoadFailed { trial, why, .. } => Some((trial.clone(), Err(why.clone()))),
+            _ => None,
+        };
+        if built.is_some() {
+            self.share.send_modify(|share| share.built = built);
+        }
         let identity = self.identity();
         let seq = self.next_fact;
         self.next_fact += 1;

@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn a_value_survives_the_wire_and_garbage_is_a_value() {
-        let bytes = Wire::from(Beat { seq: 7 }).into_bytes();
-        assert_eq!(Wire::<Beat>::from_bytes(bytes.clone()).0, Ok(Beat { seq: 7 }));
+        let bytes = Wire::from(Beat { seq: 7, answered: 6 }).into_bytes();
+        assert_eq!(Wire::<Beat>::from_bytes(bytes.clone()).0, Ok(Beat { seq: 7, answered: 6 }));
         for cut in 0..bytes.len() {
             assert!(Wire::<Beat>::from_bytes(bytes[..cut].to_vec()).0.is_err(), "cut at {cut}");
         }

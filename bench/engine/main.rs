@@ -100,7 +100,9 @@ fn figures(shape: &Shape, batches: &[Batch], wall: Duration, cpu: f64) -> Result
     let failed = rows().count() - completed.len();
     let mut gaps = Histogram::new();
     for batch in batches.iter().filter(|batch| !batch.itl.is_empty()) {
-        gaps.merge(&Histogram::from_bytes(&batch.itl)?);
+        if let Some(read) = Histogram::from_bytes(&batch.itl)? {
+            gaps.merge(&read);
+        }
     }
     // A step of the quantile finer than a gap in ten thousand changes nothing at the ninety-ninth of a hundred.
     let evenly = (0..10_000).filter_map(|step| gaps.quantile((f64::from(step) + 0.5) / 10_000.0));
@@ -144,6 +146,7 @@ fn share(shape: &Shape) -> LoadShare {
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,
             dataset: None,
+            tokenizer: None,
             drills: vec![],
             calibration: None,
         },
@@ -177,6 +180,7 @@ fn share(shape: &Shape) -> LoadShare {
         },
         servers: vec![shape.url.clone()],
         left_servers: Default::default(),
+        http2: Default::default(),
         seed: 7,
         counting: None,
     }

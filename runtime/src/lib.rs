@@ -9,6 +9,7 @@ macro_rules! eprintln {
 }
 
 pub mod cli;
+mod given_up;
 pub mod http;
 pub mod lead;
 pub mod node;

@@ -3,6 +3,7 @@
 use hb_core::{
     orders::ServerOrder,
     trial::{Api, CustomService, ProtocolName, ServiceSpec},
+    units::Span,
 };
 
 use crate::{
@@ -83,6 +84,13 @@ impl Service for Custom {
                 advice: format!("write one of {}", STOP_SIGNALS.map(|name| format!("SIG{name}")).join(", ")),
             });
         }
+        if let Some(long) = self.block.stop_grace.filter(|grace| *grace > LONGEST_STOP_GRACE) {
+            problems.push(ServiceProblem {
+                path: self.path("stop_grace"),
+                what: format!("found {long}, and a node that ends waits no longer for its servers than {LONGEST_STOP_GRACE}"),
+                advice: format!("write at most {LONGEST_STOP_GRACE}; what is left then is killed"),
+            });
+        }
         problems
     }
 
@@ -127,6 +135,9 @@ impl Service for Custom {
         }
     }
 }
+
+/// Nodes wait 20 s for their servers when they end, and the run 30 s between two trials.
+const LONGEST_STOP_GRACE: Span = Span::from_secs(15);
 
 /// The signals that end a server, without their `SIG`.
 pub const STOP_SIGNALS: [&str; 7] = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"];

@@ -22,6 +22,7 @@ mod refusal;
 pub mod runtime;
 pub mod service;
 pub mod tokenize;
+pub mod tokenizer;
 pub mod vllm;
 mod whole;
 

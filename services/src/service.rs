@@ -123,10 +123,6 @@ pub trait Service: Sync {
     fn config_keys(&self) -> Vec<&'static str> {
         Vec::new()
     }
-    /// What in it is well written and cannot be run yet.
-    fn later(&self, _: &ServiceSpec) -> Vec<ServiceProblem> {
-        Vec::new()
-    }
     /// How one server is spread over nodes.
     ///
     /// # Errors

@@ -169,6 +169,7 @@ fn sizes_that_nodes_cannot_share_are_refused_at_their_key() {
     assert_eq!(refused(0, json!({"tensor_parallel_size": 3, "distributed": {"nodes": 2}})), "tensor_parallel_size");
     assert_eq!(refused(2, json!({"tensor_parallel_size": 8, "distributed": {"nodes": 2}})), "distributed.nodes");
     assert_eq!(refused(1, json!({"tensor_parallel_size": 2, "data_parallel_size": 2})), "data_parallel_size");
+    assert_eq!(refused(4, json!({"tensor_parallel_size": 4, "data_parallel_size": 2})), "data_parallel_size");
     assert_eq!(refused(1, json!({"distributed": {"tensor_parallel_size": 2, "backend": "uni"}})), "distributed.backend");
 }
 
@@ -304,6 +305,10 @@ fn a_custom_services_words_are_filled_in_once_and_never_split() {
     assert_eq!(line.env["PORT"], "8123");
     assert_eq!(service.readiness(&spec), [Step::Healthy { path: "/up".into() }, Step::Completes]);
     assert_eq!((service.default_port(), service.stopping().signal.as_str()), (9000, "SIGINT"));
+    spec.custom.as_mut().unwrap().stop_grace = Some(hb_core::units::Span::from_secs(60));
+    let long = &resolve(&spec).unwrap().check(&spec)[0];
+    assert_eq!((long.path.as_str(), long.what.contains("15s")), ("custom_services.mine.stop_grace", true), "{}", long.what);
+    spec.custom.as_mut().unwrap().stop_grace = None;
     spec.custom.as_mut().unwrap().command.clear();
     assert_eq!(resolve(&spec).unwrap().check(&spec)[0].path, "custom_services.mine.command");
 }

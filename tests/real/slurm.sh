@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
-# Three hosts of a real Slurm: the same command line on every task, rank 0 leads. Then a node that is killed.
+# Three hosts of a real Slurm: the same command line on every task, rank 0 leads. Then a leader that refuses, and a node
+# that is killed.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
 
 [ "$(id -u)" = 0 ] || skip "the Slurm test bed needs root"
 export HB_TESTBED=${HB_TESTBED_SLURM:-/var/tmp/hb-slurm}
+# A shared file system that is nearly full. What is mounted later, the hosts do not see.
+SMALL=$SCRATCH/small
+mkdir "$SMALL"
+chmod 755 "$SCRATCH"
+mount -t tmpfs -o size=4m,mode=777 none "$SMALL"
 "$TESTBED/slurm-up" --nodes 3 --port "${SLURM_SSH_PORT:-8823}" >"$SCRATCH/up" 2>&1 || { tail -n 5 "$SCRATCH/up"; skip "the Slurm test bed cannot be started here"; }
-trap '"$TESTBED/slurm-down" >/dev/null 2>&1' EXIT
+trap '"$TESTBED/slurm-down" >/dev/null 2>&1; umount "$SMALL"; rmdir "$SMALL" "$SCRATCH" 2>/dev/null' EXIT
 
 HOME_DIR=$HB_TESTBED/home/bench
 install -m 755 "$HBNODE" "$HOME_DIR/hbnode"
@@ -59,6 +65,32 @@ check "the server is on the host that was named, at its port" sh -c "jq -e '.tri
 check "the third host took part without a role" grep -q '"node":"node002","host":"node002","roles":\[\]' "$RUN_DIR/events.jsonl"
 missing() { { srun "$HOME_DIR/hbnode" --server-nodes node009 --client-nodes node001 --leader recipe.yaml 2>&1 || true; } | grep 'this job has no node .node009.; it has node001, node002, node003'; }
 check "a host that the job has not is named" missing
+
+say "a leader that refuses ends the tasks that wait for it"
+# gives_up CODE PART TOLD COMMAND…: a step ends with this code within 20 s, all of its tasks by themselves; this is said so
+# often in all, and nothing lies where the way in would have been.
+gives_up() {
+    local code=$1 part=$2 told=$3 exit_code=0 began=$SECONDS
+    shift 3
+    srun "$@" >"$SCRATCH/given-up" 2>&1 || exit_code=$?
+    grep -h "^error" "$SCRATCH/given-up" | sort | uniq -c
+    say "ended with $exit_code after $((SECONDS - began)) s"
+    [ "$exit_code" = "$code" ] && [ $((SECONDS - began)) -lt 20 ] &&
+        [ "$(grep -c "^error.*$part" "$SCRATCH/given-up")" = "$told" ] && ! find "$HOME_DIR/results/.hbnode" "$SMALL" -name 'given-up*' 2>/dev/null | grep -q .
+}
+check "a recipe that is not there: said once" gives_up 2 "cannot read the recipe" 1 "$HOME_DIR/hbnode" --leader nope.yaml --results "$HOME_DIR/results"
+# shellcheck disable=SC2016 # the task's shell expands it
+check "a recipe that is wrong where the leader is" gives_up 2 "workload.duration: found the text" 3 \
+    bash -c '[ "$SLURM_PROCID" = 0 ] && further=(--set workload.duration=soon); exec ./hbnode --leader recipe.yaml "${further[@]}"'
+"$TESTBED/on-host" node001 timeout 15 python3 -c 'import socket, time
+taken = socket.create_server(("0.0.0.0", 6100))
+time.sleep(60)' >/dev/null 2>&1 &
+check "the port is taken" wait_for 10 "$TESTBED/on-host" node001 sh -c "ss -ltn | grep -q :6100"
+check "a port that is taken where the leader is" gives_up 2 "port 6100 on .* is in use" 3 "$HOME_DIR/hbnode" --leader recipe.yaml --results "$HOME_DIR/results" --client-port 6100
+check "no space for the run" gives_up 1 "MiB are free for results" 3 "$HOME_DIR/hbnode" --leader recipe.yaml --results "$SMALL"
+dd if=/dev/zero of="$SMALL/full" bs=64k >/dev/null 2>&1 || true
+check "no space for a single byte of the reason" gives_up 4 "nothing to join: .*its own words say why" 2 "$HOME_DIR/hbnode" --leader recipe.yaml --results "$SMALL"
+check "a folder of results that cannot be: the others are ended by a signal" gives_up 143 "cannot create the results folder" 1 "$HOME_DIR/hbnode" --leader recipe.yaml --results /proc/nothing
 
 say "a client's host loses power while it is measured"
 sed -i 's/duration: 6s/duration: 40s/; s/three-hosts/lost-host/' "$HOME_DIR/recipe.yaml"

@@ -1,49 +1,17 @@
 #!/usr/bin/env bash
 # From an empty home folder to a fetched report: on the login host itself, and over ssh from outside. A real Slurm
-# that is as strict as a production site takes the jobs; then everything that is refused, and leaves nothing behind.
+# that is as strict as a production site takes the jobs. What is refused is a suite of its own: submit-refused.sh.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/bed.bash"
 
-[ "$(id -u)" = 0 ] || skip "the Slurm test bed needs root"
-export HB_TESTBED=${HB_TESTBED_SUBMIT:-/var/tmp/hb-submit}
-"$TESTBED/slurm-up" --nodes 3 --strict --port "${SUBMIT_SSH_PORT:-8824}" >"$SCRATCH/up" 2>&1 ||
-    { tail -n 5 "$SCRATCH/up"; skip "the Slurm test bed cannot be started here"; }
-trap '"$TESTBED/slurm-down" >/dev/null 2>&1' EXIT
-
-HOME_DIR=$HB_TESTBED/home/bench
+bed submit 3 "${SUBMIT_SSH_PORT:-8824}" --strict
 CONFIG=$HB_TESTBED/ssh_config
 # What the person has: the binary and a recipe, nothing else. On the login host the binary is on no shared folder.
-user() { "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$@"; }
-outside() { (cd "$SCRATCH/laptop" && env -u WORK XDG_STATE_HOME="$SCRATCH/laptop/state" "$HBNODE" "$@"); }
 mkdir -p "$SCRATCH/laptop"
 chmod 755 "$SCRATCH"
 
-cat >"$SCRATCH/laptop/r.yaml" <<'YAML'
-scenario: submitted
-partition: cpu
-account: p200981
-qos: default
-orchestration:
-  mode: slurm
-  total_nodes: 3
-  node_allocation:
-    servers: {nodes: 1}
-    clients: {nodes: 2}
-  job_config: {time_limit: "00:10:00"}
-resources:
-  servers: {gpus: 0, cpus_per_task: 1, mem_gb: 1}
-  clients: {gpus: 0, cpus_per_task: 1, mem_gb: 1}
-workload:
-  service: dummy
-  model: dummy
-  target_rps: 40
-  request_distribution: poisson
-  warmup: 1s
-  duration: 6s
-servers:
-  service_config: {ttft: 50ms, tpot: 5ms}
-artifacts: {runtime: bare}
-YAML
+small_recipe submitted 3 >"$SCRATCH/laptop/r.yaml"
 install -m 755 "$HBNODE" "$HB_TESTBED/hbnode-of-the-site"
 install -m 644 "$SCRATCH/laptop/r.yaml" "$HOME_DIR/r.yaml"
 HB=$HB_TESTBED/hbnode-of-the-site
@@ -78,6 +46,9 @@ check "the output can be read" sh -c '"$@" | grep -q "^verdict: "' - "$TESTBED/o
 check "and of one node alone" sh -c '"$@" | grep -q "\[server-0\]"' - "$TESTBED/on-host" -u bench login env HOME="$HOME_DIR" "$HB" logs "$JOB" node001
 silent() { { user "$HB" logs "$JOB" node009 2>&1 || true; } | grep "^error: nothing was written on .node009.; there is output of node001"; }
 check "a node that wrote nothing is told with those that did" silent
+
+followed() { timeout 60 "$TESTBED/on-host" -u bench login env HOME="$HOME_DIR" "$HB" logs -f "$JOB" node001 | grep -q "\[server-0\]"; }
+check "following one node ends with its job" followed
 
 say "from outside over ssh, components that differ"
 began=$(date +%s%N)
@@ -128,29 +99,4 @@ check "and is gone from the queue" wait_for 60 gone
 outside status
 check "no process is left on the nodes" sh -c "for host in node001 node002 node003; do ! '$TESTBED/on-host' \$host pgrep -f 'bin/hbnode-' || exit 1; done"
 
-say "what is refused"
-before=$(find "$HOME_DIR/hbnode" | sort)
-# refused CODE PART ARGS…: it ends with this code, says this, and leaves nothing behind.
-refused() {
-    local code=$1 part=$2 exit_code=0
-    shift 2
-    outside run r.yaml "$@" >"$SCRATCH/refused" 2>&1 || exit_code=$?
-    grep -h '^error' "$SCRATCH/refused" || true
-    [ "$exit_code" = "$code" ] && grep -q -- "$part" "$SCRATCH/refused" && [ "$(find "$HOME_DIR/hbnode" | sort)" = "$before" ]
-}
-login=(--host login --ssh-config "$CONFIG")
-check "an unknown host" refused 1 "Could not resolve" --host nowhere.invalid
-check "a refused key" refused 1 "MLUX_KEY" --host nobody@login --ssh-config "$CONFIG"
-sed "s|UserKnownHostsFile.*|UserKnownHostsFile $SCRATCH/none|" "$CONFIG" >"$SCRATCH/unknown_config"
-check "a host that is not known yet" refused 1 "log in once by hand" --host login --ssh-config "$SCRATCH/unknown_config"
-check "a binary that is none" refused 1 "no binary for Linux" "${login[@]}" --binary /etc/passwd
-check "a partition that is not there" refused 2 "scheduler has" "${login[@]}" --set partition=nope
-check "more nodes than there are" refused 2 "never start" "${login[@]}" --set orchestration.total_nodes=9
-check "a time limit above the partition's" refused 2 "never start" "${login[@]}" --set orchestration.job_config.time_limit=99-00:00:00
-sed -i '/^qos/d' "$SCRATCH/laptop/r.yaml"
-check "the scheduler's own words about a missing QOS" refused 1 "[Qq][Oo][Ss]" "${login[@]}"
-"$TESTBED/on-host" login sh -c "mkdir -p '$HOME_DIR/hbnode/small' && mount -t tmpfs -o size=4m,mode=777 none '$HOME_DIR/hbnode/small'"
-before=$(find "$HOME_DIR/hbnode" | sort)
-check "no space" refused 1 "KiB free" "${login[@]}" --remote-dir hbnode/small/x
-check "no sockets of connections are left" sh -c "! ls -d /tmp/hbnode-ssh-* 2>/dev/null"
 finish

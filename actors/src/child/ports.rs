@@ -135,6 +135,10 @@ impl Ports {
         let mut promised = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let last = if is_fixed { wanted } else { wanted.saturating_add(PORTS_TRIED) };
         for port in wanted..=last {
+            // Where the system has no abstract sockets, this set alone keeps the promise.
+            if promised.contains(&port) {
+                continue;
+            }
             let Some(promise) = Promise::of(port) else { continue };
             if is_free(host, port)? {
                 promised.insert(port);

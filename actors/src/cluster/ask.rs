@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(bye("garble").await, Err(WireError::Undecodable("garbled".into())));
         let hello = Hello { build: "1".into(), run: "r".into() };
         assert_eq!(agent.hello(hello).await, Err(WireError::TimedOut));
-        assert_eq!(agent.beat(Beat { seq: 0 }).await, Err(WireError::Unreachable), "a dropped reply port");
+        assert_eq!(agent.beat(Beat { seq: 1, answered: 0 }).await, Err(WireError::Unreachable), "a dropped reply port");
         assert_eq!(bye("die").await, Err(WireError::Unreachable));
         ended.await.unwrap();
         assert_eq!(bye("go").await, Err(WireError::Unreachable), "the actor is gone");

@@ -185,9 +185,15 @@ fn remove_if(path: &Path, is_ours: impl FnOnce(&str) -> bool) {
         tracing::warn!(path = %path.display(), %error, "the join file could not be removed");
         return;
     }
-    let Some(state) = path.parent() else { return };
+    if let Some(state) = path.parent() {
+        remove_empty(state);
+    }
+}
+
+/// Removes a run's state folder and the shelf it lies on, if nothing is in them; a folder that somebody named stays.
+pub fn remove_empty(state: &Path) {
     if let Some(shelf) = state.parent().filter(|shelf| shelf.ends_with(STATE_SHELF)) {
-        // Only empty folders go; another run may have its own beside ours.
+        // Another run may have its own beside ours.
         let _ = fs::remove_dir(state).and_then(|()| fs::remove_dir(shelf));
     }
 }

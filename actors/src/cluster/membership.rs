@@ -23,7 +23,7 @@ use super::{
     events::{ClusterEvent, LossCause, PeerId},
 };
 use crate::{
-    messages::{BeatBack, HelloBack, SCOPE},
+    messages::{Beat, BeatBack, HelloBack, SCOPE},
     wire::WireError,
 };
 
@@ -50,8 +50,8 @@ pub enum Effect {
     Beat {
         /// Where to.
         link: LinkId,
-        /// Its number.
-        seq: u64,
+        /// It.
+        beat: Beat,
     },
     /// Close a link; what follows from it is done already.
     Close {
@@ -109,6 +109,8 @@ struct Peer {
     host: String,
     presence: Presence,
     last_answer: Duration,
+    /// The beat that was answered last; 0 is the greeting of its link.
+    answered: u64,
     unanswered: u32,
     is_suspect: bool,
     is_leaving: bool,
@@ -242,6 +244,7 @@ impl Membership {
         let Some(id) = self.peer_on(link).filter(|_| answer.back.seq == answer.seq) else { return Vec::new() };
         let peer = self.peers.get_mut(&id).expect("the peer was just found");
         peer.last_answer = now;
+        peer.answered = peer.answered.max(answer.seq);
         peer.unanswered = 0;
         let mut effects = Vec::new();
         if std::mem::take(&mut peer.is_suspect) {
@@ -361,6 +364,7 @@ impl Membership {
                 host: hello.host.clone(),
                 presence: Presence::Linked(link),
                 last_answer: now,
+                answered: 0,
                 unanswered: 0,
                 is_suspect: false,
                 is_leaving: false,
@@ -452,12 +456,13 @@ impl Peer {
         self.unanswered += 1;
         let is_news = missed >= SUSPECT_AFTER_BEATS && !std::mem::replace(&mut self.is_suspect, missed >= SUSPECT_AFTER_BEATS);
         let suspected = is_news.then(|| Effect::Report(ClusterEvent::Suspected { peer: id.clone(), missed }));
-        suspected.into_iter().chain([Effect::Beat { link, seq }]).collect()
+        suspected.into_iter().chain([Effect::Beat { link, beat: Beat { seq, answered: self.answered } }]).collect()
     }
 
     /// Gives the link it had before.
     fn came_back(&mut self, link: LinkId, now: Duration) -> Option<LinkId> {
         self.last_answer = now;
+        self.answered = 0;
         self.unanswered = 0;
         self.is_suspect = false;
         match std::mem::replace(&mut self.presence, Presence::Linked(link)) {

@@ -210,7 +210,7 @@ impl Watching {
         for effect in effects {
             match effect {
                 Effect::Greet(link) => self.greet(me, link),
-                Effect::Beat { link, seq } => self.beat(me, link, seq),
+                Effect::Beat { link, beat } => self.beat(me, link, beat),
                 Effect::Close { link, why } => self.close(link, why),
                 Effect::Join { peer, hello, link } => {
                     if let Some(agent) = self.agents.get(&link).cloned() {
@@ -236,12 +236,12 @@ impl Watching {
         });
     }
 
-    fn beat(&self, me: &ActorRef<ClusterWatchMsg>, link: LinkId, seq: u64) {
+    fn beat(&self, me: &ActorRef<ClusterWatchMsg>, link: LinkId, beat: Beat) {
         let Some(agent) = self.agents.get(&link).cloned() else { return };
-        let me = me.clone();
+        let (me, seq) = (me.clone(), beat.seq);
         tokio::spawn(async move {
             let (sent_unix_nanos, sent) = (unix_nanos(), Instant::now());
-            match agent.beat(Beat { seq }).await {
+            match agent.beat(beat).await {
                 Ok(back) => {
                     let answer = Answer { seq, sent_unix_nanos, round_trip: sent.elapsed(), back };
                     tell(&me, ClusterWatchMsg::BeatAnswered(link, answer));

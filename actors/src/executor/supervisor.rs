@@ -49,6 +49,8 @@ struct Work {
     /// A calibration goes on for seconds; it ends with the work.
     _building: AbortOnDrop,
     prepared: Option<Arc<Prepared>>,
+    /// Servers to leave that were named while it was built.
+    left: BTreeSet<u32>,
     ledger: Option<Arc<Ledger>>,
     clock: Option<Clock>,
     executor: Option<ActorRef<ExecutorMsg>>,
@@ -129,6 +131,9 @@ impl Supervising {
         if share.left_by.is_none() {
             self.works.retain(|_, work| work.clock.is_some() || work.share.trial != share.trial);
         }
+        // What was taken over in an earlier trial too late to be started was over with it.
+        let is_over = |work: &Work| work.share.trial != share.trial && work.share.left_by.is_some() && work.clock.is_none();
+        self.works.retain(|_, work| !is_over(work));
         let is_in_the_way = |work: &Work| {
             let has_begun = work.clock.is_some() && (share.left_by.is_none() || work.share.executor == share.executor);
             has_begun || work.share.trial != share.trial
@@ -154,6 +159,7 @@ impl Supervising {
             build: build_number,
             _building: AbortOnDrop(building.abort_handle()),
             prepared: None,
+            left: BTreeSet::new(),
             ledger: None,
             clock: None,
             executor: None,
@@ -170,6 +176,8 @@ impl Supervising {
         let (trial, executor) = (work.share.trial.clone(), work.share.executor);
         let fact = match result {
             Ok(prepared) => {
+                // What was ordered while it was built holds for it, too.
+                work.left.iter().for_each(|server| prepared.leave_server(*server));
                 let source = Source { trial: trial.clone(), node: work.share.node.clone(), incarnation, executor, epoch: 0 };
                 work.ledger = Some(Ledger::new(source));
                 work.prepared = Some(prepared);
@@ -296,8 +304,13 @@ impl Supervising {
         self.of(trial).filter_map(|work| work.prepared.as_ref()).for_each(|prepared| prepared.end_window(at));
     }
 
-    fn leave_server(&self, trial: &TrialId, server: u32) {
-        self.of(trial).filter_map(|work| work.prepared.as_ref()).for_each(|prepared| prepared.leave_server(server));
+    fn leave_server(&mut self, trial: &TrialId, server: u32) {
+        for work in self.works.values_mut().filter(|work| work.share.trial == *trial) {
+            match &work.prepared {
+                Some(prepared) => prepared.leave_server(server),
+                None => drop(work.left.insert(server)),
+            }
+        }
     }
 
     fn stop(&mut self, trial: &TrialId) {

@@ -217,3 +217,37 @@ async fn what_a_lost_node_left_runs_beside_a_nodes_own_share() {
     scene.supervisor.stop(None);
     scene.load.shutdown_background();
 }
+
+#[tokio::test]
+async fn what_was_taken_over_too_late_to_be_started_does_not_bar_the_next_trial() {
+    let mut scene = Scene::idle().await;
+    let late = LoadShare { executor: 5, left_by: Some(1), ..scene.share(1) };
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(late))).unwrap();
+    scene.fact(|fact| matches!(fact, Fact::LoadPrepared { executor: 5, .. })).await;
+    let next = LoadShare { trial: "next".into(), ..scene.share(1) };
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(next))).unwrap();
+    let answer = scene.fact(|fact| matches!(fact, Fact::LoadPrepared { .. } | Fact::LoadFailed { .. })).await;
+    assert!(matches!(answer, Fact::LoadPrepared { executor: 0, .. }), "{answer:?}");
+    scene.supervisor.stop(None);
+    scene.load.shutdown_background();
+}
+
+#[tokio::test]
+async fn a_server_that_is_left_while_a_share_is_built_is_left_by_that_share() {
+    let scene = Scene::idle().await;
+    let other = scene.load.spawn(server(Answer::Hang(String::new()))).await.unwrap();
+    let mut share = scene.share(2);
+    share.servers.push(other.url.clone());
+    // The build waits for the load's only thread, and its end is told after what is ordered here.
+    let blocked = scene.block();
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(share))).unwrap();
+    scene.supervisor.cast(ExecutorSupervisorMsg::LeaveServer(TrialId::from("t"), 0)).unwrap();
+    drop(blocked);
+    scene.start();
+    while other.requests.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(scene.server.requests.load(Ordering::SeqCst), 0, "it was left before anybody asked it");
+    scene.supervisor.stop(None);
+    scene.load.shutdown_background();
+}

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    io,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -97,7 +96,7 @@ impl Engine {
             match link.poll_data(cx, body) {
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(Err(_))) if seen.over.is_some() => return Poll::Ready(Ok(())),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(body_kind(&error))),
+                Poll::Ready(Some(Err(kind))) => return Poll::Ready(Err(kind)),
                 Poll::Ready(Some(Ok(data))) => {
                     let progress = reader.feed(&data)?;
                     let (was_over, had_content) = (seen.over.is_some(), seen.last.is_some());
@@ -138,7 +137,7 @@ async fn head(
 ) -> Result<Response<Incoming>, Kind> {
     let mut response = pin!(link.send(request));
     poll_fn(|cx| match link.poll_head(cx, response.as_mut()) {
-        Poll::Ready(head) => Poll::Ready(head.map_err(|error| head_kind(&error))),
+        Poll::Ready(head) => Poll::Ready(head),
         Poll::Pending => alarm.as_mut().poll(cx).map(|()| Err(limits.next(None).1)),
     })
     .await
@@ -165,20 +164,4 @@ async fn refusal(link: &mut Link, body: &mut Incoming, mut alarm: Pin<&mut Sleep
     })
     .await;
     (start, is_whole)
-}
-
-fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
-    std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind)
-}
-
-fn head_kind(error: &hyper::Error) -> Kind {
-    if error.is_parse() { Kind::Protocol } else { Kind::Reset }
-}
-
-fn body_kind(error: &hyper::Error) -> Kind {
-    match io_kind(error) {
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe) => Kind::ResetMidway,
-        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => Kind::Protocol,
-        _ => Kind::Truncated,
-    }
 }

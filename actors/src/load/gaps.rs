@@ -1,7 +1,7 @@
 //! Gaps between tokens and between events, in histograms of the worker's own until a window is cut.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -10,22 +10,31 @@ use hdrhistogram::{
     serialization::{Serializer as _, V2Serializer},
 };
 
+use super::token_gaps::TokenGaps;
+
 /// Histograms kept side by side, so that requests on different cores seldom wait for each other.
 const SHARDS: usize = 4;
 const LOWEST_NANOS: u64 = 1_000;
 const HIGHEST_NANOS: u64 = 3_600_000_000_000;
 
-/// The time before a read with content, and what the read brought.
+/// The time before a read with content, and the events that it brought.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gap {
     pub nanos: u64,
-    pub tokens: u32,
     pub events: u32,
 }
 
 struct Pair {
     itl: Histogram<u64>,
     icl: Histogram<u64>,
+    /// What answers left behind, for the next ones.
+    spare: Vec<TokenGaps>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self { itl: empty(), icl: empty(), spare: Vec::new() }
+    }
 }
 
 fn empty() -> Histogram<u64> {
@@ -40,8 +49,7 @@ pub(super) struct Gaps {
 
 impl Gaps {
     pub fn new() -> Self {
-        let pair = || Mutex::new(Pair { itl: empty(), icl: empty() });
-        Self { shards: (0..SHARDS).map(|_| pair()).collect(), tokens: AtomicU64::new(0) }
+        Self { shards: (0..SHARDS).map(|_| Mutex::new(Pair::new())).collect(), tokens: AtomicU64::new(0) }
     }
 
     /// Counts tokens that were read.
@@ -49,25 +57,38 @@ impl Gaps {
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
     }
 
-    /// Takes the gaps of request `index`; one lock for many of them.
+    /// Takes the gaps between events of request `index`; one lock for many of them.
     pub fn add(&self, index: u64, gaps: &mut Vec<Gap>) {
-        let shard = &self.shards[index as usize % SHARDS];
-        let mut pair = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pair = self.pair(index);
         for gap in gaps.drain(..) {
-            // A chunk's gap is shared evenly by its tokens.
-            pair.itl.saturating_record_n(gap.nanos / u64::from(gap.tokens.max(1)), u64::from(gap.tokens));
             pair.icl.saturating_record(gap.nanos);
             // Events of one read came together: nothing lay between them.
             pair.icl.saturating_record_n(0, u64::from(gap.events.saturating_sub(1)));
         }
     }
 
+    /// An empty place for the gaps of request `index`.
+    pub fn place(&self, index: u64) -> TokenGaps {
+        self.pair(index).spare.pop().unwrap_or_default()
+    }
+
+    /// Request `index` has ended, and the gaps between its tokens are known.
+    pub fn add_tokens(&self, index: u64, mut gaps: TokenGaps, after_first: Option<u32>) {
+        let mut pair = self.pair(index);
+        gaps.drain(after_first, |nanos, tokens| pair.itl.saturating_record_n(nanos, tokens));
+        pair.spare.push(gaps);
+    }
+
+    fn pair(&self, index: u64) -> MutexGuard<'_, Pair> {
+        self.shards[index as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// ITL and ICL as HDR V2 bytes (empty where there was none), and the tokens read.
     pub fn take(&self) -> (Vec<u8>, Vec<u8>, u64) {
-        let mut sum = Pair { itl: empty(), icl: empty() };
+        let mut sum = Pair::new();
         for shard in &self.shards {
             let mut pair = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            if pair.icl.is_empty() {
+            if pair.icl.is_empty() && pair.itl.is_empty() {
                 continue;
             }
             sum.itl.add(&pair.itl).expect("all histograms have the same bounds");

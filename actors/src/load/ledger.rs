@@ -23,6 +23,7 @@ use super::{
     gaps::{Gap, Gaps},
     health::Lags,
     messages::Messages,
+    token_gaps::TokenGaps,
 };
 
 /// More than a record takes on the wire: every field at its longest.
@@ -233,6 +234,14 @@ impl Book {
 
     pub fn gaps(&self, index: u64, gaps: &mut Vec<Gap>) {
         self.ledger.gaps.add(index, gaps);
+    }
+
+    pub fn place_for_gaps(&self, index: u64) -> TokenGaps {
+        self.ledger.gaps.place(index)
+    }
+
+    pub fn token_gaps(&self, index: u64, gaps: TokenGaps, after_first: Option<u32>) {
+        self.ledger.gaps.add_tokens(index, gaps, after_first);
     }
 
     /// A server said something about a failed request.
@@ -446,7 +455,7 @@ mod tests {
             }
         }
         for nanos in 0..20_000u64 {
-            ledger.gaps.add(nanos, &mut vec![Gap { nanos: nanos * nanos * 9, tokens: 1, events: 1 }]);
+            ledger.gaps.add(nanos, &mut vec![Gap { nanos: nanos * nanos * 9, events: 1 }]);
         }
         let batches = ledger.cut(late, true);
         let sizes: Vec<_> = batches.iter().map(|batch| rmp_serde::to_vec_named(batch).unwrap().len()).collect();

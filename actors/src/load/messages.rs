@@ -4,6 +4,9 @@ use std::collections::HashSet;
 
 use hb_core::record::Kind;
 
+/// Names of other models that are told: a server could name another in each of a million answers.
+const NAMES_TOLD: usize = 8;
+
 /// Messages that were not told yet.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
@@ -22,12 +25,14 @@ impl Messages {
         }
     }
 
-    /// Another model answered than was asked; told once for each of its names.
+    /// Another model answered than was asked; told once for each of its first names.
     pub fn other_model(&mut self, asked: &str, answered: &str, server: &str) {
-        if !self.other_models.contains(answered) {
-            self.other_models.insert(answered.to_owned());
-            self.untold.push(format!("`{server}` was asked for the model `{asked}` and says that `{answered}` answered"));
+        if self.other_models.len() == NAMES_TOLD || self.other_models.contains(answered) {
+            return;
         }
+        self.other_models.insert(answered.to_owned());
+        let last = if self.other_models.len() == NAMES_TOLD { "; further names are not told" } else { "" };
+        self.untold.push(format!("`{server}` was asked for the model `{asked}` and says that `{answered}` answered{last}"));
     }
 
     pub fn take(&mut self) -> Vec<String> {
@@ -50,6 +55,15 @@ fn advice(kind: Kind) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_names_ever_new_models_is_told_of_a_few_times() {
+        let mut messages = Messages::default();
+        (0..1000).for_each(|name| messages.other_model("m", &name.to_string(), "http://a"));
+        let told = messages.take();
+        assert_eq!((told.len(), messages.other_models.len()), (NAMES_TOLD, NAMES_TOLD));
+        assert!(told[NAMES_TOLD - 1].ends_with("`7` answered; further names are not told"), "{told:?}");
+    }
 
     #[test]
     fn the_first_message_of_each_kind_is_told_once() {

@@ -5,7 +5,7 @@
 //!    │                            ┌ open:   a pacer thread, a task per request in flight
 //!  drive() ── JoinSet, aborts on drop ┤
 //!    │                            └ closed: a task per client
-//!  request ── Pool ── Link (hyper's HTTP/1.1, driven inside the request's own task)
+//!  request ── Pool ── Link (hyper's HTTP/1.1 or HTTP/2, driven inside the request's own task)
 //!    │
 //!  Ledger  ── outlives the executor: open requests, rows, gaps, health ──► Batch
 //! ```
@@ -31,6 +31,7 @@ mod supply;
 mod talk;
 #[cfg(test)]
 pub(crate) mod tests;
+mod token_gaps;
 mod window;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};

@@ -1,13 +1,14 @@
 //! Everything a share needs, built before its window.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
 use hb_core::{
+    http_version::HttpVersion,
     orders::LoadShare,
     record::Kind,
     routing::Router,
@@ -205,10 +206,21 @@ fn servers(
     // The path is the same for every prompt.
     let path = protocol.call(&share.service.model, &share.request, &[Prompt::Text(String::new())], 1).path;
     // The authorities are read once, and only where a URL wants TLS.
-    let mut connector: Option<TlsConnector> = None;
-    let mut trusting = || match &connector {
-        Some(connector) => Ok(connector.clone()),
-        None => Ok(connector.insert(Arc::new(trust()?).into()).clone()),
+    let mut trusted: Option<ClientConfig> = None;
+    let mut connectors: BTreeMap<HttpVersion, TlsConnector> = BTreeMap::new();
+    let server = |url: &String| {
+        let version = if share.http2.contains(url) { HttpVersion::Http2 } else { HttpVersion::Http1 };
+        Server::new(url, path, key, version, || {
+            if let Some(connector) = connectors.get(&version) {
+                return Ok(connector.clone());
+            }
+            let trusted = match &trusted {
+                Some(trusted) => trusted.clone(),
+                None => trusted.insert(trust()?).clone(),
+            };
+            let connector = TlsConnector::from(Arc::new(trust::speaking(trusted, version)));
+            Ok(connectors.entry(version).or_insert(connector).clone())
+        })
     };
-    share.servers.iter().map(|url| Server::new(url, path, key, &mut trusting)).collect()
+    share.servers.iter().map(server).collect()
 }

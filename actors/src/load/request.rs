@@ -78,9 +78,8 @@ impl Engine {
             seen.attempts += 1;
             let (was_used, before) = (link.is_used, link.bytes_read());
             let result = self.exchange(&mut link, seen, server.request(made.body.clone()), reader, begun).await;
-            let is_silent = link.bytes_read() == before;
             match result {
-                Err(Kind::Reset) if was_used && is_silent => continue,
+                Err(Kind::Reset) if was_used && link.was_passed_over(before) => continue,
                 Err(kind) => return Err(kind),
                 Ok(kind) => {
                     link.is_used = true;

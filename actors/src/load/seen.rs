@@ -6,7 +6,7 @@ use hb_core::{
 };
 use hb_services::protocol::{Answer, Progress};
 
-use super::{gaps::Gap, ledger::Due};
+use super::{gaps::Gap, ledger::Due, token_gaps::TokenGaps};
 
 /// Gaps are handed over when there are so many…
 const GAPS_HELD: usize = 32;
@@ -31,6 +31,7 @@ pub(super) struct Seen<'a> {
     pub attempts: u8,
     pub answer: Option<Answer>,
     gaps: Vec<Gap>,
+    token_gaps: TokenGaps,
     handed: Nanos,
     uncounted: u64,
 }
@@ -52,6 +53,7 @@ impl<'a> Seen<'a> {
             attempts: 0,
             answer: None,
             gaps: Vec::with_capacity(GAPS_HELD),
+            token_gaps: due.book().place_for_gaps(due.index),
             handed: Nanos(0),
             uncounted: 0,
         }
@@ -70,19 +72,25 @@ impl<'a> Seen<'a> {
         }
         let tokens = progress.tokens.unwrap_or(progress.events);
         let gap = match self.last {
-            Some(last) => Some(Gap { nanos: at.0.saturating_sub(last.0), tokens, events: progress.events }),
+            Some(last) => {
+                let nanos = at.0.saturating_sub(last.0);
+                Some((Gap { nanos, events: progress.events }, progress.tokens))
+            }
             None => {
                 (self.first, self.first_tokens, self.handed) = (Some(at), progress.tokens, at);
                 // What came together with the first event came without a gap.
                 let more = progress.events - 1;
-                (more > 0).then(|| Gap { nanos: 0, tokens: tokens.min(more), events: more })
+                (more > 0).then(|| (Gap { nanos: 0, events: more }, progress.tokens.map(|tokens| tokens.min(more))))
             }
         };
         self.last = Some(at);
         self.events += progress.events;
         self.tokens += tokens;
         self.uncounted += u64::from(tokens);
-        self.gaps.extend(gap.filter(|_| self.due.stage == Stage::Measure));
+        if let Some((gap, tokens)) = gap.filter(|_| self.due.stage == Stage::Measure) {
+            self.token_gaps.push(gap.nanos, tokens, gap.events);
+            self.gaps.push(gap);
+        }
         if self.gaps.len() >= GAPS_HELD || at.0.saturating_sub(self.handed.0) > GAPS_HELD_NANOS {
             self.hand_over(at);
         }
@@ -105,6 +113,9 @@ impl<'a> Seen<'a> {
             Some(tokens) => (Some(tokens), answer.source),
             None => (counted.map(|(tokens, _)| tokens), counted.map(|(_, source)| source)),
         };
+        let first_chunk_tokens = answer.first_chunk_tokens.or(self.first_tokens);
+        let after_first = output_tokens.map(|tokens| tokens.saturating_sub(first_chunk_tokens.unwrap_or(1)));
+        self.due.book().token_gaps(self.due.index, self.token_gaps, after_first);
         Record {
             first: self.first,
             last: self.last,
@@ -116,7 +127,7 @@ impl<'a> Seen<'a> {
             cached_tokens: answer.cached_tokens,
             asked_tokens,
             chunks: self.events,
-            first_chunk_tokens: answer.first_chunk_tokens.or(self.first_tokens),
+            first_chunk_tokens,
             tokens_source,
             server: u16::try_from(server).ok(),
             status: self.status,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hb_core::record::Kind;
+use hb_core::{http_version::HttpVersion, record::Kind};
 use http_body_util::Full;
 use hyper::{
     Method, Request, Uri,
@@ -31,6 +31,7 @@ use crate::server_manager::key::Key;
 pub(super) struct Server {
     host: String,
     port: u16,
+    version: HttpVersion,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     uri: Uri,
     headers: HeaderMap,
@@ -47,6 +48,7 @@ impl Server {
         url: &str,
         path: &str,
         key: Option<&Key>,
+        version: HttpVersion,
         trust: impl FnOnce() -> Result<TlsConnector, LoadError>,
     ) -> Result<Self, LoadError> {
         let refuse = |why: &str| LoadError::Url { url: url.to_owned(), why: why.to_owned() };
@@ -63,9 +65,17 @@ impl Server {
         // Endpoints are often written with the `/v1` that the operation's path has, too.
         let base = parsed.path().trim_end_matches('/');
         let base = if path.starts_with("/v1/") { base.strip_suffix("/v1").unwrap_or(base) } else { base };
-        let uri = format!("{base}{path}").parse().map_err(|error| refuse(&format!("{error}")))?;
         let header = HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("its host cannot stand in a header"))?;
-        let mut headers = HeaderMap::from_iter([(HOST, header), (CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        // HTTP/2 takes scheme and host from the URI, and has no such header.
+        let uri = match version {
+            HttpVersion::Http1 => {
+                headers.insert(HOST, header);
+                format!("{base}{path}")
+            }
+            HttpVersion::Http2 => format!("{}://{authority}{base}{path}", if is_secure { "https" } else { "http" }),
+        };
+        let uri = uri.parse().map_err(|error| refuse(&format!("{error}")))?;
         if let Some(key) = key {
             headers.insert(AUTHORIZATION, key.header());
         }
@@ -79,6 +89,7 @@ impl Server {
         Ok(Self {
             host,
             port: authority.port_u16().unwrap_or(if is_secure { 443 } else { 80 }),
+            version,
             tls,
             uri,
             headers,
@@ -132,7 +143,7 @@ impl Server {
                     })?))
                 }
             };
-            Link::new(stream, clock).await
+            Link::new(stream, clock, self.version).await
         };
         timeout_at(deadline, connecting).await.unwrap_or(Err(Kind::ConnectTimeout))
     }

@@ -50,6 +50,15 @@ impl Sampler for AmdSampler {
     }
 }
 
+/// Names of all GPUs that the driver shows.
+pub(super) fn names() -> Vec<String> {
+    cards(Path::new(DRM)).iter().map(|card| name_of(card)).collect()
+}
+
+fn name_of(device: &Path) -> String {
+    text(&device.join("product_name")).filter(|name| !name.is_empty()).unwrap_or_else(|| "AMD GPU".into())
+}
+
 /// The device folders of the cards, in order. `card0-DP-1` is a connector of one.
 fn cards(drm: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(drm) else { return Vec::new() };
@@ -70,7 +79,7 @@ fn read(device: &Path, index: u32) -> Option<GpuReading> {
     Some(GpuReading {
         index,
         uuid: text(&device.join("unique_id")).unwrap_or_default(),
-        name: text(&device.join("product_name")).filter(|name| !name.is_empty()).unwrap_or_else(|| "AMD GPU".into()),
+        name: name_of(device),
         utilization_percent: number(&device.join("gpu_busy_percent"))?,
         memory_used_bytes: number(&device.join("mem_info_vram_used"))?,
         memory_total_bytes: number(&device.join("mem_info_vram_total"))?,

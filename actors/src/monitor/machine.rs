@@ -3,6 +3,8 @@
 use nvml_wrapper::Nvml;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
+use super::amd;
+
 /// A machine, as far as a run must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -24,8 +26,14 @@ impl Machine {
     }
 }
 
-/// A machine without the driver has no GPUs.
+/// A machine without a driver has no GPUs.
 fn gpus() -> Vec<String> {
+    let mut gpus = nvidia();
+    gpus.extend(amd::names());
+    gpus
+}
+
+fn nvidia() -> Vec<String> {
     let Ok(nvml) = Nvml::init() else { return Vec::new() };
     let names = (0..nvml.device_count().unwrap_or(0)).map(|index| nvml.device_by_index(index).and_then(|device| device.name()));
     names.map(|name| name.unwrap_or_else(|error| format!("unknown: {error}"))).collect()

@@ -10,6 +10,7 @@ use hb_core::{
     counting::Counting,
     events::{Happened, RunEvent},
     facts::NodeFact,
+    http_version::HttpVersion,
     orders::{LoadShare, Order, Role},
     phases::{Effect, OrderKind, Phase, Run, RunSpec},
     plan::{Left, NodeNeeds, Plan, Seat},
@@ -107,8 +108,8 @@ pub enum OrchestratorMsg {
     DrillDue(TrialId, DrillTarget),
     /// A server that already runs is not ready yet: what is waited for.
     EndpointWaitedFor(String),
-    /// Servers that already run were asked.
-    EndpointsAnswered(Result<Option<Counting>, String>),
+    /// Servers that already run were asked: what they told of their tokens, and which of them speak only HTTP/2.
+    EndpointsAnswered(Result<(Option<Counting>, BTreeSet<String>), String>),
     /// A trial's books are closed.
     TrialClosed(TrialId, Closed),
     /// Processes of nodes that were started for the run ended otherwise than by a goodbye: which, and how.
@@ -202,7 +203,7 @@ impl Actor for Orchestrator {
                 leading.warn(&what);
                 Vec::new()
             }
-            OrchestratorMsg::EndpointsAnswered(Ok(tokens)) => leading.run.endpoints_ready(tokens),
+            OrchestratorMsg::EndpointsAnswered(Ok((tokens, http2))) => leading.run.endpoints_ready(tokens, http2),
             OrchestratorMsg::EndpointsAnswered(Err(why)) => leading.run.endpoints_failed(why),
             OrchestratorMsg::TrialClosed(trial, result) => leading.run.trial_closed(&trial, result),
             OrchestratorMsg::NodeProcessesEnded(what) => leading.processes_ended(what),
@@ -435,7 +436,8 @@ impl Leading {
 
     /// What the servers counted until now; the load starts when they told, or had their time.
     fn count_servers(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
-        self.asked = self.run.asked_servers().map(|(urls, service)| Asked { urls, service });
+        self.asked =
+            self.run.asked_servers().map(|(urls, service)| Asked { urls, service, http2: self.run.http2_servers().clone() });
         let (asked, me) = (self.asked.clone(), me.clone());
         tokio::spawn(async move {
             let servers = match asked {
@@ -615,8 +617,11 @@ fn ask_endpoints(me: ActorRef<OrchestratorMsg>, trial: Trial) {
         let (ready, troubles): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
         let troubles: Vec<String> = troubles.into_iter().filter_map(Result::err).collect();
         // All serve one model, so the count of any of them is that of all.
-        let counting = ready.into_iter().filter_map(Result::ok).find_map(|ready| ready.counting);
-        let result = if troubles.is_empty() { Ok(counting) } else { Err(troubles.join("; ")) };
+        let ready: Vec<Ready> = ready.into_iter().filter_map(Result::ok).collect();
+        let spoken = trial.service.endpoints.iter().zip(&ready);
+        let http2 = spoken.filter(|(_, ready)| ready.http_version == HttpVersion::Http2).map(|(url, _)| url.clone());
+        let told = (ready.iter().find_map(|ready| ready.counting.clone()), http2.collect());
+        let result = if troubles.is_empty() { Ok(told) } else { Err(troubles.join("; ")) };
         // The run may be over by now.
         let _ = me.cast(OrchestratorMsg::EndpointsAnswered(result));
     });

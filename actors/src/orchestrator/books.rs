@@ -21,7 +21,7 @@ use hb_core::{
     report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
     search::ProbeReport,
     tally::{Live, Taken, TrialTally},
-    trial::{LoadSpec, ProtocolName, RequestSpec, Trial},
+    trial::{LoadSpec, ProtocolName, RequestSpec, Stop, Trial},
     units::{Nanos, NodeName, TrialId},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -208,6 +208,20 @@ impl Actor for Books {
 }
 
 impl OpenTrial {
+    /// Whether the measured window is open at this instant, as far as it is known by then; one that a number of requests ends
+    /// is until the books are closed.
+    fn is_measuring(&self, now: i128) -> bool {
+        let Some(start) = self.start_unix_nanos else { return false };
+        let load = &self.plan.trial.load;
+        let at = Duration::from_nanos(u64::try_from(now - start).unwrap_or(0));
+        let sure = self.watch.as_ref().and_then(|watch| watch.certainty().ended_at_seconds);
+        let planned = match load.stop {
+            Stop::After(window) => load.warmup.0.saturating_add(window.0),
+            Stop::Requests(_) => Duration::MAX,
+        };
+        at >= load.warmup.0 && at <= planned && sure.is_none_or(|end| at.as_secs_f64() <= end)
+    }
+
     /// More is known of a node than when the trial began.
     fn know(&mut self, node: NodeName, mut figures: NodeFigures) {
         figures.clock_moved_seconds = self.nodes.get(&node).and_then(|before| clock_moved(before, &figures));
@@ -316,7 +330,8 @@ impl Accounts {
     fn reading(&mut self, reading: NodeReading) {
         self.recorder.reading(&reading);
         if let Some(open) = &mut self.open {
-            open.readings.entry(reading.node.clone()).or_default().take(&reading);
+            let is_in_window = open.is_measuring(unix_nanos());
+            open.readings.entry(reading.node.clone()).or_default().take(&reading, is_in_window);
         }
     }
 
@@ -456,6 +471,7 @@ impl Accounts {
             phase_seconds: chapter.phase_seconds,
             nodes: nodes.into_iter().map(|(node, figures)| (node.0, figures)).collect(),
             energy_joules: (!energies.is_empty()).then(|| energies.iter().sum()),
+            window_joules: readings.values().filter_map(ReadingSums::window_joules).reduce(|sum, joules| sum + joules),
             gpus_throttled: readings.values().map(ReadingSums::throttled).sum(),
             server: chapter.server,
             counted: chapter.counted,

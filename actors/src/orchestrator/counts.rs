@@ -1,9 +1,9 @@
 //! Asks servers for their own counts, before a trial's load and after it: whether somebody else asks them, and whether
 //! they are still the processes that they were. Whoever does not tell is left out; nothing fails for it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use hb_core::{counted::ServerCounts, trial::ServiceSpec};
+use hb_core::{counted::ServerCounts, http_version::HttpVersion, trial::ServiceSpec};
 use hb_services::exposition::{Taken, taken};
 use reqwest::{Client, header};
 
@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub urls: Vec<String>,
     /// What they serve.
     pub service: ServiceSpec,
+    /// Those of the URLs behind which only HTTP/2 is spoken.
+    pub http2: BTreeSet<String>,
 }
 
 impl Asked {
@@ -30,13 +32,13 @@ impl Asked {
     pub(super) async fn counts(&self) -> Vec<ServerCounts> {
         // Where nobody is trusted the load itself says so.
         let Ok(trusted) = trust::of_urls(self.urls.iter().map(String::as_str)) else { return Vec::new() };
-        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none());
-        let client = client.tls_backend_preconfigured(trusted).build();
+        let client = |version| trust::asking(trusted.clone(), version).pool_max_idle_per_host(0).build();
+        let (Ok(http1), Ok(http2)) = (client(HttpVersion::Http1), client(HttpVersion::Http2)) else { return Vec::new() };
         // A key that cannot be read fails the load itself, with its sentence.
         let key = self.service.api_key.as_ref().and_then(|source| Key::read(source).ok());
-        let Ok(client) = client else { return Vec::new() };
         let asked = self.urls.iter().zip(0..).map(|(url, server)| {
-            let (client, key) = (&client, key.as_ref());
+            let client = if self.http2.contains(url) { &http2 } else { &http1 };
+            let key = key.as_ref();
             async move {
                 let taken = tokio::time::timeout(LIMIT, agreed(client, url, key)).await.ok().flatten()?;
                 Some(ServerCounts { server, started: taken.started, prompts: taken.prompts, queued: taken.queued })

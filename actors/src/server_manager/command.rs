@@ -2,7 +2,7 @@
 
 use std::{env, path::Path};
 
-use hb_core::{orders::ServerOrder, trial::ServiceSpec, units::Span};
+use hb_core::orders::{ServerOrder, authority};
 use hb_services::{
     Resolved,
     runtime::{Accelerator, PASSED, wrap},
@@ -22,11 +22,6 @@ pub(super) fn policy_of(service: &dyn Service) -> Result<StopPolicy, String> {
     let stopping = service.stopping();
     let signal = stopping.signal.parse().map_err(|error: UnknownSignal| error.to_string())?;
     Ok(StopPolicy { signal, grace: stopping.grace })
-}
-
-/// The time it has to become ready: a custom service's own, or the recipe's for all.
-pub(super) fn ready_limit(spec: &ServiceSpec) -> Span {
-    spec.custom.as_ref().and_then(|block| block.ready_timeout).unwrap_or(spec.health.timeout)
 }
 
 /// The words that are really run: the service's own, wrapped by its runtime.
@@ -52,9 +47,9 @@ fn accelerator(devices: &Path) -> Accelerator {
     }
 }
 
-/// A base URL; an IPv6 address stands in brackets.
+/// A base URL.
 pub(super) fn base_url(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("http://[{host}]:{port}") } else { format!("http://{host}:{port}") }
+    format!("http://{}", authority(host, port))
 }
 
 /// The command line for people: what follows an option such as `--api-key` is left out.

@@ -2,6 +2,7 @@
 //! answered well or the deadline is over. The same for servers we started and for endpoints that already run.
 
 mod pulling;
+mod version;
 
 use std::{
     error::Error,
@@ -11,7 +12,8 @@ use std::{
 };
 
 use hb_core::{
-    counting::{Counting, LengthsBy},
+    counting::{Counting, LengthsBy, MOST_ADDED},
+    http_version::HttpVersion,
     record::Kind,
     trial::{Api, Length, RequestSpec, ServiceSpec},
     units::Span,
@@ -22,10 +24,10 @@ use hb_services::{
     service::{Gathering, Service, Step, request_for},
     tokenize,
 };
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use tokio::time::{Instant, sleep, timeout};
 
-use self::pulling::Pulling;
+use self::{pulling::Pulling, version::Clients};
 use super::key::Key;
 use crate::trust::{self, TrustError};
 
@@ -37,8 +39,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const COMPLETION_LIMIT: Duration = Duration::from_secs(120);
 /// The tokens of the first completion, where the recipe asks for no fewer.
 const FIRST_TOKENS: u32 = 8;
-/// Without a chat's template no more is added to a prompt: a mark of the beginning.
-const MOST_ADDED: u32 = 4;
 /// Fewer different ids than this make prompts that are too much alike.
 const LEAST_IDS: usize = 16;
 /// The longest answer to a question, in bytes.
@@ -67,6 +67,8 @@ pub struct Ready {
     pub took: Span,
     /// What it told of its tokens, if anything.
     pub counting: Option<Counting>,
+    /// What is spoken with it.
+    pub http_version: HttpVersion,
 }
 
 /// Why a server is not ready.
@@ -130,19 +132,18 @@ pub async fn ask_all(
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Ready, NotReady> {
     let begun = Instant::now();
-    // A proxy of the environment would be measured along, or refuse; the load goes past it as well.
     // The load trusts the same.
     let trusted = trust::of_urls([question.url])?;
-    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    let client = client.tls_backend_preconfigured(trusted).build();
-    let client = client.map_err(|error| NotReady::NoClient(chain(&error)))?;
-    let asking = Asking { question, client, progress, counting: Mutex::new(None) };
+    let clients = Clients::new(&trusted).map_err(|error| NotReady::NoClient(chain(&error)))?;
+    let asking = Asking { question, clients, progress, counting: Mutex::new(None) };
     for step in steps {
         if question.spec.health.enabled || !matches!(step, Step::Healthy { .. }) {
             asking.until(step, begun).await?;
         }
     }
-    Ok(Ready { took: Span(begun.elapsed()), counting: asking.counting.into_inner().unwrap_or_else(PoisonError::into_inner) })
+    let http_version = asking.clients.version();
+    let counting = asking.counting.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Ready { took: Span(begun.elapsed()), counting, http_version })
 }
 
 /// A few names for a sentence.
@@ -155,7 +156,7 @@ fn named(names: &[String]) -> String {
 
 struct Asking<'a> {
     question: &'a Question<'a>,
-    client: Client,
+    clients: Clients,
     progress: &'a (dyn Fn(String) + Send + Sync),
     /// Told by the first completion and what was asked for it.
     counting: Mutex<Option<Counting>>,
@@ -240,7 +241,7 @@ impl Asking<'_> {
         let base =
             if path.starts_with("/v1/") || path == tokenize::PATH { base.strip_suffix("/v1").unwrap_or(base) } else { base };
         let slash = if path.starts_with('/') { "" } else { "/" };
-        let request = self.client.request(method, format!("{base}{slash}{path}"));
+        let request = self.clients.client().request(method, format!("{base}{slash}{path}"));
         match self.question.key {
             Some(key) => request.header(header::AUTHORIZATION, key.header()),
             None => request,
@@ -251,9 +252,32 @@ impl Asking<'_> {
         self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/json").body(body)
     }
 
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Trouble> {
+        let came = async {
+            let request = request.build()?;
+            let again = request.try_clone();
+            let came = self.clients.client().execute(request).await;
+            match again {
+                Some(again) if self.clients.is_other(self.question.url, &came).await => {
+                    self.clients.client().execute(again).await
+                }
+                _ => came,
+            }
+        };
+        came.await.map_err(|error| {
+            let is_ours = error.is_builder();
+            let error = error.without_url();
+            match trust::refused(&error) {
+                Some(why) => Trouble::Final(why),
+                None if is_ours => Trouble::Final(chain(&error)),
+                None => Trouble::Again(chain(&error)),
+            }
+        })
+    }
+
     /// The body of an answer that is well.
     async fn get(&self, path: &str) -> Result<Vec<u8>, Trouble> {
-        let answer = send(self.request(Method::GET, path)).await?;
+        let answer = self.send(self.request(Method::GET, path)).await?;
         let status = answer.status();
         let body = whole(answer).await?;
         if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body, is_final_for_a_question(status))) }
@@ -272,7 +296,7 @@ impl Asking<'_> {
 
     /// Brings the model, line by line.
     async fn pull(&self, path: &str, body: &str) -> Result<(), Trouble> {
-        let mut answer = send(self.post(path, body.to_owned())).await?;
+        let mut answer = self.send(self.post(path, body.to_owned())).await?;
         let status = answer.status();
         if !status.is_success() {
             return Err(self.refusal(status, &whole(answer).await?, is_final_for_a_request(status)));
@@ -316,7 +340,7 @@ impl Asking<'_> {
         let path = self.question.service.tokenize_path()?;
         let asked = self.post(path, tokenize::body(&self.question.spec.model, text));
         let answer = async {
-            let answer = send(asked).await.ok().filter(|answer| answer.status().is_success())?;
+            let answer = self.send(asked).await.ok().filter(|answer| answer.status().is_success())?;
             whole(answer).await.ok()
         };
         tokenize::ids(&timeout(QUESTION_LIMIT, answer).await.ok()??)
@@ -349,7 +373,7 @@ impl Asking<'_> {
         let batch = request.batch.get();
         let prompts: Vec<Prompt> = (0..batch).map(|_| prompt.clone()).collect();
         let call = protocol.call(&spec.model, &request, &prompts, first_tokens(&request));
-        let mut answer = send(self.post(call.path, call.body)).await?;
+        let mut answer = self.send(self.post(call.path, call.body)).await?;
         let status = answer.status();
         if !status.is_success() {
             let body = whole(answer).await?;
@@ -384,7 +408,7 @@ fn counted_words(ids: Option<&[u32]>, counted: Option<u32>, api: Api) -> Option<
     let most = if api == Api::Chat { u32::MAX } else { MOST_ADDED };
     let overhead = counted.and_then(|counted| counted.checked_sub(tokens)).filter(|added| *added <= most).unwrap_or(0);
     let tokens_per_word = f64::from(tokens) / f64::from(PROBE_WORDS);
-    Some(Counting { by, tokens_per_word, overhead, api, ids: Vec::new() })
+    Some(Counting { by, tokens_per_word, overhead, api, ids: Vec::new(), words: None })
 }
 
 /// As few tokens as make an answer, but never fewer than the recipe's own minimum.
@@ -406,18 +430,6 @@ fn is_final_for_a_question(status: StatusCode) -> bool {
 /// A server that says the request itself is wrong will say so again.
 fn is_final_for_a_request(status: StatusCode) -> bool {
     status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429 | 499)
-}
-
-async fn send(request: RequestBuilder) -> Result<Response, Trouble> {
-    request.send().await.map_err(|error| {
-        let is_ours = error.is_builder();
-        let error = error.without_url();
-        match trust::refused(&error) {
-            Some(why) => Trouble::Final(why),
-            None if is_ours => Trouble::Final(chain(&error)),
-            None => Trouble::Again(chain(&error)),
-        }
-    })
 }
 
 async fn whole(mut answer: Response) -> Result<Vec<u8>, Trouble> {

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    command::{base_url, command_of, policy_of, ready_limit, service_of, without_secrets},
+    command::{base_url, command_of, policy_of, service_of, without_secrets},
     image,
     readiness::{NotReady, Question, ask, ask_all},
 };
@@ -184,7 +184,7 @@ impl Life {
             spec: &self.order.service,
             request: &self.order.request,
             key: None,
-            limit: ready_limit(&self.order.service),
+            limit: self.order.service.ready_limit(),
         };
         let ready = tokio::select! {
             biased;
@@ -201,7 +201,13 @@ impl Life {
         };
         match ready {
             Ok(ready) if step.is_some() => self.tell(Fact::PartReady { server, name, took: ready.took }),
-            Ok(ready) => self.tell(Fact::ServerReady { server, url, took: ready.took, counting: ready.counting }),
+            Ok(ready) => self.tell(Fact::ServerReady {
+                server,
+                url,
+                took: ready.took,
+                counting: ready.counting,
+                http_version: ready.http_version,
+            }),
             Err(not_ready) => {
                 let why = match &not_ready {
                     NotReady::TimedOut { .. } => format!("is {not_ready}"),

@@ -7,15 +7,13 @@ use serde_json::{Value, json};
 
 use crate::{
     record::{Outcome, Record},
-    statistics::order_statistic_ranks,
+    statistics::{order_statistic_ranks, percentile, sort},
     trial::{Length, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
     units::{Span, plural},
 };
 
 /// From a request's arrival at the known server to its first token.
 pub const TTFT: Span = Span::from_millis(50);
-/// The 99th percentile of up to so many is the largest.
-const LARGEST_OF: u64 = 50;
 /// Between two of its tokens.
 pub const TPOT: Span = Span::from_millis(10);
 /// The longest answer that is asked of it: it takes 0.4 s, so that many of them fit into a calibration.
@@ -36,7 +34,7 @@ pub struct Floor {
     pub completed: u64,
     /// Requests sent per second.
     pub achieved_rate: f64,
-    /// How much longer the first token took than the server let it take, median.
+    /// How far the time to the first token was off, longer or shorter, median.
     pub ttft_error_p50: f64,
     /// The 99th percentile of it.
     pub ttft_error_p99: f64,
@@ -54,14 +52,11 @@ impl Floor {
         let errors = |of: fn(&Record) -> Option<f64>, truth: Span| -> Vec<f64> {
             let mut errors: Vec<f64> =
                 completed().filter_map(of).map(|measured| (measured - truth.as_secs_f64()).abs()).collect();
-            errors.sort_by(f64::total_cmp);
+            sort(&mut errors);
             errors
         };
         let (ttft, tpot) = (errors(Record::ttft, TTFT), errors(Record::tpot, TPOT));
-        let at = |sorted: &[f64], quantile: f64| {
-            let place = (quantile * sorted.len().saturating_sub(1) as f64).round() as usize;
-            sorted.get(place).copied().unwrap_or(0.0)
-        };
+        let at = |sorted: &[f64], quantile: f64| percentile(sorted, quantile).unwrap_or(0.0);
         (!ttft.is_empty() && seconds > 0.0).then(|| Self {
             due: records.len() as u64,
             completed: completed().count() as u64,
@@ -92,15 +87,12 @@ impl Floor {
     }
 }
 
-/// What the 99th percentile of so many answers is worth, in words: up to fifty it is simply the largest.
+/// What the 99th percentile of so many answers is worth, in words.
 #[must_use]
 pub fn worth(answers: u64) -> String {
-    if answers <= LARGEST_OF {
-        format!("the most in {}", plural(answers, "answer"))
-    } else if order_statistic_ranks(answers, 0.99).is_none() {
-        format!("p99 of {answers} answers, too few to be sure")
-    } else {
-        "p99".to_owned()
+    match order_statistic_ranks(answers, 0.99) {
+        Some(_) => "p99".to_owned(),
+        None => format!("p99 of {}, too few to be sure", plural(answers, "answer")),
     }
 }
 
@@ -160,12 +152,9 @@ mod tests {
 
     #[test]
     fn few_answers_say_how_few_they_are() {
-        for (answers, words) in [
-            (16, "the most in 16 answers"),
-            (50, "the most in 50 answers"),
-            (51, "p99 of 51 answers, too few to be sure"),
-            (368, "p99"),
-        ] {
+        for (answers, words) in
+            [(16, "p99 of 16 answers, too few to be sure"), (367, "p99 of 367 answers, too few to be sure"), (368, "p99")]
+        {
             assert_eq!(worth(answers), words);
         }
     }

@@ -97,17 +97,22 @@ impl Chronicle {
     }
 
     fn server_told(&mut self, node: &str, fact: &Fact) {
+        if let Fact::ServerStarted { server, .. } = fact {
+            // What is known of a process that was there before says nothing of this one.
+            self.servers.remove(server);
+        }
         let (server, known): (u32, Vec<(&str, Value)>) = match fact {
             Fact::ServerStarted { server, name, pid, command, .. } => {
                 let started = [("name", json!(name)), ("node", json!(node)), ("pid", json!(pid)), ("command", json!(command))];
                 (*server, started.to_vec())
             }
-            Fact::ServerReady { server, url, took, counting } => {
+            Fact::ServerReady { server, url, took, counting, http_version } => {
                 let tokens_per_word = counting.as_ref().map(|counting| counting.tokens_per_word);
                 let ready = [
                     ("url", json!(url)),
                     ("ready_seconds", json!(took.as_secs_f64())),
                     ("tokens_per_word", json!(tokens_per_word)),
+                    ("http_version", json!(http_version)),
                 ];
                 (*server, ready.to_vec())
             }
@@ -234,8 +239,13 @@ mod tests {
     #[test]
     fn servers_are_known_in_every_later_trial_and_events_only_in_their_own() {
         let mut chronicle = Chronicle::default();
-        let ready =
-            Fact::ServerReady { server: 0, url: "http://a".into(), took: crate::units::Span::from_secs(3), counting: None };
+        let ready = Fact::ServerReady {
+            server: 0,
+            url: "http://a".into(),
+            took: crate::units::Span::from_secs(3),
+            counting: None,
+            http_version: Default::default(),
+        };
         let node = NodeName::from("a");
         chronicle.tell(at(1, Happened::NodeTold { node: node.clone(), fact: ready }));
         chronicle.tell(at(7, Happened::NodeLost { node, why: "gone".into() }));
@@ -245,6 +255,21 @@ mod tests {
         assert_eq!(second.events, []);
         assert_eq!(second.server, first.server);
         assert_eq!(second.server["0"]["url"], "http://a");
+    }
+
+    #[test]
+    fn a_server_that_was_started_again_has_no_former_end() {
+        let mut chronicle = Chronicle::default();
+        let node = NodeName::from("a");
+        let mut tell = |fact| chronicle.tell(at(1, Happened::NodeTold { node: node.clone(), fact }));
+        let started =
+            |pid| Fact::ServerStarted { server: 0, name: "server 0".into(), pid, command: Vec::new(), ports: Default::default() };
+        tell(started(1));
+        tell(Fact::ServerExited { server: 0, why: "killed".into() });
+        tell(started(2));
+        let server = chronicle.close_trial(0, 9 * SECOND).server;
+        assert_eq!(server["0"]["pid"], 2);
+        assert_eq!(server["0"].get("exited"), None);
     }
 
     #[test]

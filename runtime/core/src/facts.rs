@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     calibration::Floor,
     counting::Counting,
+    http_version::HttpVersion,
     units::{NodeName, Span, TrialId},
 };
 
@@ -47,6 +48,9 @@ pub enum Fact {
         /// What it told of its tokens, if anything.
         #[serde(default)]
         counting: Option<Counting>,
+        /// What is spoken with it.
+        #[serde(default)]
+        http_version: HttpVersion,
     },
     /// The image that servers run in was looked at.
     ImageRead {

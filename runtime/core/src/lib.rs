@@ -20,6 +20,7 @@ pub mod events;
 pub mod facts;
 pub mod figures;
 pub mod histogram;
+pub mod http_version;
 pub mod launch;
 pub mod metrics;
 pub mod orders;

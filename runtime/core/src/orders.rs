@@ -123,6 +123,12 @@ pub struct ServerOrder {
     pub scratch: Option<PathBuf>,
 }
 
+/// An address with its port; an IPv6 one stands in brackets.
+#[must_use]
+pub fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 impl ServerOrder {
     /// The name of the process in logs and messages.
     #[must_use]
@@ -218,6 +224,9 @@ pub struct LoadShare {
     pub servers: Vec<String>,
     /// Those that are gone, by ordinal: their clients ask the others.
     pub left_servers: BTreeSet<u32>,
+    /// Those of the URLs behind which nothing but HTTP/2 is spoken.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub http2: BTreeSet<String>,
     /// The trial's seed.
     pub seed: u64,
     /// What the first server that told anything says of its tokens; `None` where none did.

@@ -76,6 +76,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,
             dataset: None,
+            tokenizer: None,
             drills: Vec::new(),
             calibration: None,
         },
@@ -108,6 +109,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
         service: trial.service.clone(),
         servers: Vec::new(),
         left_servers: Default::default(),
+        http2: Default::default(),
         seed: trial.seed,
         counting: None,
     };

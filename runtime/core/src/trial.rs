@@ -1,11 +1,12 @@
 //! One point of a recipe: every field has one value, and nothing is left to guess.
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    counting::WordTokens,
     schedule::Instants,
     search::{ProbePlace, SearchSpec},
     units::{Span, TrialId},
@@ -166,7 +167,7 @@ pub enum ContainerRuntime {
 /// A service described in the recipe, without Rust.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CustomService {
-    /// The command's words; `{port}` and `{model}` are filled in.
+    /// The command's words; `{host}`, `{port}` and `{model}` are filled in.
     pub command: Vec<String>,
     /// Variables for it.
     pub env: BTreeMap<String, String>,
@@ -214,6 +215,9 @@ pub struct LoadSpec {
     pub distribution: Distribution,
     /// Where prompts and time stamps come from; `None` means synthetic prompts.
     pub dataset: Option<DatasetSpec>,
+    /// Who else can tell the tokens of a text than the server.
+    #[serde(default)]
+    pub tokenizer: Option<TokenizerSpec>,
     /// Faults that the run provokes in itself.
     pub drills: Vec<Drill>,
     /// How long the client's own error floor is measured before the load, if it is.
@@ -234,6 +238,16 @@ pub struct DatasetSpec {
     pub limit: Option<u64>,
     /// What a line that cannot be read does.
     pub on_bad_line: BadLine,
+}
+
+/// A local tokenizer, read by the leader alone: what it says of words travels with the shares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenizerSpec {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says, once it was read.
+    #[serde(skip)]
+    pub words: Arc<WordTokens>,
 }
 
 /// What a line that cannot be read does.
@@ -489,7 +503,7 @@ pub struct SharedPrefix {
 /// Limits by percentile, in seconds: `ttft_p99` and its kind.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Slo {
-    /// Metric (`ttft`, `tpot`, `itl`, `e2el`), percentile (0–100) and limit.
+    /// Metric (`ttft`, `tpot`, `e2el`), percentile (0–100) and limit.
     pub limits: Vec<SloLimit>,
 }
 

@@ -13,6 +13,10 @@ impl Span {
     /// No time at all.
     pub const ZERO: Self = Self(Duration::ZERO);
 
+    /// No recipe speaks of a longer time, no load lasts longer, and no instant of a trial lies later: a stamp beyond it
+    /// is a fault.
+    pub const LONGEST: Self = Self::from_secs(8 * 86_400);
+
     /// So many whole seconds.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
@@ -52,7 +56,8 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, NotASpan> {
         let refuse = || NotASpan { text: text.to_owned() };
         let trimmed = text.trim();
-        if trimmed.contains(':') {
+        let is_days_and_hours = |(days, hours): (&str, &str)| [days, hours].iter().all(|part| part.parse::<u64>().is_ok());
+        if trimmed.contains(':') || trimmed.split_once('-').is_some_and(is_days_and_hours) {
             return clock_reading(trimmed).ok_or_else(refuse);
         }
         if let Ok(seconds) = trimmed.parse::<f64>() {
@@ -80,7 +85,7 @@ fn fraction_with_unit(text: &str) -> Option<Span> {
     Duration::try_from_secs_f64(seconds * scale).ok().map(Span)
 }
 
-/// Reads `h:m:s`, `m:s` and Slurm's `d-h:m:s`.
+/// Reads `h:m:s`, `m:s` and Slurm's `d-h:m:s`, `d-h:m` and `d-h`.
 fn clock_reading(text: &str) -> Option<Span> {
     let (days, rest) = match text.split_once('-') {
         Some((days, rest)) => (days.parse::<u64>().ok()?, rest),
@@ -89,6 +94,9 @@ fn clock_reading(text: &str) -> Option<Span> {
     let parts: Vec<u64> = rest.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     let seconds = match parts.as_slice() {
         [hours, minutes, seconds] => hours.checked_mul(3600)?.checked_add(minutes.checked_mul(60)?)?.checked_add(*seconds)?,
+        // Slurm reads what follows days as hours first.
+        [hours, minutes] if text.contains('-') => hours.checked_mul(3600)?.checked_add(minutes.checked_mul(60)?)?,
+        [hours] if text.contains('-') => hours.checked_mul(3600)?,
         [minutes, seconds] => minutes.checked_mul(60)?.checked_add(*seconds)?,
         _ => return None,
     };
@@ -275,6 +283,8 @@ mod tests {
         check("1h 30m", Some(5400.0));
         check("02:00:00", Some(7200.0));
         check("1-00:00:00", Some(86_400.0));
+        check("1-12:00", Some(129_600.0));
+        check("1-12", Some(129_600.0));
         check("05:30", Some(330.0));
         check("0s", Some(0.0));
         check("1.5s", Some(1.5));

@@ -7,16 +7,11 @@ use crate::{
 };
 
 /// Measures a server that already runs.
-pub fn run(words: &BenchWords, node: &NodeWords) -> Exit {
+pub fn run(words: &BenchWords, is_quiet: bool) -> Exit {
     let source = Source { name: "the recipe of `hbnode bench`".into(), bytes: recipe(words).into_bytes() };
-    let lead = LeadWords {
-        results: words.results.clone(),
-        json: words.json,
-        join_timeout: 60,
-        is_quiet: node.is_quiet,
-        ..LeadWords::default()
-    };
-    lead::run_source(source, &lead, node)
+    let lead = LeadWords { results: words.results.clone(), json: words.json, join_timeout: 60, is_quiet, ..LeadWords::default() };
+    let node = NodeWords { is_quiet, endpoints: words.endpoints.clone(), ..NodeWords::default() };
+    lead::run_source(source, &lead, &node)
 }
 
 /// The words as a recipe. Every value from outside is written as JSON, which YAML reads as data whatever it holds.
@@ -70,14 +65,13 @@ fn listed<T: ToString>(values: &[T]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
     use hb_core::{recipe, trial::Stop};
 
     use super::*;
     use crate::cli::words::{Verb, Words};
 
     fn written(arguments: &[&str]) -> recipe::Reading {
-        let words = Words::try_parse_from(["hbnode", "bench"].iter().chain(arguments)).unwrap();
+        let words = Words::read(["hbnode", "bench"].iter().chain(arguments)).unwrap();
         let Some(Verb::Bench(bench)) = words.verb else { panic!("not the verb bench") };
         recipe::read(super::recipe(&bench).as_bytes(), &[], &lead::recipe::known_services())
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::submit::{ask, cancel};
 
 /// Cancels, and says what the job is then.
-pub fn run(words: &CancelWords) -> Exit {
+pub fn run(words: &CancelWords, is_quiet: bool) -> Exit {
     let cancelled = find(&words.job).and_then(|job| {
         let target = open(&job)?;
         let before = ask(&target, std::slice::from_ref(&job)).map_err(failed)?;
@@ -17,7 +17,9 @@ pub fn run(words: &CancelWords) -> Exit {
             return Ok(());
         }
         cancel(&target, &job).map_err(failed)?;
-        eprintln!("job {} is being cancelled; `hbnode fetch {0}` brings what it had finished", job.job);
+        if !is_quiet {
+            eprintln!("job {} is being cancelled; `hbnode fetch {0}` brings what it had finished", job.job);
+        }
         Ok(())
     });
     cancelled.err().unwrap_or(Exit::Ok)

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::signals::Asked;
+
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -42,6 +44,15 @@ impl Exit {
         const ALL: [Exit; 7] =
             [Exit::Ok, Exit::Failed, Exit::BadWords, Exit::Invalid, Exit::NoCluster, Exit::Interrupted, Exit::Terminated];
         ALL.into_iter().find(|exit| u64::from(exit.code()) == code)
+    }
+}
+
+impl From<Asked> for Exit {
+    fn from(signal: Asked) -> Self {
+        match signal {
+            Asked::Interrupt => Self::Interrupted,
+            Asked::Terminate | Asked::TimeIsNearlyUp => Self::Terminated,
+        }
     }
 }
 

@@ -18,29 +18,50 @@ pub fn run(words: &LogsWords) -> Exit {
         match &words.node {
             None if words.follow => watch(&target, &job, Watched::Output).map(drop),
             None => show(&target, &job).map_err(failed),
-            // A node of a job that waits may yet come, so only one that was asked for once can be told to be unknown.
-            Some(node) if words.follow => watch(&target, &job, Watched::Node(node.clone())).map(drop),
+            Some(node) if words.follow => follow_node(&target, &job, node),
             Some(node) => show_node(&target, &job, node),
         }
     });
     shown.err().unwrap_or(Exit::Ok)
 }
 
+/// What processes on one node write, until the job is over. A node of a job that waits may yet come, so one that is not there
+/// is told at once and is an error at the end.
+fn follow_node(target: &Arc<Target>, job: &Job, node: &str) -> Result<(), Exit> {
+    let so_far = node_lines(target, job, node).map_err(failed)?;
+    if so_far.lines.is_empty() && !so_far.nodes.is_empty() {
+        eprintln!("{}, so far", nothing_of(node, &so_far.nodes));
+    }
+    watch(target, job, Watched::Node(node.to_owned()))?;
+    let whole = node_lines(target, job, node).map_err(failed)?;
+    if whole.lines.is_empty() { Err(silent(job, node, &whole.nodes)) } else { Ok(()) }
+}
+
 /// What processes on one node wrote so far.
 fn show_node(target: &Target, job: &Job, node: &str) -> Result<(), Exit> {
     let said = node_lines(target, job, node).map_err(failed)?;
-    if !said.lines.is_empty() {
-        said.lines.iter().for_each(|line| println!("{line}"));
-        return Ok(());
+    if said.lines.is_empty() {
+        return Err(silent(job, node, &said.nodes));
     }
-    match said.nodes.as_slice() {
-        [] => eprintln!(
+    said.lines.iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+fn nothing_of(node: &str, nodes: &[String]) -> String {
+    format!("nothing was written on `{node}`; there is output of {}", nodes.join(", "))
+}
+
+/// Says that a node wrote nothing, and which did.
+fn silent(job: &Job, node: &str, nodes: &[String]) -> Exit {
+    if nodes.is_empty() {
+        eprintln!(
             "error: no process of the job's run has written anything yet; `hbnode logs {}` shows the job's own output",
             job.job
-        ),
-        nodes => eprintln!("error: nothing was written on `{node}`; there is output of {}", nodes.join(", ")),
+        );
+    } else {
+        eprintln!("error: {}", nothing_of(node, nodes));
     }
-    Err(Exit::Failed)
+    Exit::Failed
 }
 
 /// Byte by byte, however long it is.

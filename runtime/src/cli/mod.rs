@@ -22,9 +22,7 @@ mod words;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-pub use self::words::{LeadWords, NodeWords, Words};
+pub use self::words::{EndpointWords, LeadWords, NodeWords, Words};
 use self::{exit::Exit, words::Verb};
 use crate::{lead, node};
 
@@ -40,7 +38,7 @@ pub fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|word| word == "__guard") {
         return hb_actors::child::guard_main(&arguments[2..]);
     }
-    let mut words = match Words::try_parse_from(&arguments) {
+    let mut words = match Words::read(&arguments) {
         Ok(words) => words,
         Err(error) => {
             // Printing fails only when nobody reads it any more.
@@ -72,14 +70,14 @@ fn dispatch(words: Words) -> Exit {
         Some(Verb::List(list)) => list::run(&list),
         Some(Verb::Validate(validate)) => validate::run(&validate),
         Some(Verb::Plan(plan)) => plan::run(&plan),
-        Some(Verb::Run(run)) => run::run(&run),
+        Some(Verb::Run(run)) => run::run(&run, words.quiet),
         Some(Verb::Status(status)) => status::run(&status),
         Some(Verb::Logs(logs)) => logs::run(&logs),
-        Some(Verb::Cancel(cancel)) => cancel::run(&cancel),
-        Some(Verb::Fetch(fetch)) => fetch::run(&fetch),
-        Some(Verb::Bench(bench)) => bench::run(&bench, &words.node),
-        Some(Verb::Prefetch(prefetch)) => prefetch::run(&prefetch),
-        Some(Verb::Report(report)) => report::run(&report),
+        Some(Verb::Cancel(cancel)) => cancel::run(&cancel, words.quiet),
+        Some(Verb::Fetch(fetch)) => fetch::run(&fetch, words.quiet),
+        Some(Verb::Bench(bench)) => bench::run(&bench, words.quiet),
+        Some(Verb::Prefetch(prefetch)) => prefetch::run(&prefetch, words.quiet),
+        Some(Verb::Report(report)) => report::run(&report, words.quiet),
         Some(Verb::Dummy(dummy)) => dummy::run(&dummy),
         Some(Verb::Schema) => schema::run(),
         Some(Verb::Completions { shell }) => completions::completions(shell),

@@ -19,8 +19,7 @@ use serde_json::Value;
 
 use super::{exit::Exit, words::PlanWords};
 use crate::lead::{
-    datasets,
-    recipe::{Source, check, show},
+    recipe::{Source, check, read_files, show},
     ssh_nodes,
 };
 
@@ -116,7 +115,7 @@ pub fn run(words: &PlanWords) -> Exit {
     };
     show(&checked.warnings, &source);
     show(&checked.later, &source);
-    if let Err(problem) = datasets::read(&mut checked.trials) {
+    if let Err(problem) = read_files(&source, &mut checked.trials) {
         show(&[problem], &source);
         return Exit::BadWords;
     }

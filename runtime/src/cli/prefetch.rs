@@ -4,11 +4,11 @@ use super::{exit::Exit, words::PrefetchWords};
 use crate::{
     lead::recipe::{Source, check, show},
     prefetch::{State, Way, bring, line_text, needs},
-    signals::{Asked, Signals},
+    signals::Signals,
 };
 
 /// Says what is there, and brings what is not.
-pub fn run(words: &PrefetchWords) -> Exit {
+pub fn run(words: &PrefetchWords, is_quiet: bool) -> Exit {
     let source = match Source::read(&words.recipe) {
         Ok(source) => source,
         Err(sentence) => {
@@ -25,7 +25,9 @@ pub fn run(words: &PrefetchWords) -> Exit {
     };
     let needs = needs(&checked.recipe, &checked.trials);
     if needs.is_empty() {
-        println!("nothing to bring: the recipe starts nothing that needs an image, a program or a model");
+        if !is_quiet {
+            println!("nothing to bring: the recipe starts nothing that needs an image, a program or a model");
+        }
         return Exit::Ok;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
@@ -39,6 +41,7 @@ pub fn run(words: &PrefetchWords) -> Exit {
     for need in needs {
         let what = &need.what;
         match &need.state {
+            State::There if is_quiet => {}
             State::There => println!("there    {what}"),
             State::Unknown(why) => println!("unknown  {what}: {why}"),
             State::ByHand(how) => {
@@ -68,10 +71,11 @@ pub fn run(words: &PrefetchWords) -> Exit {
                     }
                 });
                 match brought {
+                    Ok(()) if is_quiet => {}
                     Ok(()) => println!("brought  {what}"),
                     Err(Ok(signal)) => {
                         eprintln!("{}: what was half brought is removed", signal.name());
-                        exit = if signal == Asked::Interrupt { Exit::Interrupted } else { Exit::Terminated };
+                        exit = signal.into();
                         break;
                     }
                     Err(Err(why)) => {

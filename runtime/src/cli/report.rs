@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Builds the reports anew.
-pub fn run(words: &ReportWords) -> Exit {
+pub fn run(words: &ReportWords, is_quiet: bool) -> Exit {
     // A run is named by its own folder, not by a link to it.
     let folder = words.folder.canonicalize().unwrap_or_else(|_| words.folder.clone());
     match rebuilt(&folder) {
@@ -21,7 +21,9 @@ pub fn run(words: &ReportWords) -> Exit {
             for trouble in &troubles {
                 eprintln!("error: {trouble}");
             }
-            eprintln!("results: {}", folder.display());
+            if !is_quiet {
+                eprintln!("results: {}", folder.display());
+            }
             if troubles.is_empty() { Exit::Ok } else { Exit::Failed }
         }
         Err((sentence, exit)) => {

@@ -15,24 +15,28 @@ use serde_json::json;
 use super::{
     continued,
     exit::Exit,
-    fetch,
+    fetch::{self, Telling},
     submitted::{failed, list},
     words::{PlaceWords, RunWords},
 };
 use crate::{
-    lead::recipe::{Checked, Source, check, runnable},
-    submit::{Continued, Job, Sending, Target, Where, probe, send},
+    lead::{
+        recipe::{Checked, Source, built, check, runnable},
+        refused::Refused,
+    },
+    prefetch::is_program,
+    submit::{Along, Continued, Job, Sending, Target, Where, probe, send},
 };
 
 /// MeluXina's login nodes, for which the variables are named.
 const MELUXINA: &str = "ssh://login.lxp.lu:8822";
 
 /// Submits.
-pub fn run(words: &RunWords) -> Exit {
-    submitted(words).unwrap_or_else(|exit| exit)
+pub fn run(words: &RunWords, is_quiet: bool) -> Exit {
+    submitted(words, is_quiet).unwrap_or_else(|exit| exit)
 }
 
-fn submitted(words: &RunWords) -> Result<Exit, Exit> {
+fn submitted(words: &RunWords, is_quiet: bool) -> Result<Exit, Exit> {
     let begun = match &words.resume {
         Some(named) => match continued::find(named)? {
             Some(found) => Begun { name: found.name, source: found.source, place: found.place, continued: Some(found.continued) },
@@ -46,7 +50,9 @@ fn submitted(words: &RunWords) -> Result<Exit, Exit> {
     };
     let Begun { name, source, place, continued } = begun;
     let sets = with_account(&source, &words.sets);
-    let checked = runnable(&source, &sets, false)?;
+    // Whole paths are the cluster's own, and from elsewhere nobody can tell what lies there.
+    let checked = if place.host.is_none() { runnable(&source, &sets, false) } else { built(&source, &sets, false) };
+    let checked = checked.map_err(Refused::say)?;
     if checked.recipe.orchestration.mode != Mode::Slurm {
         return Err(refused(
             "only recipes with `orchestration.mode: slurm` are submitted; `hbnode --leader RECIPE` runs this one here",
@@ -56,20 +62,26 @@ fn submitted(words: &RunWords) -> Result<Exit, Exit> {
     let binary = words.binary.clone().map_or_else(std::env::current_exe, Ok);
     let binary = binary.map_err(|error| refused(&format!("cannot tell where this binary is: {error}; name it with --binary")))?;
     let sending = Sending::new(&binary, &written_dir(&words.remote_dir, &place)).map_err(failed)?.continuing(continued);
+    let (sets, sending) = with_files(&checked, sets, sending, &place)?;
     // A recipe that makes no script is refused before anybody is asked for anything.
     let script = script(&checked, &sending, &sets)?;
     if words.dry_run {
         show(&name, &sending, &place, &script);
         return Ok(Exit::Ok);
     }
-    let (target, job) = submit(words, &checked, &source, sending, &sets, place)?;
+    let (target, job) = submit(words, &checked, &source, sending, &sets, place, is_quiet)?;
     if words.json {
         println!("{}", json!({"job": job.job, "dir": job.dir, "host": job.place.host}));
     }
     let number = job.job;
-    eprintln!("job {number} is submitted on {}; its files are in {}", job.place, job.dir);
+    if !is_quiet {
+        eprintln!("job {number} is submitted on {}; its files are in {}", job.place, job.dir);
+    }
     if words.follow {
-        return fetch::watched(&Arc::new(target), &job, words.results.as_deref(), words.json);
+        return fetch::watched(&Arc::new(target), &job, words.results.as_deref(), Telling { is_json: words.json, is_quiet });
+    }
+    if is_quiet {
+        return Ok(Exit::Ok);
     }
     eprintln!(
         "next: `hbnode status {number}`, `hbnode logs -f {number}`, `hbnode fetch {number}` when it is over, `hbnode cancel {number}`"
@@ -93,6 +105,7 @@ fn submit(
     sending: Sending,
     sets: &[(String, String)],
     place: Where,
+    is_quiet: bool,
 ) -> Result<(Target, Job), Exit> {
     let list = list()?;
     list.prepare().map_err(failed)?;
@@ -112,7 +125,9 @@ fn submit(
         (true, false) => return Err(Exit::BadWords),
     }
     let sending = sending.into_dir(&found.remote_dir);
-    eprintln!("copying to {} on {} (--remote-dir names another folder)", found.remote_dir, target.place());
+    if !is_quiet {
+        eprintln!("copying to {} on {} (--remote-dir names another folder)", found.remote_dir, target.place());
+    }
     let script = script(checked, &sending, sets)?;
     let job = send(&target, &found, &sending, &source.bytes, &script, &checked.recipe.scenario).map_err(failed)?;
     if let Err(error) = list.add(&job) {
@@ -134,6 +149,9 @@ fn show(name: &str, sending: &Sending, place: &Where, script: &str) {
     match &facts.resume {
         Some(run) => println!("# go on with {}/{run}", facts.job_dir),
         None => println!("# copy  {name} to {}/recipe.yaml", facts.job_dir),
+    }
+    for (from, to) in sending.along() {
+        println!("# copy  {} to {to}", from.display());
     }
     println!("# write {}/job.sh, and run there: sbatch --parsable job.sh", facts.job_dir);
     println!("# job.sh:");
@@ -172,6 +190,23 @@ fn with_account(source: &Source, sets: &[(String, String)]) -> Vec<(String, Stri
     sets
 }
 
+/// The files that lie beside the recipe: named by whole paths where the job runs on this machine's file systems, else taken
+/// along.
+fn with_files(
+    checked: &Checked,
+    mut sets: Vec<(String, String)>,
+    sending: Sending,
+    place: &Where,
+) -> Result<(Vec<(String, String)>, Sending), Exit> {
+    if place.host.is_none() {
+        sets.extend(checked.placed.iter().cloned());
+        return Ok((sets, sending));
+    }
+    let along = checked.placed.iter().map(|(key, path)| Along::read(key, Path::new(path)));
+    let along = along.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    Ok((sets, sending.with(along)))
+}
+
 /// The job's shell begins without the submitter's variables, so a key in one of them does not get there.
 fn tell_of_variables(checked: &Checked) {
     if let Some(name) = checked.recipe.servers.as_ref().and_then(|servers| servers.api_key_env.as_ref()) {
@@ -189,7 +224,7 @@ fn place(words: &PlaceWords) -> Result<Where, Exit> {
     let is_meant = user.is_some() || key.is_some();
     let host = match &words.host {
         Some(host) => host.clone(),
-        None if has_sbatch() => return Ok(Where::default()),
+        None if is_program("sbatch") => return Ok(Where::default()),
         None if is_meant => MELUXINA.to_owned(),
         None => {
             return Err(refused(
@@ -201,11 +236,6 @@ fn place(words: &PlaceWords) -> Result<Where, Exit> {
     let config = words.ssh_config.as_ref().map(std::path::absolute).transpose();
     let config = config.map_err(|error| refused(&format!("--ssh-config: {error}")))?;
     Ok(Where { host: Some(host), user, key, ssh_config: config })
-}
-
-fn has_sbatch() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join("sbatch").is_file())
 }
 
 /// The folder as far as it is known before the target was asked.

@@ -6,7 +6,7 @@ use hb_core::launch::JobId;
 
 use super::exit::Exit;
 use crate::{
-    signals::{Asked, Signals},
+    signals::Signals,
     submit::{Job, JobList, JobNow, Target, TargetError, Watched, follow},
 };
 
@@ -95,10 +95,7 @@ pub fn watch(target: &Arc<Target>, job: &Job, watched: Watched) -> Result<JobNow
             },
             signal = signals.next() => {
                 eprintln!("{}: the job goes on; `hbnode fetch --follow {}` watches it again, `hbnode cancel {1}` ends it", signal.name(), job.job);
-                Err(match signal {
-                    Asked::Interrupt => Exit::Interrupted,
-                    Asked::Terminate | Asked::TimeIsNearlyUp => Exit::Terminated,
-                })
+                Err(signal.into())
             }
         }
     });

@@ -1,9 +1,10 @@
 //! `hbnode validate`: everything that is wrong or doubtful, of each recipe.
 
+use hb_core::recipe::Mode;
 use serde_json::json;
 
 use super::{exit::Exit, words::ValidateWords};
-use crate::lead::recipe::{Source, check, show};
+use crate::lead::recipe::{Source, check, read_files, show};
 
 /// Checks every recipe, whatever the others are like.
 pub fn run(words: &ValidateWords) -> Exit {
@@ -22,7 +23,15 @@ pub fn run(words: &ValidateWords) -> Exit {
                 continue;
             }
         };
-        let (is_valid, problems, trials) = match check(&source, &words.sets) {
+        let seen = check(&source, &words.sets).and_then(|mut checked| {
+            // Elsewhere than here nobody can tell which files are there.
+            let is_here = checked.recipe.orchestration.mode == Mode::Local;
+            match is_here.then(|| read_files(&source, &mut checked.trials)) {
+                Some(Err(problem)) => Err([checked.warnings, vec![problem]].concat()),
+                Some(Ok(())) | None => Ok(checked),
+            }
+        });
+        let (is_valid, problems, trials) = match seen {
             // What this version cannot run yet is told, and is no mistake of the recipe's.
             Ok(checked) => (true, [checked.warnings, checked.later].concat(), checked.trials.len()),
             Err(problems) => (false, problems, 0),

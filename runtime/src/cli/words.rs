@@ -1,8 +1,8 @@
 //! The words as typed. Their help texts are the manual's; nothing here thinks.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind, parser::ValueSource};
 use clap_complete::Shell;
 
 use super::BUILD;
@@ -34,7 +34,7 @@ Environment:
 /// `srun` the same command line goes to every task: rank 0 leads, the others join. `hbnode` without a
 /// recipe is one node: it finds its leader, takes the roles it is given, and leaves when the run ends.
 #[derive(Debug, Parser)]
-#[command(name = "hbnode", version = BUILD, after_long_help = AFTER, args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
+#[command(name = "hbnode", version = BUILD, after_long_help = AFTER, subcommand_negates_reqs = true)]
 pub struct Words {
     /// Says more on standard error (twice: much more)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
@@ -69,6 +69,29 @@ impl Words {
             || std::env::var_os("SLURM_JOB_ID").is_some()
     }
 
+    /// Reads them as typed. What belongs to leading or to a node means nothing to a verb, and is refused before one.
+    ///
+    /// # Errors
+    /// What is wrong with them, or the help that they ask for.
+    pub fn read<I: IntoIterator<Item = T>, T: Into<OsString> + Clone>(arguments: I) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        if let Some(verb) = matches.subcommand_name() {
+            let is_typed = |word: &&clap::Arg| {
+                !word.is_global_set() && matches.value_source(word.get_id().as_str()) == Some(ValueSource::CommandLine)
+            };
+            let named = |word: &clap::Arg| word.get_long().unwrap_or_else(|| word.get_id().as_str()).to_owned();
+            let typed = command.get_arguments().find(is_typed).map(named);
+            if let Some(word) = typed {
+                let sentence = format!(
+                    "`--{word}` before `{verb}` would mean nothing: the words of a verb follow it, see `hbnode {verb} --help`"
+                );
+                return Err(command.error(ErrorKind::ArgumentConflict, sentence));
+            }
+        }
+        Self::from_arg_matches(&matches)
+    }
+
     /// Prints the help.
     pub fn help() {
         // Printing fails only when nobody reads it any more.
@@ -93,25 +116,25 @@ pub struct LeadWords {
     #[arg(long, value_name = "N", requires = "led", value_parser = local_nodes)]
     pub local_nodes: Option<std::num::NonZeroU32>,
     /// The folder that takes results [default: $WORK/results, else ./results]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "led")]
     pub results: Option<PathBuf>,
     /// Overrides a field of the recipe, such as `workload.duration=30s`; may be repeated
-    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment, requires = "led")]
     pub sets: Vec<(String, String)>,
     /// Prints one line of JSON at the end, and nothing else, on standard output
-    #[arg(long)]
+    #[arg(long, requires = "led")]
     pub json: bool,
     /// The time in which every node must have joined, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "led")]
     pub join_timeout: u64,
     /// Mode ssh: the binary that runs on the nodes [default: this one, at the same path where it lies there, else copied]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "led")]
     pub binary: Option<PathBuf>,
     /// Mode ssh: the folder on the nodes that takes a copy of the binary; relative to the home folder [default: hbnode]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "led")]
     pub remote_dir: Option<String>,
     /// Mode ssh: a configuration file for ssh in place of your own
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "led")]
     pub ssh_config: Option<PathBuf>,
     /// A workload block or a recipe (the old orchestrator's name for --leader)
     #[arg(long, value_name = "PATH", conflicts_with = "leader", group = "led")]
@@ -123,22 +146,22 @@ pub struct LeadWords {
     #[arg(long, value_name = "NODE", num_args = 1.., value_delimiter = ',', requires = "led", conflicts_with = "local_nodes")]
     pub client_nodes: Vec<String>,
     /// The port servers listen on [default: the service's own]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", requires = "led")]
     pub server_port: Option<u16>,
     /// The time a server has to become ready, in seconds, where the recipe does not say it [default: 600]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", requires = "led")]
     pub timeout: Option<u64>,
     /// Samples every node, and pushes where a Pushgateway is named
-    #[arg(long)]
+    #[arg(long, requires = "led")]
     pub enable_monitoring: bool,
     /// The node that runs the Pushgateway, at port 9091
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", requires = "led")]
     pub pushgateway_node: Option<String>,
     /// The pause between two samples, in seconds [default: the recipe's; else 5 with --enable-monitoring, 1 without]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), requires = "led")]
     pub monitor_interval: Option<u64>,
     /// Writes a further copy of metrics.csv here [default: benchmark_metrics.csv with --enable-monitoring]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", requires = "led")]
     pub monitor_output: Option<PathBuf>,
 }
 
@@ -176,6 +199,18 @@ pub struct NodeWords {
     /// This node's place in the order of roles [default: $SLURM_PROCID, else as it joins]
     #[arg(long, value_name = "N")]
     pub ordinal: Option<u32>,
+    /// Where its endpoints are.
+    #[command(flatten)]
+    pub endpoints: EndpointWords,
+    /// A leader that is not up yet is waited for this long, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub wait: u64,
+}
+
+/// Where a node's own endpoints are, and how it is reached.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Being a node")]
+pub struct EndpointWords {
     /// The port of this node's HTTP endpoints [default: 5000, or the next free one]
     #[arg(long, value_name = "PORT")]
     pub client_port: Option<u16>,
@@ -190,9 +225,6 @@ pub struct NodeWords {
     /// orchestration.interface]
     #[arg(long, value_name = "NAME", conflicts_with = "address")]
     pub interface: Option<String>,
-    /// A leader that is not up yet is waited for this long, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    pub wait: u64,
 }
 
 /// The verbs.
@@ -279,7 +311,7 @@ pub struct PlaceWords {
     /// where it has sbatch; else, where MLUX_USER or MLUX_KEY is set, ssh://login.lxp.lu:8822]
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
-    /// A configuration file for ssh beside your own
+    /// A configuration file for ssh in place of your own
     #[arg(long, value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
 }
@@ -415,6 +447,9 @@ pub struct BenchWords {
     /// Prints one line of JSON at the end, and nothing else, on standard output
     #[arg(long)]
     pub json: bool,
+    /// The node that measures.
+    #[command(flatten)]
+    pub endpoints: EndpointWords,
 }
 
 /// Words of `hbnode prefetch`.
@@ -482,6 +517,38 @@ mod tests {
     #[test]
     fn the_words_fit_together() {
         Words::command().debug_assert();
+    }
+
+    #[test]
+    fn no_word_is_read_and_ignored() {
+        let refused = |words: &str| Words::read(words.split(' ')).err().map(|error| error.to_string());
+        for (words, named) in [
+            ("hbnode --results /nowhere --json list", "--results"),
+            ("hbnode --leader x.yaml list", "--leader"),
+            ("hbnode --set a=b run r.yaml", "--set"),
+            ("hbnode --client-port 1 bench http://h --model m", "--client-port"),
+            ("hbnode --join-timeout 120 plan r.yaml", "--join-timeout"),
+            ("hbnode --join h:1 --json", "--leader"),
+            ("hbnode --join h:1 --set a=b", "--leader"),
+            ("hbnode --join-timeout 5", "--leader"),
+            ("hbnode --standalone --results r", "--leader"),
+            ("hbnode --standalone --enable-monitoring", "--leader"),
+            ("hbnode --monitor-interval 3 --server-port 5 --timeout 3", "--leader"),
+        ] {
+            let said = refused(words).unwrap_or_else(|| panic!("`{words}` is taken"));
+            assert!(said.contains(named), "`{words}`: {said}");
+        }
+        for words in [
+            "hbnode -q list --json",
+            "hbnode list -q --json",
+            "hbnode -v --leader r.yaml --results r --json --set a=b",
+            "hbnode --workload-config-file w.yaml --server-port 5 --timeout 3 --enable-monitoring --monitor-output m.csv",
+            "hbnode --resume r --join-timeout 4",
+            "hbnode bench http://h --model m --client-port 7 --wait 4s",
+            "hbnode --standalone -q --client-port 7",
+        ] {
+            assert_eq!(refused(words), None, "{words}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     middleware,
     response::{
-        Html,
+        Html, IntoResponse as _, Response,
         sse::{Event, KeepAlive, Sse},
     },
     routing::get,
@@ -28,12 +28,12 @@ pub struct LeaderView {
     pub run: String,
     /// The run as it stands.
     pub live: watch::Receiver<Live>,
-    /// Everything that happened so far, in order.
-    pub past: watch::Receiver<Arc<Vec<RunEvent>>>,
+    /// What happened so far, in order, with the number of each.
+    pub past: watch::Receiver<Arc<Vec<(u64, RunEvent)>>>,
     /// The latest lines of output, oldest first.
     pub logs: watch::Receiver<Arc<Vec<Arc<LogBatch>>>>,
     /// What happens from now on; a page that is too slow for it misses some and goes on.
-    pub events: broadcast::Sender<RunEvent>,
+    pub events: broadcast::Sender<(u64, RunEvent)>,
 }
 
 /// The leader's routes, to be merged with its node's.
@@ -56,15 +56,17 @@ async fn live(State(view): State<Shared<LeaderView>>) -> Json<Live> {
     Json(view.live.borrow().clone())
 }
 
-async fn logs(State(view): State<Shared<LeaderView>>) -> Json<Vec<LogBatch>> {
-    Json(view.logs.borrow().iter().map(|batch| LogBatch::clone(batch)).collect())
+async fn logs(State(view): State<Shared<LeaderView>>) -> Response {
+    let logs = Arc::clone(&view.logs.borrow());
+    Json(logs.iter().map(Arc::as_ref).collect::<Vec<_>>()).into_response()
 }
 
 async fn events(State(view): State<Shared<LeaderView>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     // Subscribed before the past is read: an event may come twice, and none is missed between the two.
     let coming = view.events.subscribe();
     let past = view.past.borrow().to_vec();
-    let last = past.last().map_or(i128::MIN, |event| event.unix_nanos);
+    // By number: two events may have one time, and a clock that is set goes back.
+    let next = past.last().map_or(0, |(number, _)| number + 1);
     let coming = stream::unfold(coming, |mut coming| async move {
         loop {
             match coming.recv().await {
@@ -74,7 +76,8 @@ async fn events(State(view): State<Shared<LeaderView>>) -> Sse<impl Stream<Item 
             }
         }
     });
-    let fresh = coming.filter(move |event| std::future::ready(event.unix_nanos > last));
-    let told = stream::iter(past).chain(fresh).filter_map(|event| async move { Event::default().json_data(&event).ok().map(Ok) });
+    let fresh = coming.filter(move |event| std::future::ready(event.0 >= next));
+    let told =
+        stream::iter(past).chain(fresh).filter_map(|(_, event)| async move { Event::default().json_data(&event).ok().map(Ok) });
     Sse::new(told).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }

@@ -30,12 +30,12 @@ impl Control for Recording {
 }
 
 /// A leader that serves; it ends when the sender is dropped.
-async fn served() -> (String, oneshot::Sender<()>, broadcast::Sender<RunEvent>) {
+async fn served() -> (String, oneshot::Sender<()>, broadcast::Sender<(u64, RunEvent)>) {
     let view = NodeView { node: "n0".to_owned(), service: "ollama".to_owned(), ..NodeView::default() };
     let token = Token::new("secret".to_owned());
     let node = node_routes(watch::channel(view).1, token.clone(), Arc::new(Recording::default()));
     let (events, _) = broadcast::channel(8);
-    let past = vec![RunEvent { unix_nanos: 1, trial: None, happened: Happened::Warned { what: "first".to_owned() } }];
+    let past = vec![(0, RunEvent { unix_nanos: 1, trial: None, happened: Happened::Warned { what: "first".to_owned() } })];
     let leader = LeaderView {
         scenario: "<b>bold</b>".to_owned(),
         run: "r".to_owned(),
@@ -110,7 +110,9 @@ async fn the_leaders_pages_need_the_token_in_either_place() {
     let live: Value = http.get(format!("{base}/api/live?token=secret")).send().await.unwrap().json().await.unwrap();
     assert_eq!(live["in_flight"], 7);
     let mut stream = http.get(format!("{base}/api/events?token=secret")).send().await.unwrap();
-    events.send(RunEvent { unix_nanos: 2, trial: None, happened: Happened::Warned { what: "second".to_owned() } }).unwrap();
+    // It happened at the same moment as the first.
+    let second = RunEvent { unix_nanos: 1, trial: None, happened: Happened::Warned { what: "second".to_owned() } };
+    events.send((1, second)).unwrap();
     let mut told = String::new();
     while !told.contains("second") {
         told.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());

@@ -11,11 +11,12 @@ use hb_core::{
 
 use super::{
     recipe::{Checked, Source},
+    refused::Refused,
     resume::Earlier,
     surroundings::Surroundings,
 };
 use crate::{
-    cli::{BUILD, exit::Exit},
+    cli::{BUILD, LeadWords, exit::Exit},
     node,
     results::{Holder, KeptRun, LockError, NewRun, ResultsError, RunFolder},
 };
@@ -34,20 +35,12 @@ pub struct Begun {
     pub earlier: Earlier,
 }
 
-/// Why it does not.
-pub struct Refused {
-    /// The cause.
-    pub sentence: String,
-    /// How this process ends for it.
-    pub exit: Exit,
-}
-
 impl From<ResultsError> for Refused {
     fn from(error: ResultsError) -> Self {
         // A folder that cannot be there at all is a matter of the words, a full disk is not.
         let exit = if error.is_of_the_name() { Exit::BadWords } else { Exit::Failed };
         let advice = if exit == Exit::BadWords { "; name another folder with --results" } else { "" };
-        Self { exit, sentence: format!("{error}{advice}") }
+        Self::new(exit, format!("{error}{advice}"))
     }
 }
 
@@ -93,7 +86,7 @@ pub fn begin(
         let folder = RunFolder::create(&new, own, holder)?;
         return Ok(Begun { folder, summary, trials: checked.trials.clone(), probes: Vec::new(), earlier: Earlier::default() });
     };
-    let failed = |sentence: String| Refused { sentence: format!("cannot resume: {sentence}"), exit: Exit::Failed };
+    let failed = |sentence: String| Refused::new(Exit::Failed, format!("cannot resume: {sentence}"));
     let lock = kept.lock(holder).map_err(|error| failed(held(&error)))?;
     // Read again under the lock: somebody may have finished a trial since.
     let kept = KeptRun::read(&kept.path).map_err(|error| failed(error.to_string()))?;
@@ -133,4 +126,11 @@ pub fn run_id() -> String {
 pub fn results_of(named: Option<&Path>, kept: Option<&KeptRun>) -> PathBuf {
     let of_kept = || kept.and_then(|kept| kept.path.parent()?.parent()).map(Path::to_owned);
     named.map(Path::to_owned).or_else(of_kept).unwrap_or_else(|| super::surroundings::results_root(None))
+}
+
+/// The same, where nothing of a run was read yet; what `--resume` names may be no run at all.
+#[must_use]
+pub fn results_by_words(words: &LeadWords) -> PathBuf {
+    let of_kept = || words.resume.as_ref()?.canonicalize().ok()?.parent()?.parent().map(Path::to_owned);
+    words.results.clone().or_else(of_kept).unwrap_or_else(|| super::surroundings::results_root(None))
 }

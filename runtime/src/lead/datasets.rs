@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use hb_core::{
-    recipe::{Problem, Severity},
+    recipe::Problem,
     trial::{DatasetSpec, LoadModel, Trial},
 };
 use hb_services::datasets::{Dataset, DatasetError};
+
+use super::files;
 
 /// Looks at every dataset, makes its path whole, and puts a trace's instants into the trials that replay it.
 ///
@@ -18,9 +20,9 @@ pub fn read(trials: &mut [Trial]) -> Result<(), Problem> {
     for trial in trials {
         let Some(mut spec) = trial.load.dataset.clone() else { continue };
         // Nodes may have another working directory than the leader.
-        spec.path = std::path::absolute(&spec.path).map_err(|error| problem(&spec.path, &error))?;
+        spec.path = std::path::absolute(&spec.path).map_err(|error| unusable(&spec.path, &error))?;
         trial.load.dataset = Some(spec.clone());
-        let refused = |error: DatasetError| problem(&spec.path, &error);
+        let refused = |error: DatasetError| unusable(&spec.path, &error);
         if !matches!(trial.load.model, LoadModel::Replay { .. }) {
             let wanted = Some((spec.clone(), trial.request.turns.is_some()));
             if checked != wanted {
@@ -39,14 +41,6 @@ pub fn read(trials: &mut [Trial]) -> Result<(), Problem> {
     Ok(())
 }
 
-fn problem(path: &Path, why: &dyn std::error::Error) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        path: "workload.dataset".into(),
-        line: None,
-        column: None,
-        found: format!("`{}`", path.display()),
-        accepted: "a file that every client node can read".into(),
-        advice: Some(why.to_string()),
-    }
+fn unusable(path: &Path, why: &dyn std::error::Error) -> Problem {
+    files::problem("workload.dataset", path, "a file that every client node can read", why)
 }

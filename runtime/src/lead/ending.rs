@@ -80,7 +80,9 @@ pub fn end(ended: Ended<'_>) -> Exit {
     if let (Some((phase, cause)), true) = (&ended.outcome.failure, ended.words.json) {
         eprintln!("error: {phase} could not be finished: {cause}");
     }
-    eprintln!("results: {}", ended.run_dir.display());
+    if !ended.words.is_quiet {
+        eprintln!("results: {}", ended.run_dir.display());
+    }
     say(ended.words, Some(ended.run_dir), Some(report.verdict.status), exit)
 }
 
@@ -119,14 +121,6 @@ pub fn line(run_dir: Option<&Path>, verdict: Option<Status>, exit: Exit) -> Stri
     json!({"run_dir": run_dir, "verdict": verdict, "exit_code": exit.code()}).to_string()
 }
 
-/// The exit code of a run that a signal ended.
-pub const fn code_of(signal: Asked) -> Exit {
-    match signal {
-        Asked::Interrupt => Exit::Interrupted,
-        Asked::Terminate | Asked::TimeIsNearlyUp => Exit::Terminated,
-    }
-}
-
 /// Prints the last line where it was asked for.
 pub fn say(words: &LeadWords, run_dir: Option<&Path>, verdict: Option<Status>, exit: Exit) -> Exit {
     let line = line(run_dir, verdict, exit);
@@ -148,7 +142,7 @@ fn exit_of(
 ) -> Exit {
     let is_out_of_time = interrupted.is_some_and(|by| by.starts_with(WALL_TIME));
     match (signal, failure) {
-        (Some(signal), _) if !report.run.complete => code_of(signal),
+        (Some(signal), _) if !report.run.complete => signal.into(),
         (_, Some((Phase::Initialization, _))) => Exit::NoCluster,
         (_, Some(_)) => Exit::Failed,
         (_, None) if !is_written => Exit::Failed,

@@ -1,9 +1,9 @@
 //! The command line as it may be kept: without what was a secret in it.
 
-/// Parts of the names of fields whose values are secret.
+/// Parts of the names of fields and options whose values are secret.
 const SECRET: [&str; 6] = ["key", "token", "password", "passwd", "secret", "credential"];
 /// Names of fields that only say where a secret is.
-const POINTERS: [&str; 3] = ["api_key_env", "api_key_file", "gen_tokens"];
+const POINTERS: [&str; 2] = ["api_key_env", "api_key_file"];
 const MASK: &str = "***";
 
 /// The words with secret values masked: of settings whose field is named like one, of variables for a service, and
@@ -25,14 +25,21 @@ pub fn words_without_secrets(words: impl Iterator<Item = String>) -> Vec<String>
 fn masked_setting(setting: &str) -> Option<String> {
     let (field, value) = setting.split_once('=')?;
     let last = field.rsplit('.').next().unwrap_or(field).to_lowercase();
-    let is_pointer = POINTERS.contains(&last.as_str());
-    let is_secret = SECRET.iter().any(|part| last.contains(part)) && !is_pointer;
+    let is_secret = names_secret(&last) && !POINTERS.contains(&last.as_str());
     // Variables of a service may hold anything.
     let is_variable = field.split('.').any(|part| part == "environment" || part == "env");
     // A block is kept whole or not at all.
     let block = value.to_lowercase();
     let is_doubtful = value.contains('{') && SECRET.iter().chain(&["env"]).any(|part| block.contains(part));
-    (is_secret || is_variable || is_doubtful).then(|| format!("{field}={MASK}"))
+    // So are the words for a server of which one is an option such as `--api-key`.
+    let has_option = block.split(['[', ']', ',', ' ', '\'', '"', '=']).any(|word| word.starts_with('-') && names_secret(word));
+    (is_secret || is_variable || is_doubtful || has_option).then(|| format!("{field}={MASK}"))
+}
+
+/// Whether what has this name is secret. `max_tokens` is a number of tokens, and `token` is one.
+fn names_secret(name: &str) -> bool {
+    let name = name.replace("tokens", "").replace("tokenizer", "");
+    SECRET.iter().any(|part| name.contains(part))
 }
 
 /// Masks what stands between a URL's scheme and its `@`, and the values of its query.
@@ -74,6 +81,13 @@ mod tests {
         check(
             &["--set", "servers.api_key_env=NAME", "--set", "workload.gen_tokens=5"],
             &["--set", "servers.api_key_env=NAME", "--set", "workload.gen_tokens=5"],
+        );
+        let args = "servers.service_config.extra_args";
+        check(&["--set", &format!("{args}=[--api-key,sk-1]")], &["--set", &format!("{args}=***")]);
+        check(&["--set", &format!("{args}=['--hf-token=s3']")], &["--set", &format!("{args}=***")]);
+        check(
+            &["--set", &format!("{args}=[--tokenizer,t]"), "--set", "workload.min_tokens=1", "--set=a.max_tokens=2"],
+            &["--set", &format!("{args}=[--tokenizer,t]"), "--set", "workload.min_tokens=1", "--set=a.max_tokens=2"],
         );
         check(&["--set", "servers={environment: {HF_TOKEN: s3}}"], &["--set", "servers=***"]);
         check(&["--set", "workload.prompt_len={uniform: [1, 2]}"], &["--set", "workload.prompt_len={uniform: [1, 2]}"]);

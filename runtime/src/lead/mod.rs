@@ -8,16 +8,19 @@ mod beginning;
 mod crowd;
 pub mod datasets;
 mod ending;
+pub mod files;
 mod local_nodes;
 mod masking;
 mod own_step;
 mod placement;
 pub mod recipe;
 mod recorder;
+pub mod refused;
 mod resume;
 mod run;
 pub mod ssh_nodes;
 pub mod surroundings;
+mod tokenizers;
 mod until_over;
 mod wall_time;
 mod words;
@@ -26,63 +29,70 @@ use std::path::Path;
 
 use hb_core::recipe::Mode;
 
-use self::surroundings::Surroundings;
+use self::{refused::Refused, surroundings::Surroundings};
 use crate::{
     cli::{LeadWords, NodeWords, exit::Exit},
+    given_up::GivenUp,
     node,
     results::KeptRun,
 };
 
 /// Leads, or joins where the same command line makes this task a node.
 pub fn run(words: &LeadWords, node_words: &NodeWords) -> Exit {
-    if let Some(run_dir) = &words.resume {
-        let is_silent = Surroundings::read().is_silent();
-        return match resume::named(run_dir, words, is_silent) {
-            Ok((kept, source)) => lead_source(source, words, node_words, Some(kept)),
-            Err(exit) if is_silent => exit,
-            Err(exit) => ending::say(words, None, None, exit),
-        };
-    }
     let path = words.leader.as_deref().or(words.workload_config_file.as_deref()).unwrap_or(Path::new(""));
-    match recipe::Source::read(path) {
-        Ok(source) => run_source(source, words, node_words),
-        Err(sentence) => {
-            eprintln!("error: {sentence}");
-            ending::say(words, None, None, Exit::BadWords)
-        }
-    }
+    begin(words, node_words, || match &words.resume {
+        Some(run_dir) => resume::named(run_dir, words).map(|(kept, source)| (source, Some(kept))),
+        None => recipe::Source::read(path).map(|source| (source, None)).map_err(Refused::words),
+    })
 }
 
 /// The same with the recipe's text at hand.
 pub fn run_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWords) -> Exit {
-    lead_source(source, words, node_words, None)
+    begin(words, node_words, || Ok((source, None)))
 }
 
-fn lead_source(source: recipe::Source, words: &LeadWords, node_words: &NodeWords, kept: Option<KeptRun>) -> Exit {
+/// What of a run was read from disk: its recipe, and the run itself where it goes on.
+type Read = (recipe::Source, Option<KeptRun>);
+
+fn begin(words: &LeadWords, node_words: &NodeWords, read: impl FnOnce() -> Result<Read, Refused>) -> Exit {
     let surroundings = Surroundings::read();
-    let is_silent = surroundings.is_silent();
-    let words::Runnable { checked, placement } = match words::runnable(&source, words, is_silent) {
-        Ok(runnable) => runnable,
-        Err(exit) if is_silent => return exit,
-        Err(exit) => return ending::say(words, None, None, exit),
+    let begun = read().and_then(|(source, kept)| lead_source(source, words, node_words, kept, &surroundings));
+    let refused = match begun {
+        Ok(exit) => return exit,
+        Err(refused) => refused,
     };
+    let (run_dir, verdict) = refused.run.clone().map_or((None, None), |(run_dir, verdict)| (Some(run_dir), verdict));
+    let exit = match GivenUp::of(&surroundings, &beginning::results_by_words(words)) {
+        Some(step) => step.refuse(refused),
+        None => refused.say(),
+    };
+    if surroundings.is_silent() { exit } else { ending::say(words, run_dir.as_deref(), verdict, exit) }
+}
+
+fn lead_source(
+    source: recipe::Source,
+    words: &LeadWords,
+    node_words: &NodeWords,
+    kept: Option<KeptRun>,
+    surroundings: &Surroundings,
+) -> Result<Exit, Refused> {
+    let words::Runnable { checked, placement } = words::runnable(&source, words, surroundings.is_silent())?;
     let results = beginning::results_of(words.results.as_deref(), kept.as_ref());
     let requeued = || resume::of_requeued_job(&results, &checked.recipe.scenario, surroundings.step.as_ref()?);
-    let kept = match kept.or_else(requeued).map(|kept| resume::decide(kept, &checked, words, is_silent)).transpose() {
-        Ok(kept) => kept,
-        Err(exit) => return exit,
-    };
-    let interface = node_words.interface.clone().or_else(|| checked.recipe.orchestration.interface.clone());
-    let node_words = &NodeWords { interface: interface.filter(|_| node_words.address.is_none()), ..node_words.clone() };
+    let kept = kept.or_else(requeued).map(|kept| resume::decide(kept, &checked)).transpose()?;
+    let mut endpoints = node_words.endpoints.clone();
+    let interface = endpoints.interface.or_else(|| checked.recipe.orchestration.interface.clone());
+    endpoints.interface = interface.filter(|_| endpoints.address.is_none());
+    let node_words = &NodeWords { endpoints, ..node_words.clone() };
     let mode = checked.recipe.orchestration.mode;
     let takes_step = mode == Mode::Slurm || mode == Mode::Local && placement.is_some();
     if surroundings.lacks_step && takes_step && words.local_nodes.is_none() {
-        return own_step::run(words, &results);
+        return Ok(own_step::run(words, &results));
     }
     if let Some(step) = surroundings.step.as_ref().filter(|step| step.rank > 0) {
         let ordinal = placement.as_ref().map_or(step.rank, |placement| placement.ordinal(&surroundings.host, step.rank));
-        return node::run_as_task(&results, node_words, &surroundings, ordinal, &checked.recipe);
+        return Ok(node::run_as_task(&results, node_words, surroundings, ordinal, &checked.recipe));
     }
     own_step::announce(surroundings.step.as_ref());
-    run::lead(words, node_words, checked, &surroundings, run::Place { source, results, kept, placement })
+    run::lead(words, node_words, checked, surroundings, run::Place { source, results, kept, placement })
 }

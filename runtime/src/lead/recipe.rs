@@ -8,7 +8,7 @@ use hb_core::{
 };
 use hb_services::{SERVICES, service::ServiceProblem};
 
-use super::datasets;
+use super::{files, refused::Refused};
 use crate::cli::exit::Exit;
 
 /// A text longer than this is no recipe; one byte more is read, so that the reader can say so.
@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A recipe as it lies on disk.
 pub struct Source {
-    /// The name for messages.
+    /// Its path where it lies in a file, beside which its relative paths are looked for; for messages, too.
     pub name: String,
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -57,6 +57,8 @@ pub struct Checked {
     pub recipe: Recipe,
     /// Its trials.
     pub trials: Vec<Trial>,
+    /// The files that it names by relative paths, as whole paths by key.
+    pub placed: Vec<(String, String)>,
     /// What is doubtful.
     pub warnings: Vec<Problem>,
     /// What is well written and cannot be run yet.
@@ -80,17 +82,18 @@ pub fn known_services() -> Vec<KnownService> {
 /// Every problem, warnings among them.
 pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<Problem>> {
     let reading = recipe::read(&source.bytes, sets, &known_services());
-    let Some(recipe) = reading.recipe else { return Err(reading.problems) };
+    let Some(mut recipe) = reading.recipe else { return Err(reading.problems) };
+    // A run that goes on, and nodes, may have another working directory.
+    let placed = files::place(&mut recipe, Path::new(&source.name).parent().unwrap_or(Path::new("")));
     let mut trials = recipe::trials(&recipe);
-    let (mut problems, mut later) = (reading.problems, reading.later);
+    let (mut problems, later) = (reading.problems, reading.later);
     if let Some(trial) = trials.first() {
-        let (refused, unbuilt, keys) = match hb_services::resolve(&trial.service) {
-            Ok(service) => (service.check(&trial.service), service.later(&trial.service), service.config_keys()),
-            Err(problem) => (vec![problem], Vec::new(), Vec::new()),
+        let (refused, keys) = match hb_services::resolve(&trial.service) {
+            Ok(service) => (service.check(&trial.service), service.config_keys()),
+            Err(problem) => (vec![problem], Vec::new()),
         };
         let text = source.text();
         problems.extend(refused.into_iter().map(|problem| with_keys(as_problem(problem, &text), &keys)));
-        later.extend(unbuilt.into_iter().map(|problem| as_problem(problem, &text)));
     }
     if !problems.iter().any(Problem::is_error) {
         problems.extend(spread(&recipe, &mut trials).into_iter().map(|problem| as_problem(problem, &source.text())));
@@ -98,7 +101,7 @@ pub fn check(source: &Source, sets: &[(String, String)]) -> Result<Checked, Vec<
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
     }
-    Ok(Checked { recipe, trials, warnings: problems, later })
+    Ok(Checked { recipe, trials, placed, warnings: problems, later })
 }
 
 /// Asks the service how each trial's servers are spread over nodes, and whether the recipe's nodes are whole servers.
@@ -161,30 +164,42 @@ pub fn show(problems: &[Problem], source: &Source) {
     }
 }
 
-/// Checks and shows; what can be led is returned.
+/// Looks at the files that the trials name, and puts what must be known of them into the trials.
 ///
 /// # Errors
-/// The exit code, after everything was said.
-pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> Result<Checked, Exit> {
-    let tell = |problems: &[Problem]| {
-        if !is_silent {
-            show(problems, source);
-        }
-    };
-    let mut checked = check(source, sets).map_err(|problems| {
-        tell(&problems);
-        Exit::BadWords
-    })?;
-    tell(&checked.warnings);
-    if !checked.later.is_empty() {
-        tell(&checked.later);
-        return Err(Exit::BadWords);
+/// The first that cannot be used, with the recipe's line.
+pub fn read_files(source: &Source, trials: &mut [Trial]) -> Result<(), Problem> {
+    files::read(trials).map_err(|problem| {
+        let place = recipe::key_place(&source.text(), &problem.path);
+        Problem { line: place.map(|(line, _)| line), column: place.map(|(_, column)| column), ..problem }
+    })
+}
+
+/// Checks it, and shows what is doubtful unless another task of the step does; what can be led, here or elsewhere, is
+/// returned. Its files are for whoever leads it.
+///
+/// # Errors
+/// What stands in the way.
+pub fn built(source: &Source, sets: &[(String, String)], is_silent: bool) -> Result<Checked, Refused> {
+    let checked = check(source, sets).map_err(|problems| refused(&problems, source))?;
+    if !is_silent {
+        show(&checked.warnings, source);
     }
-    datasets::read(&mut checked.trials).map_err(|problem| {
-        tell(&[problem]);
-        Exit::BadWords
-    })?;
+    if checked.later.is_empty() { Ok(checked) } else { Err(refused(&checked.later, source)) }
+}
+
+/// The same with its files.
+///
+/// # Errors
+/// What stands in the way.
+pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> Result<Checked, Refused> {
+    let mut checked = built(source, sets, is_silent)?;
+    read_files(source, &mut checked.trials).map_err(|problem| refused(&[problem], source))?;
     Ok(checked)
+}
+
+fn refused(problems: &[Problem], source: &Source) -> Refused {
+    Refused { said: recipe::show(problems, &source.text(), &source.name), exit: Exit::BadWords, run: None }
 }
 
 #[cfg(test)]

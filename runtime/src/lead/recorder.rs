@@ -27,8 +27,15 @@ use crate::{
 
 /// Events and batches of lines that the live page is sent when it is opened.
 const REMEMBERED: usize = 1000;
+/// Bytes of lines among them.
+const REMEMBERED_BYTES: usize = 2 * 1024 * 1024;
 /// Events that a page may lag behind before it misses some.
 const COMING: usize = 1024;
+
+/// Bytes of the text of its lines.
+fn bytes_of(logs: &LogBatch) -> usize {
+    logs.lines.iter().map(|line| line.text.len()).sum()
+}
 
 /// The run's folder, shared with the leader, which closes it.
 pub type SharedFolder = Arc<Mutex<RunFolder>>;
@@ -40,10 +47,13 @@ pub struct Scribe {
     run: String,
     service: String,
     live: watch::Sender<Live>,
-    past: watch::Sender<Arc<Vec<RunEvent>>>,
+    /// Events so far, which numbers them.
+    told: u64,
+    past: watch::Sender<Arc<Vec<(u64, RunEvent)>>>,
     logs: watch::Sender<Arc<Vec<Arc<LogBatch>>>>,
     recent_logs: VecDeque<Arc<LogBatch>>,
-    events: broadcast::Sender<RunEvent>,
+    recent_bytes: usize,
+    events: broadcast::Sender<(u64, RunEvent)>,
     nodes: watch::Sender<BTreeMap<String, NodeView>>,
 }
 
@@ -72,7 +82,20 @@ impl Scribe {
             events: events.clone(),
         };
         let (run, service) = (run.to_owned(), service.to_owned());
-        let scribe = Self { folder, progress, run, service, live, past, logs, recent_logs: VecDeque::new(), events, nodes };
+        let scribe = Self {
+            folder,
+            progress,
+            run,
+            service,
+            live,
+            told: 0,
+            past,
+            logs,
+            recent_logs: VecDeque::new(),
+            recent_bytes: 0,
+            events,
+            nodes,
+        };
         (scribe, Shown { page: Arc::new(page), nodes: nodes_receiver })
     }
 
@@ -89,15 +112,17 @@ impl Recorder for Scribe {
     fn event(&mut self, event: &RunEvent) {
         self.folder().event(event);
         self.progress.event(event);
+        let number = self.told;
+        self.told += 1;
         self.past.send_modify(|past| {
             let past = Arc::make_mut(past);
             if past.len() == REMEMBERED {
                 past.remove(0);
             }
-            past.push(event.clone());
+            past.push((number, event.clone()));
         });
         // Nobody may be looking at the live page.
-        let _ = self.events.send(event.clone());
+        let _ = self.events.send((number, event.clone()));
     }
 
     fn reading(&mut self, reading: &NodeReading) {
@@ -108,10 +133,12 @@ impl Recorder for Scribe {
 
     fn logs(&mut self, logs: &LogBatch) {
         self.folder().logs(logs);
-        if self.recent_logs.len() == REMEMBERED {
-            self.recent_logs.pop_front();
-        }
         self.recent_logs.push_back(Arc::new(logs.clone()));
+        self.recent_bytes += bytes_of(logs);
+        while self.recent_logs.len() > REMEMBERED || self.recent_bytes > REMEMBERED_BYTES {
+            let Some(oldest) = self.recent_logs.pop_front() else { break };
+            self.recent_bytes -= bytes_of(&oldest);
+        }
         self.logs.send_replace(Arc::new(self.recent_logs.iter().cloned().collect()));
     }
 
@@ -139,12 +166,7 @@ impl Recorder for Scribe {
     }
 
     fn finish_trial(&mut self, report: &TrialReport, lost: &[LostRow]) -> io::Result<()> {
-        let mut folder = self.folder();
-        let before = folder.warnings().len();
-        folder.finish_trial(report, lost);
-        match folder.warnings().get(before..) {
-            Some([]) | None => Ok(()),
-            Some(troubles) => Err(io::Error::other(troubles.join("; "))),
-        }
+        let troubles = self.folder().finish_trial(report, lost);
+        if troubles.is_empty() { Ok(()) } else { Err(io::Error::other(troubles.join("; "))) }
     }
 }

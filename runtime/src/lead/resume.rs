@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{
     ending,
     recipe::{Checked, Source, check},
+    refused::Refused,
     surroundings::SlurmStep,
 };
 use crate::{
@@ -105,17 +106,11 @@ fn is_same_load(one: &Trial, other: &Trial) -> bool {
 /// The run that these words resume, and its recipe.
 ///
 /// # Errors
-/// The exit code, after everything was said.
-pub fn named(named: &Path, words: &LeadWords, is_silent: bool) -> Result<(KeptRun, Source), Exit> {
-    let refused = |sentence: String| {
-        if !is_silent {
-            eprintln!("error: {sentence}");
-        }
-        Exit::BadWords
-    };
-    let kept = KeptRun::read(named).map_err(|error| refused(format!("cannot resume: {error}")))?;
+/// Why there is none.
+pub fn named(named: &Path, words: &LeadWords) -> Result<(KeptRun, Source), Refused> {
+    let kept = KeptRun::read(named).map_err(|error| Refused::words(format!("cannot resume: {error}")))?;
     let source = match words.leader.as_deref().or(words.workload_config_file.as_deref()) {
-        Some(path) => Source::read(path).map_err(refused)?,
+        Some(path) => Source::read(path).map_err(Refused::words)?,
         None => {
             Source { name: kept.path.join("recipe.resolved.yaml").display().to_string(), bytes: kept.resolved.clone().into() }
         }
@@ -142,35 +137,29 @@ pub fn of_requeued_job(results_root: &Path, scenario: &str, step: &SlurmStep) ->
 /// Whether the run can go on with this recipe, and whether anything is left of it.
 ///
 /// # Errors
-/// The exit code, after everything was said: it cannot, or nothing is left.
-pub fn decide(kept: KeptRun, checked: &Checked, words: &LeadWords, is_silent: bool) -> Result<KeptRun, Exit> {
+/// It cannot, or nothing is left.
+pub fn decide(kept: KeptRun, checked: &Checked) -> Result<KeptRun, Refused> {
     let differing = match differences(&kept, &checked.recipe) {
         Ok(differing) => differing,
         Err(sentence) => vec![sentence],
     };
     if !differing.is_empty() {
-        if is_silent {
-            return Err(Exit::BadWords);
+        let mut said = format!("error: cannot resume `{}`: the recipe is another one", kept.path.display());
+        let more = differing.len().checked_sub(SHOWN).filter(|more| *more > 0).map(|more| format!("and {more} more"));
+        for sentence in differing.into_iter().take(SHOWN).chain(more) {
+            said += &format!("\n  {sentence}");
         }
-        eprintln!("error: cannot resume `{}`: the recipe is another one", kept.path.display());
-        differing.iter().take(SHOWN).for_each(|sentence| eprintln!("  {sentence}"));
-        if let Some(more) = differing.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            eprintln!("  and {more} more");
-        }
-        eprintln!("resume it without naming a recipe, or begin a new run without --resume");
-        return Err(ending::say(words, Some(&kept.path), None, Exit::BadWords));
+        said += "\nresume it without naming a recipe, or begin a new run without --resume";
+        return Err(Refused { said, exit: Exit::BadWords, run: Some((kept.path, None)) });
     }
     if let Some(report) = kept.report.as_ref().filter(|report| report.run.complete) {
-        if is_silent {
-            return Err(Exit::Ok);
-        }
         let trials = report::finished(&report.trials).len();
-        eprintln!(
+        let said = format!(
             "nothing to do: every trial of `{}` is finished ({trials} of {})",
             kept.path.display(),
             report.run.trials_planned
         );
-        return Err(ending::say(words, Some(&kept.path), Some(report.verdict.status), ending::judged(report)));
+        return Err(Refused { said, exit: ending::judged(report), run: Some((kept.path, Some(report.verdict.status))) });
     }
     Ok(kept)
 }

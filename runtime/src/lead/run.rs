@@ -31,6 +31,7 @@ use super::{
     placement::Placement,
     recipe::{Checked, Source},
     recorder::{Scribe, SharedFolder},
+    refused::Refused,
     ssh_nodes::{self, Preparing, Reach, Ready, SshNodes},
     surroundings::{Surroundings, reached_by},
     until_over::{Leave, heard_while_closing, until_over},
@@ -64,37 +65,30 @@ pub struct Place {
 }
 
 /// Leads a run.
-pub fn lead(words: &LeadWords, node_words: &NodeWords, checked: Checked, surroundings: &Surroundings, place: Place) -> Exit {
-    let runtimes = match Runtimes::start() {
-        Ok(runtimes) => runtimes,
-        Err(error) => {
-            eprintln!("error: cannot start: {error}");
-            return ending::say(words, None, None, Exit::Failed);
-        }
-    };
+///
+/// # Errors
+/// Why it did not begin.
+pub fn lead(
+    words: &LeadWords,
+    node_words: &NodeWords,
+    checked: Checked,
+    surroundings: &Surroundings,
+    place: Place,
+) -> Result<Exit, Refused> {
+    let runtimes = Runtimes::start().map_err(|error| refuse(Exit::Failed)(format!("cannot start: {error}")))?;
     let is_resumed = place.kept.is_some();
     let mut run_dir = None;
     let led = led(words, node_words, checked, surroundings, &runtimes, place, &mut run_dir);
     let exit = runtimes.cluster.block_on(led);
     runtimes.end();
-    match exit {
-        Ok(exit) => exit,
-        Err(refusal) => {
-            eprintln!("error: {}", refusal.sentence);
-            let run_dir = run_dir.and_then(|run_dir| ending::without_cluster(run_dir, is_resumed, &refusal.sentence));
-            ending::say(words, run_dir.as_deref(), None, refusal.exit)
-        }
-    }
+    exit.map_err(|refused| {
+        let run_dir = run_dir.and_then(|run_dir| ending::without_cluster(run_dir, is_resumed, refused.reason()));
+        Refused { run: run_dir.map(|run_dir| (run_dir, None)), ..refused }
+    })
 }
 
-/// Why a run did not begin.
-struct Refusal {
-    sentence: String,
-    exit: Exit,
-}
-
-fn refuse(exit: Exit) -> impl Fn(String) -> Refusal {
-    move |sentence| Refusal { sentence, exit }
+fn refuse(exit: Exit) -> impl Fn(String) -> Refused {
+    move |sentence| Refused::new(exit, sentence)
 }
 
 /// All that a run is led with.
@@ -142,7 +136,7 @@ async fn led(
     runtimes: &Runtimes,
     place: Place,
     begun_in: &mut Option<PathBuf>,
-) -> Result<Exit, Refusal> {
+) -> Result<Exit, Refused> {
     let mut signals = Signals::listen().map_err(|error| refuse(Exit::Failed)(format!("cannot listen to signals: {error}")))?;
     let crowd = Crowd::of(words, &checked.recipe.orchestration, surroundings);
     crowd.check(&checked.recipe.needs(), checked.recipe.orchestration.mode).map_err(refuse(Exit::NoCluster))?;
@@ -154,7 +148,7 @@ async fn led(
         ready = lead.ready_nodes() => ready?,
         signal = signals.next() => {
             let sentence = format!("{} while nodes were looked at over ssh: nothing was started", signal.name());
-            return Err(refuse(ending::code_of(signal))(sentence));
+            return Err(refuse(Exit::from(signal))(sentence));
         }
     };
     let ready = ready.map(|(ready, reach)| {
@@ -165,8 +159,7 @@ async fn led(
     let mut own = lead.own_node(runtimes).await?;
     let begun =
         tokio::task::block_in_place(|| beginning::begin(&source, &lead.checked, surroundings, &lead.results, &lead.run, kept));
-    let beginning::Begun { folder, summary, trials, probes, earlier } =
-        begun.map_err(|refused| refuse(refused.exit)(refused.sentence))?;
+    let beginning::Begun { folder, summary, trials, probes, earlier } = begun?;
     *begun_in = Some(folder.path().to_owned());
     let finished_before = (lead.checked.trials.len() - trials.len()) as u32;
     let records = lead.records(folder, summary, finished_before).await?;
@@ -244,7 +237,7 @@ impl Lead<'_> {
     }
 
     /// Nodes that can be started over ssh, and how they reach this machine.
-    async fn ready_nodes(&self) -> Result<Option<(Vec<Ready>, Reach)>, Refusal> {
+    async fn ready_nodes(&self) -> Result<Option<(Vec<Ready>, Reach)>, Refused> {
         if !self.crowd.is_over_ssh {
             return Ok(None);
         }
@@ -262,7 +255,7 @@ impl Lead<'_> {
         if is_alone {
             ready.iter_mut().for_each(|node| node.address = Some(std::net::Ipv4Addr::LOCALHOST.into()));
         }
-        let is_named = self.node_words.address.is_some() || self.node_words.interface.is_some();
+        let is_named = self.node_words.endpoints.address.is_some() || self.node_words.endpoints.interface.is_some();
         let own = reached_by(self.node_words, &self.surroundings.host, is_alone).map_err(refuse(Exit::BadWords))?;
         let reach = Reach::of(&ready, is_named.then_some(own), own);
         Ok(Some((ready, reach)))
@@ -273,7 +266,7 @@ impl Lead<'_> {
         ready: Option<Vec<Ready>>,
         leading: &Leading,
         orchestrator: &ActorRef<OrchestratorMsg>,
-    ) -> Result<Option<SshNodes>, Refusal> {
+    ) -> Result<Option<SshNodes>, Refused> {
         let (Some(ready), Some(reach)) = (ready, &self.reach) else { return Ok(None) };
         let port_from = node::wanted_port(self.node_words, self.service()).first();
         let variables = ssh_nodes::variables(&self.checked.recipe);
@@ -293,7 +286,7 @@ impl Lead<'_> {
     }
 
     /// The leader's own node, where its process hosts one.
-    async fn own_node(&self, runtimes: &Runtimes) -> Result<Option<node::Started>, Refusal> {
+    async fn own_node(&self, runtimes: &Runtimes) -> Result<Option<node::Started>, Refused> {
         if !self.crowd.hosts_own_node {
             return Ok(None);
         }
@@ -308,7 +301,7 @@ impl Lead<'_> {
         node::start(start).await.map(Some).map_err(refuse(Exit::BadWords))
     }
 
-    async fn records(&self, folder: RunFolder, summary: RunSummary, finished_before: u32) -> Result<Records, Refusal> {
+    async fn records(&self, folder: RunFolder, summary: RunSummary, finished_before: u32) -> Result<Records, Refused> {
         let recipe = &self.checked.recipe;
         let run_dir = folder.path().to_owned();
         let folder = Arc::new(Mutex::new(folder));
@@ -333,7 +326,7 @@ impl Lead<'_> {
         books: &ActorRef<BooksMsg>,
         left: Vec<Trial>,
         probes: Vec<ProbeReport>,
-    ) -> Result<Deciding, Refusal> {
+    ) -> Result<Deciding, Refused> {
         let Checked { recipe, trials, .. } = &self.checked;
         let service = trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok());
         let wall_time = tokio::task::block_in_place(|| WallTime::look(node::unix_nanos()));
@@ -387,7 +380,7 @@ impl Lead<'_> {
     }
 
     /// Opens the live page, and tells where it is: the address holds the token, as Jupyter's does.
-    async fn open_page(&self, view: Arc<LeaderView>, token: &str) -> Result<Door, Refusal> {
+    async fn open_page(&self, view: Arc<LeaderView>, token: &str) -> Result<Door, Refused> {
         let failed = |error: std::io::Error| refuse(Exit::Failed)(format!("cannot serve the live page: {error}"));
         let listener = TcpListener::bind((self.bind(), 0)).await.map_err(failed)?;
         let bound = std::net::SocketAddr::new(self.address(), listener.local_addr().map_err(failed)?.port());
@@ -397,7 +390,7 @@ impl Lead<'_> {
         Ok(Door::open(listener, http::leader_routes(view, Token::new(token.to_owned()))))
     }
 
-    fn local_nodes(&self, join: Option<&Path>) -> Result<Option<LocalNodes>, Refusal> {
+    fn local_nodes(&self, join: Option<&Path>) -> Result<Option<LocalNodes>, Refused> {
         let (Some(count), Some(join)) = (self.crowd.local, join) else { return Ok(None) };
         let from = node::wanted_port(self.node_words, self.service()).first();
         let started = LocalNodes::start(count.get(), join, from, self.address(), self.words.is_quiet);
@@ -405,7 +398,7 @@ impl Lead<'_> {
     }
 }
 
-fn not_spawned(error: ractor::SpawnErr) -> Refusal {
+fn not_spawned(error: ractor::SpawnErr) -> Refused {
     refuse(Exit::Failed)(format!("cannot start: {error}"))
 }
 
@@ -413,7 +406,7 @@ fn start_pushing(
     gateway: &Pushgateway,
     run: &str,
     nodes: watch::Receiver<BTreeMap<String, NodeView>>,
-) -> Result<Pusher, Refusal> {
+) -> Result<Pusher, Refused> {
     let pushing =
         Pushing { url: gateway.url.clone(), run: run.to_owned(), interval: gateway.interval.0, deadline: DELETE_GROUPS_WITHIN };
     Pusher::start(pushing, nodes).map_err(|error| refuse(Exit::Failed)(format!("cannot push to `{}`: {error}", gateway.url)))

@@ -106,7 +106,7 @@ fn host_name() -> String {
 /// # Errors
 /// The interface is not there.
 pub fn reached_by(words: &NodeWords, host: &str, is_alone: bool) -> Result<IpAddr, String> {
-    match (words.address, &words.interface) {
+    match (words.endpoints.address, &words.endpoints.interface) {
         (Some(address), _) => Ok(address),
         (None, Some(name)) => address_of_interface(name).map_err(|error| {
             format!("{error}; look at orchestration.interface and --interface, or name this machine's address with --address")

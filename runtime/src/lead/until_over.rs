@@ -14,7 +14,10 @@ use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
 
 use super::{ending, own_step};
-use crate::signals::{Asked, Signals};
+use crate::{
+    cli::exit::Exit,
+    signals::{Asked, Signals},
+};
 
 /// Signals that follow the first within this time are the same asking: `timeout` and Slurm signal a process and
 /// then its group, and that must not cost the report.
@@ -36,7 +39,7 @@ impl Leave {
         if let Some(path) = &self.path {
             self.join.remove_from(path);
         }
-        let exit = ending::code_of(signal);
+        let exit = Exit::from(signal);
         own_step::write_end(&ending::line(None, None, exit));
         std::process::exit(i32::from(exit.code()))
     }

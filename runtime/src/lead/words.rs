@@ -11,9 +11,10 @@ use hb_core::{
 use super::{
     placement::{Placement, hosts_of_step},
     recipe::{self, Checked, Source},
+    refused::Refused,
     surroundings::Surroundings,
 };
-use crate::cli::{LeadWords, exit::Exit};
+use crate::cli::LeadWords;
 
 /// The pause between two samples where `--enable-monitoring` asks for them and nothing says it, as it was.
 const MONITOR_INTERVAL: Span = Span(std::time::Duration::from_secs(5));
@@ -29,11 +30,11 @@ pub struct Runnable {
 /// The recipe to lead, with everything that the words say put over it.
 ///
 /// # Errors
-/// The exit code, after everything was said.
-pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<Runnable, Exit> {
+/// What stands in the way.
+pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<Runnable, Refused> {
     let written = written(source, words);
     let has_endpoints = written.as_ref().is_some_and(Recipe::has_endpoints);
-    let placement = Placement::of(words, has_endpoints).map_err(|sentence| refused(is_silent, &sentence))?;
+    let placement = Placement::of(words, has_endpoints).map_err(Refused::words)?;
     let is_in_job = env::var_os("SLURM_JOB_ID").is_some();
     let mut sets = sets(source, words, written.as_ref());
     if let Some(placement) = &placement {
@@ -42,11 +43,10 @@ pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<R
     }
     let checked = recipe::runnable(source, &sets, is_silent)?;
     if let Some(placement) = placement.as_ref().filter(|_| is_in_job) {
-        check_in_job(placement, &checked).map_err(|sentence| refused(is_silent, &sentence))?;
+        check_in_job(placement, &checked).map_err(Refused::words)?;
     }
     let refusal = match checked.recipe.orchestration.mode {
         Mode::Slurm if !is_in_job => Some("slurm"),
-        Mode::Kubernetes if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() => Some("kubernetes"),
         _ => None,
     };
     let over_ssh = checked.recipe.orchestration.mode == Mode::Ssh && words.local_nodes.is_none();
@@ -56,26 +56,21 @@ pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<R
         ("--ssh-config", words.ssh_config.is_some()),
     ];
     if let Some((word, _)) = of_ssh.into_iter().find(|(_, is_said)| *is_said && !over_ssh) {
-        return Err(refused(
-            is_silent,
-            &format!(
-                "{word} is for nodes that are started over ssh: `orchestration.mode: ssh`, or --server-nodes and --client-nodes"
-            ),
-        ));
+        return Err(Refused::words(format!(
+            "{word} is for nodes that are started over ssh: `orchestration.mode: ssh`, or --server-nodes and --client-nodes"
+        )));
     }
     if over_ssh && Surroundings::read().step.is_some_and(|step| step.tasks > 1) {
-        return Err(refused(
-            is_silent,
+        return Err(Refused::words(
             "orchestration.mode is `ssh`, and this is one of several tasks of a step: nodes are started over ssh by one leader; start \
              it without srun, or let the tasks be the nodes with `--set orchestration.mode=slurm`",
         ));
     }
     if let Some(mode) = refusal {
-        eprintln!(
-            "error: orchestration.mode is `{mode}`, and this is no {mode} allocation; start it inside of one, or lead it here with \
+        return Err(Refused::words(format!(
+            "orchestration.mode is `{mode}`, and this is no {mode} allocation; start it inside of one, or lead it here with \
              `--set orchestration.mode=local`"
-        );
-        return Err(Exit::BadWords);
+        )));
     }
     Ok(Runnable { checked, placement })
 }
@@ -118,13 +113,6 @@ fn check_in_job(placement: &Placement, checked: &Checked) -> Result<(), String> 
         return Ok(());
     }
     Err(format!("this job has no node `{}`; it has {}", missing.join("`, `"), hosts.join(", ")))
-}
-
-fn refused(is_silent: bool, sentence: &str) -> Exit {
-    if !is_silent {
-        eprintln!("error: {sentence}");
-    }
-    Exit::BadWords
 }
 
 /// The old options as settings of recipe fields. What was set by name comes last and wins.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use hb_actors::{
-    cluster::{self, JoinFile, JoinOptions, JoinSource, NodeLinkEvent},
+    cluster::{self, JoinError, JoinFile, JoinOptions, JoinSource, NodeLinkEvent, TroubleOnTheWay},
     node::NodeEnd,
     orchestrator::rfc3339,
 };
@@ -31,6 +31,7 @@ pub use self::{
 };
 use crate::{
     cli::{BUILD, NodeWords, exit::Exit},
+    given_up::GivenUp,
     lead::surroundings::{Surroundings, reached_by, results_root},
     runtimes::Runtimes,
     signals::{Asked, Signals},
@@ -92,7 +93,7 @@ pub fn run(words: &NodeWords) -> Exit {
     let state_dir = state_dir.or_else(|| surroundings.step.as_ref().map(|_| surroundings.state_dir(&results_root(None), "")));
     let ordinal = words.ordinal.or_else(|| surroundings.step.as_ref().map(|step| step.rank));
     match source_of(words, state_dir) {
-        Ok(source) => join(words, source, &surroundings, ordinal, ""),
+        Ok(source) => live(words, &surroundings.host, ordinal, "", |start| joined(words, source, None, start)),
         Err(sentence) => {
             eprintln!("error: {sentence}");
             Exit::BadWords
@@ -104,16 +105,17 @@ pub fn run(words: &NodeWords) -> Exit {
 pub fn run_as_task(results: &Path, words: &NodeWords, surroundings: &Surroundings, ordinal: u32, recipe: &Recipe) -> Exit {
     let state_dir = surroundings.state_dir(results, "");
     match source_of(words, Some(state_dir)) {
-        Ok(source) => join(words, source, surroundings, Some(ordinal), &recipe.workload.service),
+        Ok(source) => {
+            let given_up = GivenUp::of(surroundings, results);
+            live(words, &surroundings.host, Some(ordinal), &recipe.workload.service, |start| {
+                joined(words, source, given_up, start)
+            })
+        }
         Err(sentence) => {
             eprintln!("error: {sentence}");
             Exit::BadWords
         }
     }
-}
-
-fn join(words: &NodeWords, source: JoinSource, surroundings: &Surroundings, ordinal: Option<u32>, service: &str) -> Exit {
-    live(words, &surroundings.host, ordinal, service, |start| joined(words, source, start))
 }
 
 /// A node's life in this process, from its words to its exit code.
@@ -151,7 +153,7 @@ fn live<L: Future<Output = Exit>>(
     exit
 }
 
-async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) -> Exit {
+async fn joined(words: &NodeWords, source: JoinSource, given_up: Option<GivenUp>, start_node: NodeStart) -> Exit {
     let (host, ordinal) = (start_node.host.clone(), start_node.ordinal);
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -188,7 +190,12 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
         joined = joining => joined,
         signal = signals.next() => {
             started.node.stop().await;
-            return exit_of(signal);
+            return signal.into();
+        }
+        (why, exit) = leader_gave_up(given_up) => {
+            eprintln!("error: nothing to join: the leader ended before the run began: {why}");
+            started.node.stop().await;
+            return exit;
         }
         () = starter_gone(words.while_stdin) => {
             eprintln!("error: whoever started this node is gone");
@@ -207,7 +214,7 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
     let door = started.open(&joined.file.http_token, Some(&joined.file.run));
     started.node.inbox_found(joined.inbox.clone());
     let why = stay(&mut started, &mut link, &mut signals).await;
-    if let (Parting::LeaderGone(_), Some(path)) = (&why, &way_in) {
+    if let (Parting::LeaderGone { is_dead: true, .. }, Some(path)) = (&why, &way_in) {
         joined.file.remove_from(path);
     }
     started.node.stop().await;
@@ -216,9 +223,17 @@ async fn joined(words: &NodeWords, source: JoinSource, start_node: NodeStart) ->
     why.exit()
 }
 
+/// Until the leader of this task's step says that there will be no run.
+async fn leader_gave_up(given_up: Option<GivenUp>) -> (String, Exit) {
+    match given_up {
+        Some(given_up) => given_up.heard().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether a person started this node alone, and not a leader or a step.
 fn is_by_hand(words: &NodeWords) -> bool {
-    words.client_port_from.is_none() && !words.while_stdin && std::env::var_os("SLURM_STEP_ID").is_none()
+    words.endpoints.client_port_from.is_none() && !words.while_stdin && std::env::var_os("SLURM_STEP_ID").is_none()
 }
 
 /// Whom a node waits for, and until when.
@@ -236,8 +251,13 @@ fn waiting(source: &JoinSource, words: &NodeWords, now: i128) -> String {
 enum Parting {
     /// The leader said goodbye.
     Dismissed,
-    /// The leader is gone for good.
-    LeaderGone(String),
+    /// This node has no leader any more.
+    LeaderGone {
+        /// What stood between them.
+        why: String,
+        /// Nobody listens where it was. A leader that turned this node away, or that the network keeps from it, lives.
+        is_dead: bool,
+    },
     /// Something on this node failed.
     Failed(String),
     /// A signal, and the leader has not ended the run for it.
@@ -249,7 +269,7 @@ impl Parting {
     fn exit(self) -> Exit {
         match self {
             Self::Dismissed => Exit::Ok,
-            Self::LeaderGone(why) => {
+            Self::LeaderGone { why, .. } => {
                 eprintln!("error: the leader is gone: {why}");
                 Exit::NoCluster
             }
@@ -257,7 +277,7 @@ impl Parting {
                 eprintln!("error: this node cannot go on: {why}");
                 Exit::Failed
             }
-            Self::Signalled(signal) => exit_of(signal),
+            Self::Signalled(signal) => signal.into(),
         }
     }
 }
@@ -275,8 +295,11 @@ async fn stay(started: &mut Started, link: &mut mpsc::UnboundedReceiver<NodeLink
             event = link.recv() => match event {
                 Some(NodeLinkEvent::LeaderFound(inbox)) => started.node.inbox_found(inbox),
                 Some(NodeLinkEvent::LeaderLost { .. }) => started.node.inbox_lost(),
-                Some(NodeLinkEvent::GaveUp { why }) => return Parting::LeaderGone(why.to_string()),
-                None => return Parting::LeaderGone("its link is gone".into()),
+                Some(NodeLinkEvent::GaveUp { why }) => {
+                    let is_dead = matches!(why, JoinError::NoLeader { trouble: TroubleOnTheWay::ConnectionRefused, .. });
+                    return Parting::LeaderGone { why: why.to_string(), is_dead };
+                }
+                None => return Parting::LeaderGone { why: "its link is gone".into(), is_dead: false },
             },
             end = ended(&mut started.node.ended) => return match end {
                 NodeEnd::Dismissed(_) => Parting::Dismissed,
@@ -299,11 +322,4 @@ async fn stay(started: &mut Started, link: &mut mpsc::UnboundedReceiver<NodeLink
 async fn ended(receiver: &mut watch::Receiver<Option<NodeEnd>>) -> NodeEnd {
     let end = receiver.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
     end.unwrap_or_else(|| NodeEnd::Failed("its root is gone".into()))
-}
-
-const fn exit_of(signal: Asked) -> Exit {
-    match signal {
-        Asked::Interrupt => Exit::Interrupted,
-        Asked::Terminate | Asked::TimeIsNearlyUp => Exit::Terminated,
-    }
 }

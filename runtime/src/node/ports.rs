@@ -68,7 +68,7 @@ impl WantedPort {
 /// The port for a node's endpoints, by its words and the service that may share its machine.
 #[must_use]
 pub fn wanted_port(words: &NodeWords, service: &str) -> WantedPort {
-    match (words.client_port, words.client_port_from) {
+    match (words.endpoints.client_port, words.endpoints.client_port_from) {
         (Some(port), _) => WantedPort::Fixed(port),
         (None, Some(port)) => WantedPort::Shared(port),
         (None, None) if service == "dummy" => WantedPort::From(BESIDE_DUMMY),

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use hb_actors::node::NodeDoor;
+use hb_actors::{node::NodeDoor, uplink::NodeShare};
 use hb_core::{
     metrics,
     orders::{LoadShare, Order},
-    plan::{Allocation, Candidate, NodeNeeds, Plan},
+    plan::{Allocation, Candidate, NodeNeeds, Plan, ReadyServers},
     recipe::{self, Problem},
     trial::Trial,
     units::{Nanos, TrialId},
@@ -28,10 +28,12 @@ use tokio::{
 use super::unix_nanos;
 use crate::{
     http::{Control, Refusal},
-    lead::{datasets, recipe::known_services},
+    lead::{files, recipe::known_services},
 };
 
-/// The load starts this long after the order: time to build the share.
+/// A share is built within this time.
+const BUILT_WITHIN: Duration = Duration::from_secs(60);
+/// The load starts this long after the order.
 const START_AHEAD: Duration = Duration::from_millis(500);
 /// A stopped load has so long for its last window.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -78,11 +80,14 @@ impl Inner {
         if self.is_running.load(SeqCst) || self.door.share.borrow().live.is_running {
             return Err(Refusal::Busy("a load runs on this node already; stop it first, or wait for its end".into()));
         }
-        let trial = trial_of(&workload).map_err(Refusal::Wrong)?;
+        // It may read a file of prompts, and long.
+        let read = tokio::task::spawn_blocking(move || trial_of(&workload)).await;
+        let trial = read.map_err(|error| Refusal::Failed(error.to_string()))?.map_err(Refusal::Wrong)?;
         let share = share_of(&trial, &self.host).map_err(Refusal::Wrong)?;
         let (id, service) = (trial.id.clone(), trial.service.service.clone());
         let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
         self.door.order(Order::PrepareLoad(Box::new(share))).await.map_err(failed)?;
+        self.built(&id).await?;
         let start_unix_nanos = unix_nanos() + START_AHEAD.as_nanos() as i128;
         let before = self.door.share.borrow().live.clone();
         self.door
@@ -101,6 +106,23 @@ impl Inner {
         });
         *under_way = Some((id.clone(), service));
         Ok(json!({ "status": "started", "trial": id }))
+    }
+
+    /// Until the share of this trial is built.
+    async fn built(&self, trial: &TrialId) -> Result<(), Refusal> {
+        let mut share = self.door.share.clone();
+        let is_its = |share: &NodeShare| share.built.as_ref().is_some_and(|(built, _)| built == trial);
+        let seen = timeout(BUILT_WITHIN, share.wait_for(is_its)).await.map(|seen| seen.map(|share| share.built.clone()));
+        let built = match seen {
+            Ok(Ok(built)) => built.map_or(Ok(()), |(_, built)| built),
+            Ok(Err(_)) => Err("this node is ending".to_owned()),
+            Err(_) => Err(format!("the load is not ready after {} s", BUILT_WITHIN.as_secs())),
+        };
+        if built.is_err() {
+            // What is still being built must not stand in the way of the next.
+            let _ = self.door.order(Order::StopLoad { trial: trial.clone() }).await;
+        }
+        built.map_err(Refusal::Failed)
     }
 
     async fn stop(&self) -> Result<Value, Refusal> {
@@ -143,7 +165,7 @@ fn trial_of(workload: &Value) -> Result<Trial, String> {
         return Err(told(&reading.later));
     }
     let mut trials = recipe::trials(&recipe);
-    datasets::read(&mut trials).map_err(|problem| told(&[problem]))?;
+    files::read(&mut trials).map_err(|problem| told(&[problem]))?;
     match <[Trial; 1]>::try_from(trials) {
         Ok([trial]) if trial.load.stop_when.is_some() => {
             Err("`stop_when` is for a leader, who knows all answers; write `duration`".to_owned())
@@ -166,7 +188,10 @@ fn share_of(trial: &Trial, host: &str) -> Result<LoadShare, String> {
     let needs = NodeNeeds { monitors: 0, servers: 0, clients: Some(1), share_servers: false };
     let allocation = Allocation::of(&[own], &needs).map_err(|error| error.to_string())?;
     let plan = Plan::of(trial, &allocation, 0).map_err(|error| error.to_string())?;
-    plan.shares_at(&trial.service.endpoints, None).into_iter().next().ok_or_else(|| "nobody can send".to_owned())
+    plan.shares_at(&ReadyServers { urls: trial.service.endpoints.clone(), ..ReadyServers::default() })
+        .into_iter()
+        .next()
+        .ok_or_else(|| "nobody can send".to_owned())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use hb_actors::{cluster::identity::random_secret, node::NodeEnd};
 use hb_core::{orders::Order, units::Span};
 
-use super::{NodeStart, ended, exit_of, live, start};
+use super::{NodeStart, ended, live, start};
 use crate::{
     cli::{NodeWords, exit::Exit},
     lead::surroundings::Surroundings,
@@ -42,7 +42,7 @@ async fn served(start_node: NodeStart) -> Exit {
     }
     eprintln!("this node's endpoints: http://{}; the token of /start and /stop: {token}", started.endpoints);
     let exit = tokio::select! {
-        signal = signals.next() => exit_of(signal),
+        signal = signals.next() => signal.into(),
         end = ended(&mut started.node.ended) => failed(&end),
     };
     door.close().await;

@@ -71,7 +71,8 @@ pub fn needs(recipe: &Recipe, trials: &[Trial]) -> Vec<Need> {
     let images = started.iter().filter_map(|trial| image(&trial.service, remote.as_deref()));
     let models = started.iter().filter_map(|trial| model(trial));
     let datasets = trials.iter().filter_map(|trial| trial.load.dataset.as_ref()).map(|dataset| dataset_file(&dataset.path));
-    for need in images.chain(models).chain(datasets) {
+    let tokenizers = trials.iter().filter_map(|trial| trial.load.tokenizer.as_ref()).map(|spec| tokenizer_file(&spec.path));
+    for need in images.chain(models).chain(datasets).chain(tokenizers) {
         if seen.insert(need.what.clone()) {
             needs.push(need);
         }
@@ -163,8 +164,16 @@ fn model(trial: &Trial) -> Option<Need> {
 }
 
 fn dataset_file(path: &Path) -> Need {
-    let state = if path.is_file() { State::There } else { State::ByHand(format!("bring the file to {}", path.display())) };
-    Need { what: format!("dataset {}", path.display()), state }
+    file("dataset", path, path.is_file())
+}
+
+fn tokenizer_file(path: &Path) -> Need {
+    file("tokenizer", path, path.is_file() || path.join("tokenizer.json").is_file())
+}
+
+fn file(what: &str, path: &Path, is_there: bool) -> Need {
+    let state = if is_there { State::There } else { State::ByHand(format!("bring the file to {}", path.display())) };
+    Need { what: format!("{what} {}", path.display()), state }
 }
 
 /// A snapshot with a configuration and no download that was cut.

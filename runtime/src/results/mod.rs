@@ -79,7 +79,12 @@ pub enum ResultsError {
         cause: io::Error,
     },
     /// Too little room for even a small run.
-    #[error("only {free_bytes} bytes are free for results in `{}`, {needed_bytes} are needed", path.display())]
+    #[error(
+        "only {} MiB are free for results in `{}`, and {} are needed; make room, or name another folder with --results",
+        free_bytes >> 20,
+        path.display(),
+        needed_bytes >> 20
+    )]
     Full {
         /// Where.
         path: PathBuf,
@@ -293,20 +298,26 @@ impl RunFolder {
     }
 
     /// Writes what the trial came to; from here on it is safe, whatever becomes of the run.
-    pub fn finish_trial(&mut self, report: &TrialReport, lost: &[LostRow]) {
+    ///
+    /// What could not be written of it is given, and in [`Self::warnings`] too.
+    pub fn finish_trial(&mut self, report: &TrialReport, lost: &[LostRow]) -> Vec<String> {
+        let mut own = Troubles::default();
         let folder = self.trial_path(&report.id);
         let name = folder_name(report.id.as_str());
         let made = fs::create_dir_all(&folder);
-        self.troubles.note(&name, made);
-        self.troubles.note(&format!("{name}/requests.jsonl"), rows::write_requests(&folder, lost));
-        self.troubles.note(&format!("{name}/timeseries.csv"), rows::write_timeseries(&folder, &report.timeline));
+        own.note(&name, made);
+        own.note(&format!("{name}/requests.jsonl"), rows::write_requests(&folder, lost));
+        own.note(&format!("{name}/timeseries.csv"), rows::write_timeseries(&folder, &report.timeline));
         let written = pretty(report).and_then(|text| durable::write_whole(&folder.join("trial.json"), &text));
-        self.troubles.note(&format!("{name}/trial.json"), written);
+        own.note(&format!("{name}/trial.json"), written);
         if let Some(spool) = self.spools.remove(&report.id) {
-            self.troubles.note(&format!("{name}/{}", spool::SPOOL), spool.finish());
+            own.note(&format!("{name}/{}", spool::SPOOL), spool.finish());
         }
         let told = self.parts.trial(report);
-        self.troubles.note(parts::PARTS, told);
+        own.note(parts::PARTS, told);
+        let told = own.sentences();
+        self.troubles.take(own);
+        told
     }
 
     /// This process's part of the run is over: all parts, for the report.
@@ -354,7 +365,7 @@ pub fn abandon(path: &Path) {
 }
 
 /// `latest` points to the last run by name; it goes where there is none.
-fn point_to_newest(shelf: &Path) -> io::Result<()> {
+pub(crate) fn point_to_newest(shelf: &Path) -> io::Result<()> {
     let entries = fs::read_dir(shelf)?.collect::<io::Result<Vec<_>>>()?;
     let runs = entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let link = shelf.join("latest");
@@ -417,6 +428,15 @@ impl Troubles {
             let entry = self.by_file.entry(file.to_owned()).or_default();
             *entry = (entry.0 + 1, error.to_string());
         }
+    }
+
+    /// Takes over what is in others.
+    fn take(&mut self, others: Self) {
+        for (file, (times, cause)) in others.by_file {
+            let entry = self.by_file.entry(file).or_default();
+            *entry = (entry.0 + times, cause);
+        }
+        self.told.extend(others.told);
     }
 
     fn tell(&mut self, sentence: String) {

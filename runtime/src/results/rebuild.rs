@@ -118,6 +118,7 @@ fn retallied(found: &RecoveredTrial, folder: &Path, past: &TrialPast) -> Result<
         phase_seconds: past.chapter.phase_seconds.clone(),
         nodes: past.nodes.iter().map(node).collect(),
         energy_joules: None,
+        window_joules: None,
         gpus_throttled: 0,
         server: past.chapter.server.clone(),
         calibration: past.chapter.calibration.clone(),

@@ -12,6 +12,7 @@ use super::{
     jobs::Job,
     target::{Target, TargetError},
 };
+use crate::results::point_to_newest;
 
 /// What came.
 #[derive(Debug)]
@@ -54,9 +55,17 @@ fn unpack(target: &Target, job: &Job, beside: &Path) -> Result<(), TargetError> 
     let failed = |cause| TargetError::Program { program: "tar", cause };
     let mut there = target.start(&script, Stdio::null(), Stdio::piped())?;
     let stream = there.stdout.take().expect("standard output was asked for");
-    let here = Command::new("tar").arg("-xf").arg("-").arg("-C").arg(beside).stdin(stream).stderr(Stdio::piped()).output();
-    let here = here.map_err(failed)?;
-    let there = there.wait_with_output().map_err(failed)?;
+    // Both at once: a `tar` there that says much would wait for a reader, and the one here for its archive.
+    let mut unpacking = Command::new("tar");
+    unpacking.arg("-xf").arg("-").arg("-C").arg(beside).stdin(stream).stderr(Stdio::piped());
+    let (here, there) = std::thread::scope(|scope| {
+        let there = scope.spawn(|| there.wait_with_output());
+        let here = unpacking.output();
+        // It keeps the reading end open, and the other would go on writing.
+        drop(unpacking);
+        (here, there.join().expect("waiting for a process does not panic"))
+    });
+    let (here, there) = (here.map_err(failed)?, there.map_err(failed)?);
     if !there.status.success() {
         return Err(target.failure("reading the results", there.status, &there.stderr));
     }
@@ -79,7 +88,7 @@ fn put_in_place(job: &Job, beside: &Path, results: &Path) -> io::Result<Fetched>
                 fs::remove_dir_all(&place)?;
             }
             fs::rename(&run, &place)?;
-            point(&folder.join("latest"), Path::new(name))?;
+            point_to_newest(&folder)?;
             runs.push(place);
         }
     }
@@ -97,15 +106,6 @@ fn put_in_place(job: &Job, beside: &Path, results: &Path) -> io::Result<Fetched>
         }
     }
     Ok(Fetched { runs, job_files })
-}
-
-/// Makes the link to the newest run.
-fn point(link: &Path, run: &Path) -> io::Result<()> {
-    match fs::remove_file(link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    std::os::unix::fs::symlink(run, link)
 }
 
 /// The folders in a folder, links not followed; none where it is not there.
@@ -156,6 +156,15 @@ mod tests {
         }
         let left: Vec<_> = fs::read_dir(here.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["a b"]);
+    }
+
+    #[test]
+    fn an_older_run_that_is_fetched_does_not_become_the_latest() {
+        let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir_all(there.path().join("results/s/r1")).unwrap();
+        fs::create_dir_all(here.path().join("s/r2")).unwrap();
+        fetch(&Target::open(Where::default()).unwrap(), &job(there.path()), here.path()).unwrap();
+        assert_eq!(fs::read_link(here.path().join("s/latest")).unwrap(), Path::new("r2"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use self::{
     jobs::{Job, JobList},
     probe::{Found, found, probe, probe_script},
     question::{JobNow, Outcome, ask},
-    send::{Continued, Sending, cancel, send},
+    send::{Along, Continued, Sending, cancel, send},
     ssh::Ssh,
     target::{Target, TargetError, Where},
 };

@@ -1,6 +1,8 @@
 //! The submission itself: binary, recipe and script are copied, the job is handed to the scheduler, and whatever
 //! fails on that way takes away again what it had brought.
 
+use std::path::{Path, PathBuf};
+
 use hb_core::launch::{JobId, SubmitFacts, shell};
 
 use super::{
@@ -9,6 +11,9 @@ use super::{
     probe::Found,
     target::{Target, TargetError},
 };
+
+/// The largest file of a recipe that is copied, bytes: it is held in memory meanwhile.
+const MOST_ALONG: u64 = 256 * 1024 * 1024;
 
 /// What is sent, and where to.
 #[derive(Debug)]
@@ -21,6 +26,46 @@ pub struct Sending {
     stamp: String,
     /// The run that goes on, in the folder of the job that began it.
     continued: Option<Continued>,
+    /// Files that the recipe names and the cluster has not.
+    along: Vec<Along>,
+}
+
+/// A file of this machine that the recipe names, and that lies beside it on the cluster.
+#[derive(Debug)]
+pub struct Along {
+    key: String,
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Along {
+    /// The file that stands under `key`; of a tokenizer's folder, the tokenizer.
+    ///
+    /// # Errors
+    /// It cannot be read, or is too large to be carried along.
+    pub fn read(key: &str, path: &Path) -> Result<Self, TargetError> {
+        let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
+        let failed = |said: String| TargetError::Failed {
+            doing: format!("reading `{}`, which `{key}` names by a relative path", path.display()),
+            place: "this machine".into(),
+            said,
+        };
+        let size = std::fs::metadata(&path).map_err(|error| failed(error.to_string()))?.len();
+        if size > MOST_ALONG {
+            let said = format!(
+                "it has {size} bytes, more than the {MOST_ALONG} that are copied; bring it there, and write its whole path"
+            );
+            return Err(failed(said));
+        }
+        let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { key: key.to_owned(), path, bytes })
+    }
+
+    /// Its name in the job's folder: no two keys have the same, and its end, which may tell the format, stays.
+    fn name(&self) -> String {
+        let block = self.key.split('.').nth(1).unwrap_or(&self.key);
+        format!("{block}-{}", self.path.file_name().unwrap_or_default().to_string_lossy())
+    }
 }
 
 /// A run that another job began.
@@ -39,17 +84,28 @@ impl Sending {
     ///
     /// # Errors
     /// The binary cannot be read.
-    pub fn new(binary: &std::path::Path, remote_dir: &str) -> Result<Self, TargetError> {
+    pub fn new(binary: &Path, remote_dir: &str) -> Result<Self, TargetError> {
         let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
         let tail = uuid::Uuid::now_v7().simple().to_string();
         let stamp = format!("{now}-{}", &tail[tail.len() - 4..]);
-        Ok(Self { remote_dir: remote_dir.to_owned(), binary: Binary::read(binary)?, stamp, continued: None })
+        Ok(Self { remote_dir: remote_dir.to_owned(), binary: Binary::read(binary)?, stamp, continued: None, along: Vec::new() })
     }
 
     /// The same for a run that goes on.
     #[must_use]
     pub fn continuing(self, continued: Option<Continued>) -> Self {
         Self { continued, ..self }
+    }
+
+    /// The same with these files.
+    #[must_use]
+    pub fn with(self, along: Vec<Along>) -> Self {
+        Self { along, ..self }
+    }
+
+    /// The files that are copied beside the recipe: from here, to there.
+    pub fn along(&self) -> impl Iterator<Item = (&Path, String)> {
+        self.along.iter().map(|file| (file.path.as_path(), format!("{}/{}", self.job_dir(), file.name())))
     }
 
     /// The same with the folder as the target names it.
@@ -63,10 +119,11 @@ impl Sending {
     pub fn facts(&self, sets: &[(String, String)]) -> SubmitFacts {
         // The filter of hbnode's own log is all that is taken along: other variables may hold secrets.
         let log = std::env::var("HBNODE_LOG").ok().map(|filter| ("HBNODE_LOG".to_owned(), filter));
+        let places = self.along().map(|(_, to)| to);
         SubmitFacts {
             job_dir: self.job_dir(),
             binary: self.binary_path(),
-            sets: sets.to_vec(),
+            sets: sets.iter().cloned().chain(self.along.iter().map(|file| file.key.clone()).zip(places)).collect(),
             resume: self.continued.as_ref().map(|continued| continued.run.clone()),
             environment: log.into_iter().collect(),
         }
@@ -90,7 +147,7 @@ impl Sending {
 
     /// The binary of this machine.
     #[must_use]
-    pub fn source(&self) -> &std::path::Path {
+    pub fn source(&self) -> &Path {
         &self.binary.path
     }
 
@@ -161,6 +218,9 @@ fn copy(target: &Target, sending: &Sending, recipe: &[u8], script: &str, is_new_
     target.run("starting the binary", &format!("{} --version", shell(&binary)))?;
     if sending.continued.is_none() {
         target.run_with("copying the recipe", &format!("umask 077; cat > {job_dir}/recipe.yaml"), recipe)?;
+    }
+    for (file, (_, to)) in sending.along.iter().zip(sending.along()) {
+        target.run_with("copying a file of the recipe", &format!("umask 077; cat > {}", shell(&to)), &file.bytes)?;
     }
     target.run_with("copying the script", &format!("umask 077; cat > {job_dir}/job.sh"), script.as_bytes())?;
     Ok(())
@@ -235,7 +295,7 @@ pub fn cancel(target: &Target, job: &Job) -> Result<(), TargetError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
     use crate::submit::Where;
@@ -262,7 +322,10 @@ mod tests {
             free_kib: None,
             partitions: Vec::new(),
         };
-        let sending = Sending::new(&folder.join("hbnode"), &remote).unwrap();
+        let along = Along::read("workload.tokenizer", &folder.join("hbnode")).unwrap();
+        let sending = Sending::new(&folder.join("hbnode"), &remote).unwrap().with(vec![along]);
+        let place = format!("{}/tokenizer-hbnode", sending.facts(&[]).job_dir);
+        assert_eq!(sending.facts(&[]).sets, [("workload.tokenizer".to_owned(), place)]);
         send(&target, &found, &sending, b"scenario: x\n", "#!/bin/bash\n", "x")
     }
 
@@ -273,6 +336,7 @@ mod tests {
         assert_eq!(job.job, 42);
         assert_eq!(fs::read_to_string(format!("{}/job.id", job.dir)).unwrap().trim(), "42;cluster");
         assert_eq!(fs::read_to_string(format!("{}/recipe.yaml", job.dir)).unwrap(), "scenario: x\n");
+        assert!(fs::read_to_string(format!("{}/tokenizer-hbnode", job.dir)).unwrap().contains("echo hbnode"));
         assert_eq!(fs::metadata(&job.dir).unwrap().permissions().mode() & 0o777, 0o700);
     }
 

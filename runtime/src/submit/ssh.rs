@@ -1,43 +1,50 @@
 //! The person's own `ssh`: its configuration, agent, jump hosts. One connection carries all scripts.
 
 use std::{
-    path::{Path, PathBuf},
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
 };
 
 use hb_core::launch::shell;
+use tempfile::TempDir;
 
 use super::target::{TargetError, Where, one_line};
 
-/// One host, and the socket of the connection to it.
+/// One host, and the folder with the socket of the connection to it, which goes with this value.
 #[derive(Debug)]
 pub struct Ssh {
     host: String,
     words: Vec<String>,
-    socket: PathBuf,
+    folder: TempDir,
 }
+
+/// The socket's name in its folder.
+const SOCKET: &str = "s";
 
 impl Ssh {
     /// Prepares for a host.
     ///
     /// # Errors
-    /// A name that would be read as an option.
+    /// A name that would be read as an option, or no folder for the connection's socket.
     pub fn new(host: &str, place: &Where) -> Result<Self, TargetError> {
         if host.trim().is_empty() || host.starts_with('-') {
             return Err(TargetError::NoHost { host: host.to_owned() });
         }
-        // The path of a socket may have 107 bytes at most, so it lies in a short folder; `ssh` opens it for its owner
-        // alone, and nobody can guess its name beforehand.
-        let name = uuid::Uuid::now_v7().simple().to_string();
-        let socket = Path::new("/tmp").join(format!("hbnode-ssh-{}", &name[name.len() - 16..]));
-        Ok(Self { host: host.to_owned(), words: words(place, &socket.display().to_string()), socket })
+        // The path of a socket may have 107 bytes at most, and a personal TMPDIR may be long. The folder is its owner's
+        // alone: whoever could put a socket of their own at the path first would be taken for the host.
+        let owner_only = Permissions::from_mode(0o700);
+        let cause = |cause| TargetError::File { doing: "create a folder in", path: "/tmp".into(), cause };
+        let folder = tempfile::Builder::new().prefix("hbnode-ssh-").permissions(owner_only).tempdir_in("/tmp").map_err(cause)?;
+        let socket = folder.path().join(SOCKET).display().to_string();
+        Ok(Self { host: host.to_owned(), words: words(place, &socket), folder })
     }
 
     /// The command that runs a script there, as a person would read it.
     #[must_use]
     pub fn shown(host: &str, place: &Where, script: &str) -> Vec<String> {
         let mut shown = vec!["ssh".to_owned()];
-        shown.extend(words(place, "/tmp/hbnode-ssh-…"));
+        shown.extend(words(place, "/tmp/hbnode-ssh-…/s"));
         shown.extend(["--".to_owned(), host.to_owned(), remote(script)]);
         shown
     }
@@ -69,7 +76,7 @@ impl Ssh {
     /// Ends the connection.
     pub fn close(&self) {
         // Where no connection was made there is none to end.
-        if !self.socket.exists() {
+        if !self.folder.path().join(SOCKET).exists() {
             return;
         }
         let mut command = self.plain();
@@ -156,6 +163,18 @@ mod tests {
         assert!(words.contains(&"BatchMode=yes".to_owned()));
         assert_eq!(words[words.len() - 3..words.len() - 1], ["--", "login"]);
         assert_eq!(words[words.len() - 1], r#"exec sh -c 'echo '\''a b'\''; $x'"#);
+    }
+
+    #[test]
+    fn the_socket_lies_in_a_folder_of_its_owner_alone_that_goes_with_the_connection() {
+        let ssh = ssh();
+        let option = ssh.words.iter().find_map(|word| word.strip_prefix("ControlPath=")).unwrap();
+        // `ssh` binds it under a longer name first: a dot and 16 letters.
+        assert!(option.len() + 17 <= 107, "{option}");
+        let folder = std::path::Path::new(option).parent().unwrap().to_owned();
+        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        drop(ssh);
+        assert!(!folder.exists());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Where {
     /// The file of the private key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<std::path::PathBuf>,
-    /// A configuration for `ssh` beside the person's own.
+    /// A configuration for `ssh` in place of the person's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_config: Option<std::path::PathBuf>,
 }

@@ -194,7 +194,7 @@ fn a_disk_without_room_is_an_error_before_the_load() {
     let Some(_small) = Small::mount(&scene, "1m") else { return };
     let ended = scene.lead(LONG, &[]).wait_at_most(SOON);
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.contains("bytes are free"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("MiB are free"), "{}", ended.stderr);
 }
 
 #[test]

@@ -34,6 +34,27 @@ fn a_server_behind_https_is_measured_under_an_authority_of_ones_own() {
 }
 
 #[test]
+fn http_2_is_spoken_where_nothing_else_is() {
+    let scene = Scene::new();
+    let flags = ["--ttft=5ms", "--tpot=1ms"];
+    let (http1, http2) = (Dummy::start(&scene, &flags), Dummy::start(&scene, &[flags[0], flags[1], "--http2=true"]));
+    // One that has both, of which the door knows more than the server behind it: HTTP/1.1 is what is asked for.
+    for (dummy, versions, is_http2) in [(&http2, &["h2"][..], true), (&http2, &[], true), (&http1, &["h2", "http/1.1"], false)] {
+        let secured = Secured::speaking(&scene, &dummy.address, "localhost", versions);
+        let before = dummy.received();
+        let ended = bench(&scene, &format!("https://localhost:{}", secured.port), secured.authority.to_str().unwrap());
+        let run = ended.run(ended.code.unwrap());
+        let (trial, rows) = (run.trial(), run.rows());
+        assert_balanced(trial, &rows);
+        let completed = trial["accounting"]["completed"].as_u64().unwrap();
+        assert!(completed > 0 && trial["accounting"]["due"] == completed, "{versions:?}: {:#}", trial["accounting"]);
+        assert_eq!(rows.len() as u64 + 1, dummy.received() - before, "{versions:?}");
+        assert_eq!(trial["server"].get("http_version").is_some(), is_http2, "{versions:?}: {:#}", trial["server"]);
+        assert!(!trial["latency"]["connect_seconds"].is_null(), "{versions:?}");
+    }
+}
+
+#[test]
 fn a_certificate_that_nobody_else_signed_is_trusted_where_it_is_named_itself() {
     let scene = Scene::new();
     let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);

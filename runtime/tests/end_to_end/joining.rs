@@ -4,7 +4,7 @@ use std::{io::Write as _, net::TcpStream, process::Command, time::Duration};
 
 use rustix::process::Signal;
 
-use crate::support::{Dummy, Scene, assert_balanced};
+use crate::support::{Dummy, Scene, assert_balanced, until};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -63,6 +63,72 @@ fn two_tasks_on_one_host_are_refused_with_advice() {
     let node = node.wait_at_most(LIMIT);
     assert_eq!(node.stdout, "", "only rank 0 has a voice on stdout");
     scene.assert_nothing_left(LIMIT);
+}
+
+/// A leader that refuses with `further` words, and a node that waits for it: what the leader says and how both end.
+fn gives_up(scene: &Scene, further: &[&str], of_node: &[&str], reason: &str, code: i32) {
+    let node = scene.spawn(task(scene, "1", of_node));
+    let leader = scene.spawn(task(scene, "0", further)).wait_at_most(LIMIT);
+    assert_eq!(leader.code, Some(code), "{}", leader.stderr);
+    assert_eq!(leader.stderr.matches(reason).count(), 1, "{}", leader.stderr);
+    let node = node.wait_at_most(LIMIT);
+    assert_eq!(node.code, Some(code), "{}", node.stderr);
+    let told = usize::from(of_node.is_empty());
+    assert_eq!(node.stderr.matches(reason).count(), told, "{}", node.stderr);
+    assert_eq!(node.stderr.matches("the leader ended before the run began").count(), told, "{}", node.stderr);
+    assert!(!scene.path("results/.hbnode").exists(), "the mark is gone");
+    scene.assert_nothing_left(Duration::ZERO);
+}
+
+#[test]
+fn a_leader_that_refuses_ends_the_nodes_that_wait_for_it() {
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    gives_up(&Scene::new(), &["--client-port", &port], &[], "cannot listen (--client-port)", 2);
+    gives_up(&Scene::new(), &["--set", "workload.duration=soon"], &[], "workload.duration: found", 2);
+    gives_up(
+        &Scene::new(),
+        &["--set", "orchestration.node_allocation.clients.nodes=2", "--set", "orchestration.total_nodes=3"],
+        &[],
+        "the recipe needs 3 nodes",
+        4,
+    );
+}
+
+#[test]
+fn what_every_task_refuses_is_said_once() {
+    let wrong = ["--set", "workload.duration=soon"];
+    gives_up(&Scene::new(), &wrong, &wrong, "workload.duration: found", 2);
+}
+
+#[test]
+fn a_mark_that_cannot_be_left_is_replaced_by_a_signal_to_the_step() {
+    let scene = Scene::new();
+    scene.file("results", "a file, where a folder is needed");
+    let called = scene.path("called");
+    scene.program("bin/scancel", format!("#!/bin/sh\necho \"$@\" >'{}'\n", called.display()));
+    let mut leader = task(&scene, "0", &[]);
+    leader.env("PATH", scene.path("bin"));
+    let leader = scene.spawn(leader).wait_at_most(LIMIT);
+    assert_eq!(leader.code, Some(2), "{}", leader.stderr);
+    let told = until("scancel", LIMIT, || std::fs::read_to_string(&called).ok().filter(|text| text.ends_with('\n')));
+    assert_eq!(told, "--signal=TERM 7.0\n");
+}
+
+#[test]
+fn a_task_that_alone_cannot_be_a_node_says_so() {
+    let scene = Scene::new();
+    let mut leader = scene.spawn(task(&scene, "0", &["--join-timeout", "15"]));
+    leader.word_after("live page: ");
+    let node = scene.spawn(task(&scene, "1", &["--set", "workload.duration=soon"])).wait_at_most(LIMIT);
+    assert_eq!(node.code, Some(2), "{}", node.stderr);
+    assert!(
+        node.stderr.contains("of rank 1, cannot be a node") && node.stderr.contains("workload.duration: found"),
+        "{}",
+        node.stderr
+    );
+    leader.signal(Signal::INT);
+    leader.wait_at_most(LIMIT);
 }
 
 #[test]

@@ -57,6 +57,26 @@ fn all_nodes_together_hold_the_concurrency_of_each_stage() {
 }
 
 #[test]
+fn events_of_several_tokens_have_a_gap_for_each_token() {
+    let scene = Scene::new();
+    let text = "
+scenario: tokens
+orchestration: {mode: local}
+workload: {service: dummy, model: dummy, warmup: 0s, prompt_len: 8, gen_tokens: 64, concurrency: 6, requests: 30}
+servers: {service_config: {ttft: 5ms, tpot: 5ms, tokens_per_event: 4}}
+";
+    let ended = scene.lead(text, &[]).wait();
+    let run = ended.run(0);
+    let latency = &run.trial()["latency"];
+    let of = |name: &str, what: &str| number(&latency[name][what]);
+    assert_eq!((of("itl_seconds", "count"), of("icl_seconds", "count")), (30.0 * 63.0, 30.0 * 15.0), "{latency:#}");
+    // All of the time between the first event and the last one, cut otherwise.
+    let (tokens, events) = (of("itl_seconds", "mean") * 63.0, of("icl_seconds", "mean") * 15.0);
+    assert!((tokens / events - 1.0).abs() < 0.05, "{latency:#}");
+    assert!((of("itl_seconds", "mean") / of("tpot_seconds", "mean") - 1.0).abs() < 0.05, "{latency:#}");
+}
+
+#[test]
 fn a_load_ends_on_all_nodes_once_its_figure_is_sure() {
     for load in ["  concurrency: 6", "  target_rps: 100"] {
         let scene = Scene::new();

@@ -24,6 +24,7 @@ mod servers;
 mod ssh;
 mod support;
 mod telling;
+mod tokenizer;
 mod totals;
 mod trials;
 mod turns;

@@ -124,10 +124,7 @@ fn of_another_build(scene: &Scene) -> std::path::PathBuf {
     for place in places {
         binary[place..place + build.len()].copy_from_slice(&other);
     }
-    let path = scene.path("other-hbnode");
-    fs::write(&path, binary).unwrap();
-    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    path
+    scene.program("other-hbnode", binary)
 }
 
 #[test]

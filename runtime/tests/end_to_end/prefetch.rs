@@ -2,18 +2,14 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
     process::{Command, Output},
     time::Duration,
 };
 
 use crate::support::Scene;
 
-fn program(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+fn program(scene: &Scene, name: &str, text: &str) {
+    scene.program(name, format!("#!/bin/sh\n{text}\n"));
 }
 
 fn command(scene: &Scene, recipe: &str, further: &[&str]) -> Command {
@@ -51,7 +47,7 @@ fn an_image_and_a_model_are_brought_once_and_whole() {
     pull) echo image > "$2" ;;
     exec) folder=$HOME/.cache/huggingface/hub/models--org--name/snapshots/1; mkdir -p "$folder"; echo {} > "$folder/config.json" ;;
 esac"#;
-    program(&scene.path("bin/apptainer"), apptainer);
+    program(&scene, "bin/apptainer", apptainer);
     let dry = command(&scene, &vllm(&scene), &["--dry-run"]).output().unwrap();
     let text = said(&dry);
     assert_eq!(dry.status.code(), Some(0), "{text}");
@@ -78,7 +74,7 @@ fn a_pull_that_fails_leaves_nothing_and_says_how_to_bring_it_by_hand() {
     let none = command(&scene, &vllm(&scene), &[]).output().unwrap();
     assert_eq!(none.status.code(), Some(1));
     assert!(said(&none).contains("`apptainer` is not on this machine"), "{}", said(&none));
-    program(&scene.path("bin/apptainer"), "echo half > \"$2\"; echo 'no route to the registry' >&2; exit 255");
+    program(&scene, "bin/apptainer", "echo half > \"$2\"; echo 'no route to the registry' >&2; exit 255");
     let failed = command(&scene, &vllm(&scene), &[]).output().unwrap();
     let text = said(&failed);
     assert_eq!(failed.status.code(), Some(1), "{text}");
@@ -90,7 +86,7 @@ fn a_pull_that_fails_leaves_nothing_and_says_how_to_bring_it_by_hand() {
 fn a_server_pulls_its_model_and_ends() {
     let scene = Scene::new();
     let dummy = assert_cmd::cargo::cargo_bin!("hbnode");
-    program(&scene.path("bin/ollama"), &format!("exec {} dummy --port \"${{OLLAMA_HOST##*:}}\"", dummy.display()));
+    program(&scene, "bin/ollama", &format!("exec {} dummy --port \"${{OLLAMA_HOST##*:}}\"", dummy.display()));
     let recipe = "
 scenario: fetched
 orchestration: {mode: local}
@@ -101,7 +97,7 @@ workload: {service: ollama, model: dummy, duration: 10s}
     assert_eq!(pulled.status.code(), Some(0), "{text}");
     assert!(text.contains("brought  model dummy"), "{text}");
     scene.assert_nothing_left(Duration::from_secs(5));
-    program(&scene.path("bin/ollama"), "echo 'no such GPU' >&2; exit 3");
+    program(&scene, "bin/ollama", "echo 'no such GPU' >&2; exit 3");
     let failed = said(&command(&scene, recipe, &[]).output().unwrap());
     assert!(failed.contains("no such GPU") && failed.contains("`ollama pull dummy`"), "{failed}");
 }

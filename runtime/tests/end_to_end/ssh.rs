@@ -1,6 +1,6 @@
 //! Nodes that the leader starts over ssh, behind a stand-in for `ssh` that runs the command on this machine.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration};
+use std::{fs, net::TcpListener, process::Command, time::Duration};
 
 use rustix::process::Signal;
 
@@ -46,16 +46,10 @@ fn leading(scene: &Scene, recipe: &str, further: &[&str]) -> Command {
 fn path_with_stand_in(scene: &Scene) -> String {
     let folder = scene.path("bin");
     fs::create_dir_all(folder.join("home")).unwrap();
-    fs::create_dir_all(folder.join("full")).unwrap();
-    write_program(&folder.join("ssh"), STAND_IN);
+    scene.program("bin/ssh", STAND_IN);
     // A node on whose disk nothing more can be written.
-    write_program(&folder.join("full/cat"), "#!/bin/sh\necho 'cat: write error: No space left on device' >&2; exit 1\n");
+    scene.program("bin/full/cat", "#!/bin/sh\necho 'cat: write error: No space left on device' >&2; exit 1\n");
     format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
-}
-
-fn write_program(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn led(scene: &Scene, nodes: &str, further: &[&str]) -> Ended {
@@ -108,8 +102,8 @@ fn every_host_that_cannot_be_reached_is_named_with_advice() {
 #[test]
 fn a_binary_that_is_not_there_is_brought_once_and_one_that_does_not_fit_is_told() {
     let scene = Scene::new();
-    let other = scene.path("hbnode-elsewhere");
-    write_program(&other, "#!/bin/sh\necho hbnode 0\n");
+
+    let other = scene.program("hbnode-elsewhere", "#!/bin/sh\necho hbnode 0\n");
     refused(&scene, &led(&scene, "[alpha]", &["--binary", other.to_str().unwrap()]), &["alpha: ", "no binary for Linux"]);
     let own = assert_cmd::cargo::cargo_bin!("hbnode");
     let own = own.to_str().unwrap();

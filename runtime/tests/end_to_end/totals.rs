@@ -1,15 +1,35 @@
 //! Our totals against the server's own counters, kind by kind.
 
-use crate::support::{Dummy, Scene, assert_balanced};
+use std::collections::BTreeMap;
+
+use crate::support::{Dummy, Run, Scene, assert_balanced};
 
 const FAULTS: &[&str] = &["error", "reset", "truncate", "no_end", "error_event"];
 
 #[test]
 fn every_kind_of_end_is_counted_as_the_server_counted_it() {
+    check_totals(&[]);
+}
+
+#[test]
+fn every_kind_of_end_is_counted_in_http_2_as_well() {
+    let (run, counters) = check_totals(&["--http2=true"]);
+    let trial = run.trial();
+    let spoken: Vec<_> = trial["server"]["http_version"].as_object().unwrap().values().collect();
+    assert_eq!(spoken, ["2"], "{:#}", trial["server"]);
+    // The server's own counts were asked for in its language, too.
+    assert_eq!(trial["server"]["queue"]["requests"].as_u64().unwrap() + counters["faults_total{kind=\"error\"}"], 400);
+    // Connections are kept: one for each client, one for each that a broken answer took along, and some for questions.
+    let broken: u64 = ["reset", "truncate"].iter().map(|kind| counters[&format!("faults_total{{kind=\"{kind}\"}}")]).sum();
+    assert!(counters["connections_total"] < 8 + broken + 20, "{counters:#?}");
+}
+
+/// 400 requests to a Dummy that plants every fault; its counts.
+fn check_totals(further: &[&str]) -> (Run, BTreeMap<String, u64>) {
     let scene = Scene::new();
     let flags: Vec<String> = FAULTS.iter().map(|fault| format!("--{}-rate=0.05", fault.replace('_', "-"))).collect();
     // With this seed the first request, which asks whether the server is ready, is spared.
-    let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut flags: Vec<&str> = flags.iter().map(String::as_str).chain(further.iter().copied()).collect();
     flags.extend(["--seed", "3", "--ttft", "5ms", "--tpot", "1ms"]);
     let dummy = Dummy::start(&scene, &flags);
     let recipe = format!(
@@ -57,6 +77,7 @@ metadata: {{seed: 5}}
     let faults: u64 = FAULTS.iter().map(|kind| fault(kind)).sum();
     assert_eq!(accounting["completed"].as_u64().unwrap() + faults, 400);
     assert!(run.reasons().contains("errors"), "{:?}", run.reasons());
+    (run, counters)
 }
 
 #[test]

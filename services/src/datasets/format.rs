@@ -44,8 +44,9 @@ impl From<io::Error> for Unknown {
 
 /// The format of this file.
 pub(super) fn of(file: &std::fs::File, path: &Path, named: Option<&str>) -> Result<Format, Unknown> {
-    let (start, first) = beginning(file)?;
+    let Beginning { line, at, first } = beginning(file)?;
     let is_array = first == Some(b'[');
+    let start = (at, line.1);
     let json = |shape: Shape| Format {
         shape,
         cut: if is_array { Cut::Elements } else { Cut::Lines },
@@ -54,7 +55,7 @@ pub(super) fn of(file: &std::fs::File, path: &Path, named: Option<&str>) -> Resu
     };
     match named {
         None => {}
-        Some("text" | "txt") => return Ok(Format { shape: Shape::Text, cut: Cut::Lines, start }),
+        Some("text" | "txt") => return Ok(Format { shape: Shape::Text, cut: Cut::Lines, start: line }),
         Some("jsonl") => return Ok(json(Shape::Jsonl)),
         Some("sharegpt") => return Ok(json(Shape::ShareGpt)),
         Some("openai_batch") => return Ok(json(Shape::OpenaiBatch)),
@@ -90,7 +91,7 @@ pub(super) fn of(file: &std::fs::File, path: &Path, named: Option<&str>) -> Resu
         }
         Some(_) => {
             let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-            let text = Format { shape: Shape::Text, cut: Cut::Lines, start };
+            let text = Format { shape: Shape::Text, cut: Cut::Lines, start: line };
             let Ok((header, format)) = table(file, start) else { return Ok(text) };
             let found = burstgpt(&header).or_else(|| azure(&header));
             let found = found.or_else(|| (is_csv || header.len() > 1).then(|| csv(&header, None)).flatten());
@@ -107,23 +108,37 @@ pub(super) fn of(file: &std::fs::File, path: &Path, named: Option<&str>) -> Resu
     }
 }
 
-/// Where the text begins, and its first byte that is no white space.
-fn beginning(mut file: &std::fs::File) -> io::Result<((u64, u64), Option<u8>)> {
+/// Where the text of a file begins.
+struct Beginning {
+    /// Bytes and lines before the first line that is not blank.
+    line: (u64, u64),
+    /// Bytes before its first byte that is no white space.
+    at: u64,
+    /// That byte.
+    first: Option<u8>,
+}
+
+fn beginning(mut file: &std::fs::File) -> io::Result<Beginning> {
     file.seek(SeekFrom::Start(0))?;
+    let mut head = Vec::new();
+    file.take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut head)?;
+    let start = if head == BYTE_ORDER_MARK { BYTE_ORDER_MARK.len() as u64 } else { 0 };
+    file.seek(SeekFrom::Start(start))?;
     let mut bytes = BufReader::new(file).bytes();
-    let (mut at, mut lines) = (0, 0);
+    let (mut at, mut lines) = (start, 0);
+    // A line's own indentation is a part of it.
+    let mut line = start;
     while let Some(byte) = bytes.next().transpose()? {
-        if at < 3 && byte == BYTE_ORDER_MARK[at as usize] {
-            at += 1;
-            continue;
-        }
         if !byte.is_ascii_whitespace() {
-            return Ok(((at, lines), Some(byte)));
+            return Ok(Beginning { line: (line, lines), at, first: Some(byte) });
         }
-        lines += u64::from(byte == b'\n');
         at += 1;
+        if byte == b'\n' {
+            lines += 1;
+            line = at;
+        }
     }
-    Ok(((at, lines), None))
+    Ok(Beginning { line: (at, lines), at, first: None })
 }
 
 /// The first line's fields, and the format of what follows it.

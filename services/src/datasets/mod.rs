@@ -199,7 +199,12 @@ impl Dataset {
         let mut pieces = Pieces::new(BufReader::with_capacity(1 << 18, file), self.format.cut, start, lines);
         let (mut piece, mut skipped) = (Vec::new(), 0);
         while self.len() < spec.limit.unwrap_or(u64::MAX) {
-            let Some(place) = pieces.next(&mut piece).map_err(failed)? else { break };
+            let Some(place) = pieces.next(&mut piece).map_err(failed)? else {
+                if pieces.is_unbalanced() {
+                    self.bad(spec, lines + 1, "the file ends before the array that begins here does".to_owned())?;
+                }
+                break;
+            };
             let read = if place.length > LONGEST {
                 Err(format!("it has {} bytes, more than {LONGEST}", place.length))
             } else if !place.is_closed && pieces.is_unbalanced() {
@@ -221,13 +226,19 @@ impl Dataset {
                         self.stamps.push(stamp);
                     }
                 }
-                Err(why) if spec.on_bad_line == BadLine::Fail => {
-                    return Err(DatasetError::Line { path: self.path.clone(), line: place.line, why });
-                }
-                Err(_) => self.bad_lines += 1,
+                Err(why) => self.bad(spec, place.line, why)?,
             }
         }
         Ok(skipped)
+    }
+
+    /// A line cannot be used: an error, or counted, as the recipe says.
+    fn bad(&mut self, spec: &DatasetSpec, line: u64, why: String) -> Result<(), DatasetError> {
+        if spec.on_bad_line == BadLine::Fail {
+            return Err(DatasetError::Line { path: self.path.clone(), line, why });
+        }
+        self.bad_lines += 1;
+        Ok(())
     }
 
     /// How many entries there are; at least one.

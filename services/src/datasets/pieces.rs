@@ -42,12 +42,24 @@ pub(super) struct Pieces<R> {
     is_escaped: bool,
     depth: u32,
     is_over: bool,
+    /// The input ended before its array did.
+    lacks_end: bool,
 }
 
 impl<R: BufRead> Pieces<R> {
     /// Entries from here on, where `offset` bytes and `lines` whole lines of the file lie before.
     pub fn new(input: R, cut: Cut, offset: u64, lines: u64) -> Self {
-        Self { input, cut, offset, line: lines + 1, in_quotes: false, is_escaped: false, depth: 0, is_over: false }
+        Self {
+            input,
+            cut,
+            offset,
+            line: lines + 1,
+            in_quotes: false,
+            is_escaped: false,
+            depth: 0,
+            is_over: false,
+            lacks_end: false,
+        }
     }
 
     /// Reads the next entry into `piece`, cut where it is longer than [`LONGEST`]; the place tells its whole length.
@@ -59,6 +71,7 @@ impl<R: BufRead> Pieces<R> {
             let chunk = self.input.fill_buf()?;
             if chunk.is_empty() {
                 self.is_over = true;
+                self.lacks_end = self.cut == Cut::Elements;
                 break;
             }
             let state = (self.in_quotes, self.is_escaped, self.depth);
@@ -84,9 +97,9 @@ impl<R: BufRead> Pieces<R> {
         Ok(Some(place))
     }
 
-    /// Whether a quote or a bracket was still open at the end of what was read.
+    /// Whether what was read ends within an entry: in a quote or a bracket, or in an array that nobody closed.
     pub fn is_unbalanced(&self) -> bool {
-        self.in_quotes || self.depth > 0
+        self.in_quotes || self.depth > 0 || self.lacks_end
     }
 }
 

@@ -45,9 +45,10 @@ fn read(text: &str) -> Option<Nanos> {
     if !is_well {
         return None;
     }
-    let nanos: i64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<9}").parse().ok()? };
+    let nanos: u64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<9}").parse().ok()? };
     let seconds = days(year, month, day) * 86_400 + hour * 3_600 + (minute - offset_minutes) * 60 + second;
-    u64::try_from(seconds * 1_000_000_000 + nanos).ok().map(Nanos)
+    // Nanoseconds since 1970 reach to the year 2554.
+    u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanos).map(Nanos)
 }
 
 /// `Z`, `+00:00`, `-0130`, in minutes.
@@ -56,6 +57,9 @@ fn offset(text: &str) -> Option<i64> {
         return Some(0);
     }
     let digits: String = text[1..].chars().filter(|c| *c != ':').collect();
+    if digits.len() > 4 {
+        return None;
+    }
     let (hours, minutes) = (digits.get(..2)?.parse::<i64>().ok()?, digits.get(2..).filter(|rest| !rest.is_empty()));
     let minutes = hours * 60 + minutes.map_or(Some(0), |minutes| minutes.parse::<i64>().ok())?;
     Some(if text.starts_with('-') { -minutes } else { minutes })
@@ -83,7 +87,16 @@ mod tests {
         ] {
             assert_eq!(date(text), Ok(Nanos(nanos)), "{text}");
         }
-        for text in ["", "yesterday", "2023-13-01 00:00:00", "2023-11-16 25:00:00", "2023-11-16"] {
+        assert_eq!(date("2300-01-01 00:00:00"), Ok(Nanos(10_413_792_000_000_000_000)));
+        for text in [
+            "",
+            "yesterday",
+            "2900-01-01 00:00:00",
+            "2023-01-01 00:00:00+999999999999999999:00",
+            "2023-13-01 00:00:00",
+            "2023-11-16 25:00:00",
+            "2023-11-16",
+        ] {
             assert!(date(text).unwrap_err().contains("not like"), "{text}");
         }
     }

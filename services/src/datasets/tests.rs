@@ -96,6 +96,14 @@ fn entries_lie_where_they_were_found_and_come_round_again() {
 }
 
 #[test]
+fn the_first_prompt_is_whole() {
+    // The first byte of full-width punctuation is that of the byte-order mark.
+    assert_eq!(texts(&open("a.txt", "\u{ff08}one\u{ff09}\ntwo\n")), ["\u{ff08}one\u{ff09}", "two"]);
+    assert_eq!(texts(&open("a.txt", "\u{feff}one\n")), ["one"]);
+    assert_eq!(texts(&open("a.py", "\n  \n    indented:\n        more\n")), ["    indented:", "        more"]);
+}
+
+#[test]
 fn skip_and_limit_count_entries() {
     let (_folder, mut spec) = spec("a.txt", b"0\n\n1\n2\n3\n4\n");
     (spec.skip, spec.limit) = (1, Some(2));
@@ -121,6 +129,10 @@ fn a_file_that_ends_in_an_entry_is_bad() {
     let whole = r#"{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "x"}]}"#;
     let why = refused("a.json", &format!("[{whole},\n{}", &whole[..40]));
     assert!(why.contains("line 2") && why.contains("ends within it"), "{why}");
+    for cut in [format!("[{whole},\n"), format!("[{whole}"), format!("[{whole}, ")] {
+        let why = refused("a.json", &cut);
+        assert!(why.contains("the file ends"), "{cut}: {why}");
+    }
     let why = refused("a.csv", "prompt,id\na,1\n\"b,2\nc,3\n");
     assert!(why.contains("line 3") && why.contains("ends within it"), "{why}");
 }

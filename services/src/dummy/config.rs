@@ -14,7 +14,7 @@ pub struct DummyConfig {
     pub ttft: Span,
     /// Between two tokens.
     pub tpot: Span,
-    /// How far each token may lie from its instant, as a share of `ttft` and `tpot`.
+    /// The first token lies up to this share of `ttft` from its instant, each further one up to half this share of `tpot`.
     pub jitter: f64,
     /// The share of requests answered with status 500.
     pub error_rate: f64,
@@ -52,6 +52,8 @@ pub struct DummyConfig {
     pub same_answer: bool,
     /// How long after its start it takes three times as long for everything. Unset: never.
     pub slow_after: Option<Span>,
+    /// Whether it speaks HTTP/2 and nothing else: without TLS, to clients who know it before.
+    pub http2: bool,
     /// Decides which request gets which fault, and the jitter.
     pub seed: u64,
 }
@@ -80,6 +82,7 @@ impl Default for DummyConfig {
             answer_model: None,
             same_answer: false,
             slow_after: None,
+            http2: false,
             seed: 1,
         }
     }
@@ -128,6 +131,7 @@ pub const KEYS: &[DummyKey] = &[
     text("answer_model", "other", "the model it says that answers; unset means the one that is asked"),
     number("same_answer", "true", "every answer has the same text"),
     text("slow_after", "30s", "how long after its start everything takes three times as long; unset means never"),
+    number("http2", "true", "speaks HTTP/2 and nothing else, without TLS"),
     number("seed", "1", "decides which request gets which fault, and the jitter"),
 ];
 
@@ -255,7 +259,7 @@ mod tests {
         let recipe = json!({"ttft": 0.02, "tpot": "5ms", "jitter": 0.1, "error_rate": 0.01, "reset_rate": 0.01,
             "truncate_rate": 0.01, "no_end_rate": 0.01, "hang_rate": 0.01, "error_event_rate": 0.01, "concurrency": 64,
             "tokens_per_event": 1, "model": "tiny", "max_model_len": 4096, "stop_after": 100, "start_delay": 2, "always_stops": true, "extra_prompt_tokens": 8, "cached_share": 0.5, "answer_model": "other",
-            "same_answer": true, "slow_after": "30s", "seed": 1});
+            "same_answer": true, "slow_after": "30s", "http2": true, "seed": 1});
         assert_eq!(from_json(recipe), Ok(flags));
     }
 

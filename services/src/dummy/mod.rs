@@ -10,6 +10,7 @@ mod asks;
 mod config;
 mod counters;
 mod faults;
+mod http2;
 mod ollama;
 mod openai;
 mod paced;

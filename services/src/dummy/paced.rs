@@ -38,7 +38,7 @@ pub struct Pace {
     pub first: Duration,
     /// Between two steps.
     pub gap: Duration,
-    /// The share of `gap` that a step may lie away from its instant.
+    /// A step lies up to half this share of `gap` before or behind its instant.
     pub jitter: f64,
     /// Draws the jitter.
     pub random: Pcg64Mcg,
@@ -54,6 +54,22 @@ impl Pace {
         let away: f64 = (self.random.random::<f64>() - 0.5) * self.jitter;
         let shift = self.gap.mul_f64(away.abs());
         if away < 0.0 { due - shift } else { due + shift }
+    }
+}
+
+/// How a connection is told that an answer is to be broken off.
+#[derive(Debug)]
+pub struct Breaking {
+    /// Whether it speaks HTTP/2.
+    pub is_http2: bool,
+    /// Whether it is to be reset rather than closed; in HTTP/2, where the stream alone is reset, whether it is to be closed.
+    pub is_due: AtomicBool,
+}
+
+impl Breaking {
+    /// Of a connection on which nothing is broken off yet.
+    pub fn of(is_http2: bool) -> Self {
+        Self { is_http2, is_due: AtomicBool::new(false) }
     }
 }
 
@@ -74,8 +90,7 @@ pub struct Paced {
     script: Script,
     pace: Pace,
     fault: Option<Fault>,
-    /// Told when the connection is to be reset rather than closed.
-    reset: Arc<AtomicBool>,
+    breaking: Arc<Breaking>,
     visit: Visit,
     sleep: Pin<Box<Sleep>>,
     next: u32,
@@ -87,18 +102,18 @@ pub struct Paced {
 
 impl Paced {
     /// A body that plays `script` at `pace`, up to `fault`.
-    pub fn new(script: Script, mut pace: Pace, fault: Option<Fault>, reset: Arc<AtomicBool>, visit: Visit) -> Self {
+    pub fn new(script: Script, mut pace: Pace, fault: Option<Fault>, breaking: Arc<Breaking>, visit: Visit) -> Self {
         let due = pace.due(0);
         let sleep = Box::pin(sleep_until(due));
-        Self { script, pace, fault, reset, visit, sleep, next: 0, due, is_over: false, is_breaking: false }
+        Self { script, pace, fault, breaking, visit, sleep, next: 0, due, is_over: false, is_breaking: false }
     }
 
     /// A body in one piece of which only the first half is sent, now.
-    pub fn half(body: Bytes, fault: Fault, reset: Arc<AtomicBool>, visit: Visit) -> Self {
+    pub fn half(body: Bytes, fault: Fault, breaking: Arc<Breaking>, visit: Visit) -> Self {
         let now = Instant::now();
         let pace = Pace { start: now, first: Duration::ZERO, gap: Duration::ZERO, jitter: 0.0, random: Pcg64Mcg::new(0) };
         let half = body.slice(..body.len() / 2);
-        Self::new(Script::in_one_piece(half), pace, Some(fault), reset, visit)
+        Self::new(Script::in_one_piece(half), pace, Some(fault), breaking, visit)
     }
 
     /// The first step that is not sent.
@@ -152,8 +167,14 @@ impl Paced {
             return Poll::Pending;
         }
         self.visit.end(Ending::Planted(fault));
-        self.reset.store(fault == Fault::Reset, Relaxed);
         self.is_over = true;
+        if self.breaking.is_http2 && fault == Fault::Truncate {
+            // An error would be told to the client: the connection is to end without a word.
+            self.breaking.is_due.store(true, Relaxed);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.breaking.is_due.store(!self.breaking.is_http2 && fault == Fault::Reset, Relaxed);
         Poll::Ready(Some(Err(Planted)))
     }
 }

@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
@@ -35,11 +35,12 @@ use super::{
     config::DummyConfig,
     counters::Counters,
     faults::{self, Fault},
-    ollama, openai,
-    paced::{Pace, Paced},
+    http2, ollama, openai,
+    paced::{Breaking, Pace, Paced},
     script::{self, About, Length},
     visit::{Ending, Visit, Waiting},
 };
+use crate::ollama::with_tag;
 
 /// The longest request body, in bytes.
 const MOST_BODY_BYTES: usize = 32 * 1024 * 1024;
@@ -54,7 +55,8 @@ const SLOWNESS: u32 = 3;
 const NAMELESS: &str = "dummy";
 
 /// A body that is there at once, or one that takes its time.
-type Reply = Response<Either<Full<Bytes>, Paced>>;
+pub(super) type Body = Either<Full<Bytes>, Paced>;
+type Reply = Response<Body>;
 
 struct Server {
     config: DummyConfig,
@@ -116,20 +118,23 @@ impl Server {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let reset = Arc::new(AtomicBool::new(false));
+        let breaking = Arc::new(Breaking::of(self.config.http2));
         let service = service_fn(|request| {
-            let (server, reset) = (Arc::clone(&self), Arc::clone(&reset));
-            async move { Ok::<_, Infallible>(server.answer(request, reset).await) }
+            let (server, breaking) = (Arc::clone(&self), Arc::clone(&breaking));
+            async move { Ok::<_, Infallible>(server.answer(request, breaking).await) }
         });
+        if breaking.is_http2 {
+            return http2::serve(stream, service, &breaking.is_due).await;
+        }
         let mut connection = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
         let ended = (&mut connection).await;
-        if ended.is_err() && reset.load(Relaxed) {
+        if ended.is_err() && breaking.is_due.load(Relaxed) {
             // Should the socket already be dead, it cannot be reset any more.
             let _ = connection.into_parts().io.inner().set_zero_linger();
         }
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, reset: Arc<AtomicBool>) -> Reply {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, breaking: Arc<Breaking>) -> Reply {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         let dialect = DIALECTS.iter().find(|(_, at)| *at == path).map(|(dialect, _)| *dialect);
@@ -149,7 +154,7 @@ impl Server {
         };
         let body = body.to_bytes();
         match (&head.method, dialect, visit) {
-            (&Method::POST, Some(dialect), Some(visit)) => self.generate(dialect, &body, visit, reset).await,
+            (&Method::POST, Some(dialect), Some(visit)) => self.generate(dialect, &body, visit, breaking).await,
             (method, _, visit) => {
                 refuse(visit);
                 self.other(method, path, &body)
@@ -190,7 +195,6 @@ impl Server {
     }
 
     fn has(&self, model: &str) -> bool {
-        let with_tag = |name: &str| if name.contains(':') { name.to_owned() } else { format!("{name}:latest") };
         self.config.model.is_none() || self.names().iter().any(|name| name == model || with_tag(name) == with_tag(model))
     }
 
@@ -220,9 +224,9 @@ impl Server {
         text_reply("application/x-ndjson", text + &success)
     }
 
-    async fn generate(&self, dialect: Dialect, body: &[u8], mut visit: Visit, reset: Arc<AtomicBool>) -> Reply {
+    async fn generate(&self, dialect: Dialect, body: &[u8], mut visit: Visit, breaking: Arc<Breaking>) -> Reply {
         let (status, refusal) = match self.admit(dialect, body) {
-            Ok(ask) => return self.play(ask, visit, reset).await,
+            Ok(ask) => return self.play(ask, visit, breaking).await,
             Err(refusal) => refusal,
         };
         visit.end(Ending::Refused);
@@ -263,7 +267,7 @@ impl Server {
     }
 
     /// Answers an ask that is let in.
-    async fn play(&self, ask: Ask, mut visit: Visit, reset: Arc<AtomicBool>) -> Reply {
+    async fn play(&self, ask: Ask, mut visit: Visit, breaking: Arc<Breaking>) -> Reply {
         let number = self.arrivals.fetch_add(1, Relaxed);
         let mut random = faults::generator(self.config.seed, number);
         let fault = faults::draw(&self.config, &mut random);
@@ -313,7 +317,7 @@ impl Server {
             let gap = tpot * self.config.tokens_per_event.get();
             let pace = Pace { start, first, gap, jitter: self.config.jitter, random };
             let content = if ask.dialect.is_ollama() { "application/x-ndjson" } else { "text/event-stream; charset=utf-8" };
-            let body = Paced::new(script::streamed(&about), pace, fault, reset, visit);
+            let body = Paced::new(script::streamed(&about), pace, fault, breaking, visit);
             return typed(StatusCode::OK, content, Either::Right(body));
         }
         if fault == Some(Fault::Hang) {
@@ -322,15 +326,15 @@ impl Server {
         }
         sleep_until(start + first + answer).await;
         let body = script::whole(&about, fault);
-        self.whole(&about, body, fault, visit, reset)
+        self.whole(&about, body, fault, visit, breaking)
     }
 
     /// An answer in one piece, now.
-    fn whole(&self, about: &About, body: Bytes, fault: Option<Fault>, mut visit: Visit, reset: Arc<AtomicBool>) -> Reply {
+    fn whole(&self, about: &About, body: Bytes, fault: Option<Fault>, mut visit: Visit, breaking: Arc<Breaking>) -> Reply {
         let content = "application/json; charset=utf-8";
         match fault {
             Some(fault @ (Fault::Reset | Fault::Truncate)) => {
-                let paced = Paced::half(body, fault, reset, visit);
+                let paced = Paced::half(body, fault, breaking, visit);
                 typed(StatusCode::OK, content, Either::Right(paced))
             }
             Some(fault) => {

@@ -8,6 +8,7 @@ mod wholes;
 use hb_core::{record::Kind, trial::RequestSpec};
 
 pub use self::service::Ollama;
+pub(crate) use self::service::with_tag;
 use crate::{
     protocol::{Call, Prompt, Protocol, Reader},
     refusal::refusal,

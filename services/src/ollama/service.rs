@@ -1,7 +1,7 @@
 //! Ollama as a service.
 
 use hb_core::{
-    orders::ServerOrder,
+    orders::{ServerOrder, authority},
     trial::{Api, ProtocolName, ServiceSpec},
 };
 use serde_json::{Map, Value, json};
@@ -78,7 +78,7 @@ impl Service for Ollama {
             }
         }
         // Without it Ollama listens on loopback alone. A recipe's own word would move it to where nobody asks.
-        env.insert("OLLAMA_HOST".into(), address(&order.host, order.port));
+        env.insert("OLLAMA_HOST".into(), authority(&order.host, order.port));
         let args = ["serve".to_owned()].into_iter().chain(spec.extra_args.iter().cloned()).collect();
         Ok(CommandLine { program: program(spec, "ollama"), args, env })
     }
@@ -120,15 +120,10 @@ impl Service for Ollama {
 }
 
 /// `llama2` and `llama2:latest` are one model.
-fn with_tag(name: &str) -> String {
+pub(crate) fn with_tag(name: &str) -> String {
     // A colon before the last slash belongs to a registry's port.
     let last = name.rsplit('/').next().unwrap_or(name);
     if last.contains(':') { name.to_owned() } else { format!("{name}:latest") }
-}
-
-/// An address with its port, the IPv6 kind in brackets.
-fn address(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]

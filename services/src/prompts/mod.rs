@@ -7,27 +7,31 @@
 //! The same seed and index give the same prompt on every node. Different indices give different ones that differ in
 //! their first words already, so that no prefix cache helps by accident.
 
+mod counted;
 mod fit;
 mod lengths;
+mod measured;
 mod random;
 mod words;
 
 use std::sync::Arc;
 
 use hb_core::{
-    counting::{Counting, LengthsBy},
+    counting::{Counting, LengthsBy, WordTokens},
     trial::{Api, Length, RequestSpec, SharedPrefix},
 };
 use rand_pcg::{Pcg64, rand_core::Rng as _};
 
-pub use self::{
-    fit::Fit,
-    words::{PROBE_WORDS, probe},
-};
 use self::{
+    counted::CountedText,
     lengths::draw,
     random::{Use, below, seeded},
     words::{push_word, push_words},
+};
+pub use self::{
+    fit::Fit,
+    measured::measured,
+    words::{PROBE_WORDS, probe},
 };
 use crate::protocol::Prompt;
 
@@ -42,6 +46,13 @@ pub enum PromptKind {
     /// Words.
     #[default]
     Words,
+    /// Words whose tokens add up to what is asked for.
+    CountedWords {
+        /// The tokens of each.
+        words: Arc<WordTokens>,
+        /// Tokens that the server adds to each prompt.
+        overhead: u32,
+    },
     /// These token ids, exactly as many as asked for. Only `/v1/completions` takes them; other operations get words.
     TokenIds {
         /// What is chosen from, each once.
@@ -100,8 +111,14 @@ impl PromptMaker {
         let overhead = counting.overhead_of(request);
         let fit = Fit { tokens_per_word: counting.tokens_per_word, overhead: f64::from(overhead) };
         let maker = Self::new(request, seed, fit);
+        // A tokenizer whose words do not add up is good for an average.
+        let words = counting.words.as_ref().filter(|words| !words.each.is_empty());
         match counting.lengths_by(request) {
             LengthsBy::TokenIds => maker.of_kind(PromptKind::TokenIds { ids: counting.ids.as_slice().into(), overhead }),
+            LengthsBy::Tokenizer => match words {
+                Some(words) => maker.of_kind(PromptKind::CountedWords { words: Arc::new(words.clone()), overhead }),
+                None => maker,
+            },
             LengthsBy::Tokenize | LengthsBy::Usage | LengthsBy::Words => maker,
         }
     }
@@ -111,7 +128,8 @@ impl PromptMaker {
     pub fn of_kind(self, kind: PromptKind) -> Self {
         // A conversation goes on with the text of answers.
         let takes_ids = self.api == Api::Completions && self.turns.is_none();
-        Self { kind: if takes_ids { kind } else { PromptKind::Words }, ..self }
+        let fits = takes_ids || !matches!(kind, PromptKind::TokenIds { .. });
+        Self { kind: if fits { kind } else { PromptKind::Words }, ..self }
     }
 
     /// What request `index` asks for.
@@ -168,6 +186,11 @@ impl PromptMaker {
     /// have the same names, prompts are alike.
     #[must_use]
     pub fn of_blocks(&self, blocks: &[u64], block_tokens: u32, tokens: u32) -> Prompt {
+        // The server itself adds what it adds to token ids; with words it is seen to below.
+        let tokens = match &self.kind {
+            PromptKind::TokenIds { overhead, .. } => tokens.saturating_sub(*overhead).max(1),
+            PromptKind::CountedWords { .. } | PromptKind::Words => tokens,
+        };
         let own = |place: usize| {
             let before = block_tokens.saturating_mul(place as u32);
             tokens.saturating_sub(before).min(block_tokens)
@@ -180,6 +203,17 @@ impl PromptMaker {
                     ids.extend((0..own(place)).map(|_| one_of(table, random.next_u64())));
                 }
                 Prompt::TokenIds(ids)
+            }
+            PromptKind::CountedWords { words, overhead } => {
+                let (mut text, mut asked) = (CountedText::new(words), 0u32);
+                let least = |asked: u32| asked.saturating_sub(*overhead).max(1);
+                for (place, block) in blocks.iter().enumerate() {
+                    asked += own(place);
+                    // What the server adds is taken from the last block: the others are whole, and alike.
+                    let until = if place + 1 == blocks.len() { least(asked) } else { asked };
+                    text.fill(until, &mut self.random(Use::Prefix, *block));
+                }
+                Prompt::Text(text.ended(least(asked), 0))
             }
             PromptKind::Words => {
                 let mut text = String::new();
@@ -212,6 +246,9 @@ impl PromptMaker {
             PromptKind::TokenIds { ids, overhead } => {
                 Prompt::TokenIds(self.ids(number, tokens.saturating_sub(*overhead).max(1), prefix, ids))
             }
+            PromptKind::CountedWords { words, overhead } => {
+                Prompt::Text(self.counted_text(number, tokens.saturating_sub(*overhead).max(1), prefix, words))
+            }
             PromptKind::Words => Prompt::Text(self.text(number, tokens, prefix)),
         }
     }
@@ -230,6 +267,17 @@ impl PromptMaker {
         }
         push_words(&mut text, own.saturating_sub(8), &mut self.random(Use::Text, number));
         text
+    }
+
+    fn counted_text(&self, number: u64, tokens: u32, prefix: Option<(u64, u32)>, words: &WordTokens) -> String {
+        let mut text = CountedText::new(words);
+        if let Some((group, shared)) = prefix {
+            text.fill(shared.min(tokens - 1), &mut self.random(Use::Prefix, group));
+        }
+        let mark = self.marking_words(number);
+        text.push_some(&mark, tokens);
+        text.fill(tokens, &mut self.random(Use::Text, number));
+        text.ended(tokens, mark[0])
     }
 
     fn ids(&self, number: u64, tokens: u32, prefix: Option<(u64, u32)>, table: &[u32]) -> Vec<u32> {

@@ -205,10 +205,13 @@ fn prompts_are_alike_as_far_as_their_blocks_are() {
 #[test]
 fn what_the_server_adds_is_part_of_the_asked_length() {
     let table: Vec<u32> = (100..200).collect();
-    let counting = Counting { by: LengthsBy::Tokenize, tokens_per_word: 1.0, overhead: 3, api: Api::Completions, ids: table };
+    let counting =
+        Counting { by: LengthsBy::Tokenize, tokens_per_word: 1.0, overhead: 3, api: Api::Completions, ids: table, words: None };
     let spec = request(Length::Fixed(12), Some((2, 30)));
     let prompt = PromptMaker::counted(&spec, 1, Some(&counting)).prompt(7);
     assert!(ids(&prompt).len() == 9 && ids(&prompt).iter().all(|id| (100..200).contains(id)), "{prompt:?}");
+    let blocks = PromptMaker::counted(&spec, 1, Some(&counting)).of_blocks(&[7, 8, 9], 16, 40);
+    assert_eq!(ids(&blocks).len(), 37);
     let as_text = Counting { ids: Vec::new(), ..counting };
     assert_eq!(words(&PromptMaker::counted(&spec, 1, Some(&as_text)).prompt(7)).len(), 9);
     assert_eq!(words(&PromptMaker::counted(&spec, 1, None).prompt(7)).len(), 12);

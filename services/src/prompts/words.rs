@@ -1,5 +1,6 @@
 //! The words that prompts are made of, and texts of them.
 
+use hb_core::counting;
 use rand_pcg::{Pcg64, rand_core::Rng as _};
 
 use super::random::{Use, below, seeded};
@@ -29,20 +30,28 @@ const WORDS: [&str; 256] = [
 ];
 
 /// Words in the text of [`probe`].
-pub const PROBE_WORDS: u32 = 256;
+pub const PROBE_WORDS: u32 = counting::WORDS;
+
+/// Marks of punctuation for the end of a text, no two alike beside each other, so that few tokenizers make one of two.
+pub(super) const MARKS: &str = ";!:?;!:?";
 
 /// Every word that prompts are made of, once, in an order that depends on the seed. A server's count of its tokens is what
 /// a word of a prompt has on average.
 #[must_use]
 pub fn probe(seed: u64) -> String {
+    let mut text = String::with_capacity(WORDS.len() * 6);
+    shuffled(seed).into_iter().for_each(|byte| push_word(&mut text, byte));
+    text
+}
+
+/// Every byte once, in the order of the words of [`probe`].
+pub(super) fn shuffled(seed: u64) -> Vec<u8> {
     let mut shuffled: Vec<u8> = (0..=u8::MAX).collect();
     let mut random = seeded(!seed, Use::Text, 0);
     for left in (1..shuffled.len()).rev() {
         shuffled.swap(left, below(random.next_u64(), left as u32 + 1) as usize);
     }
-    let mut text = String::with_capacity(shuffled.len() * 6);
-    shuffled.into_iter().for_each(|byte| push_word(&mut text, byte));
-    text
+    shuffled
 }
 
 /// So many random words more.
@@ -55,12 +64,17 @@ pub(super) fn push_words(text: &mut String, count: u32, random: &mut Pcg64) {
     }
 }
 
+/// The word of this byte.
+pub(super) fn word(byte: u8) -> &'static str {
+    WORDS[usize::from(byte)]
+}
+
 /// The word of this byte more.
 pub(super) fn push_word(text: &mut String, byte: u8) {
     if !text.is_empty() {
         text.push(' ');
     }
-    text.push_str(WORDS[usize::from(byte)]);
+    text.push_str(word(byte));
 }
 
 #[cfg(test)]

@@ -63,7 +63,14 @@ pub(super) fn layout(spec: &ServiceSpec) -> Result<Layout, ServiceProblem> {
         return Err(problem(&at("nodes"), what, &format!("write {needed}, or leave it out")));
     }
     let nodes = u32::try_from(nodes).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    let data_parallel = size(config, "data_parallel_size");
     if nodes == NonZeroU32::MIN && !is_on_ray {
+        let all = parts.saturating_mul(data_parallel);
+        if data_parallel > 1 && spec.gpus > 0 && all > u64::from(spec.gpus) {
+            let what = format!("{data_parallel} replicas of {parts} GPUs each on a node of {}", spec.gpus);
+            let advice = "leave it out and give the recipe more server nodes: each is a server of its own";
+            return Err(problem("servers.service_config.data_parallel_size", what, advice));
+        }
         return Ok(Layout::OneNode);
     }
     if !parts.is_multiple_of(u64::from(nodes.get())) {
@@ -72,7 +79,6 @@ pub(super) fn layout(spec: &ServiceSpec) -> Result<Layout, ServiceProblem> {
         let path = if config.contains_key(key) { format!("servers.service_config.{key}") } else { at(key) };
         return Err(problem(&path, what, "choose sizes whose product is a multiple of the nodes"));
     }
-    let data_parallel = size(config, "data_parallel_size");
     if data_parallel > 1 {
         let over = if is_on_ray { "runs on Ray".to_owned() } else { format!("spans {nodes} nodes") };
         let what = format!("{data_parallel} replicas inside one server that {over}");
@@ -124,6 +130,8 @@ pub(super) fn check(block: &Value) -> Vec<ServiceProblem> {
         }
         let known: Vec<&str> = ray::port_keys().chain(ray::count_keys()).collect();
         problems.extend(below(&at_ray, unknown_keys(block, &known)));
+    } else if let Some(other) = map.get("ray") {
+        problems.push(problem(&at_ray, format!("found {other}"), "write a block with Ray's ports and counts"));
     }
     if map.get("enabled") == Some(&Value::Bool(false)) {
         return problems;

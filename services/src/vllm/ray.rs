@@ -2,7 +2,7 @@
 //! dashboard tells that all nodes are there.
 
 use hb_core::{
-    orders::{Duty, Meeting, ServerOrder},
+    orders::{Duty, Meeting, ServerOrder, authority},
     trial::ServiceSpec,
 };
 use serde_json::Value;
@@ -102,7 +102,7 @@ fn beside_vllm(spec: &ServiceSpec) -> std::path::PathBuf {
 
 /// Where the head is met, as `host:port`.
 pub(super) fn address(order: &ServerOrder) -> Result<String, ServiceProblem> {
-    let head = order.part.meeting.as_ref().and_then(|head| Some(at(&head.host, *head.ports.get(GCS)?)));
+    let head = order.part.meeting.as_ref().and_then(|head| Some(authority(&head.host, *head.ports.get(GCS)?)));
     head.ok_or_else(|| distributed::untold(order))
 }
 
@@ -110,14 +110,10 @@ pub(super) fn address(order: &ServerOrder) -> Result<String, ServiceProblem> {
 pub(super) fn gathering(order: &ServerOrder) -> Result<(String, Step), ServiceProblem> {
     let own = Meeting { host: order.host.clone(), ports: order.ports.clone() };
     let head = if order.part.duty == Duty::HeadCluster { Some(&own) } else { order.part.meeting.as_ref() };
-    let asked = head.and_then(|head| Some(at(&head.host, *head.ports.get(DASHBOARD)?)));
+    let asked = head.and_then(|head| Some(authority(&head.host, *head.ports.get(DASHBOARD)?)));
     let nodes = if order.part.duty == Duty::HeadCluster { 1 } else { order.service.layout.nodes().get() };
     let step = Step::Gathered { path: "/api/v0/nodes".into(), nodes };
     Ok((format!("http://{}", asked.ok_or_else(|| distributed::untold(order))?), step))
-}
-
-fn at(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Reads the dashboard's list of nodes: so many must be alive, and once all are there, hold a GPU for each part.

@@ -54,8 +54,8 @@ fn pass(members: &mut Membership, from: u64, to: u64, answering: Option<LinkId>)
         let now = Duration::from_millis(half * 500);
         for effect in members.tick(now) {
             match effect {
-                Effect::Beat { link, seq } if answering == Some(link) => {
-                    said.extend(members.beat_answered(link, &answer(seq), now));
+                Effect::Beat { link, beat } if answering == Some(link) => {
+                    said.extend(members.beat_answered(link, &answer(beat.seq), now));
                 }
                 Effect::Beat { .. } => {}
                 other => said.push(other),
@@ -90,6 +90,19 @@ fn a_silent_node_is_suspect_then_lost_and_fenced() {
     members.session_gone(link(0), Some(id("a")), "here", at(10));
     assert_eq!(words(&members.session_ready(link(1), id("a"), at(11))), ["Close", "Fenced"]);
     assert_eq!(words(&members.session_ready(link(2), id("a"), at(12))), ["Close"], "told once");
+}
+
+#[test]
+fn a_beat_says_which_answer_came_last() {
+    let mut members = joined("a", 0);
+    let beat = |members: &mut Membership, seconds| match members.tick(at(seconds)).pop() {
+        Some(Effect::Beat { beat, .. }) => beat,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(beat(&mut members, 2), Beat { seq: 1, answered: 0 }, "only its greeting was answered");
+    members.beat_answered(link(0), &answer(1), at(2));
+    assert_eq!(beat(&mut members, 4), Beat { seq: 2, answered: 1 });
+    assert_eq!(beat(&mut members, 6), Beat { seq: 3, answered: 1 }, "silence says nothing new");
 }
 
 #[test]

@@ -67,12 +67,24 @@ async fn gaps_are_counted_once_for_each_token() {
     let prepared = Prepared::new(closed(2, Stop::Requests(50), &server.url), None).unwrap();
     let batches = told(prepared, &ledger, Clock::beginning(Instant::now())).await;
     let count = |bytes: fn(&Batch) -> &[u8]| -> u64 {
-        batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().count()).sum()
+        batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().map_or(0, |gaps| gaps.count())).sum()
     };
     assert_eq!((count(|batch| &batch.itl), count(|batch| &batch.icl)), (100, 100), "three tokens have two gaps");
     assert_eq!(batches.iter().map(|batch| batch.health.tokens_read).sum::<u64>(), 150);
     let next = ledger.cut(Clock::beginning(Instant::now()).now(), true).remove(0);
     assert_eq!((next.health.tokens_read, next.itl.len(), next.health.lag_samples), (0, 0, 0), "a window starts empty");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_counts_more_tokens_than_events_has_a_gap_for_each() {
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":9}}\n\n";
+    let server = server(Answer::Keep(chunked(&format!("{EVENT}{EVENT}{LAST}{usage}data: [DONE]\n\n")))).await;
+    let prepared = Prepared::new(closed(2, Stop::Requests(50), &server.url), None).unwrap();
+    let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;
+    let count = |bytes: fn(&Batch) -> &[u8]| -> u64 {
+        batches.iter().map(|batch| Histogram::from_bytes(bytes(batch)).unwrap().map_or(0, |histogram| histogram.count())).sum()
+    };
+    assert_eq!((count(|batch| &batch.itl), count(|batch| &batch.icl)), (400, 100), "nine tokens in three events");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +120,8 @@ async fn prompts_have_the_asked_tokens_by_what_a_word_has() {
     share.request.stream = false;
     share.request.prompt_len = Length::Fixed(300);
     let api = Api::Completions;
-    share.counting = Some(Counting { by: LengthsBy::Usage, tokens_per_word: 2.0, overhead: 0, api, ids: Vec::new() });
+    share.counting =
+        Some(Counting { by: LengthsBy::Usage, tokens_per_word: 2.0, overhead: 0, api, ids: Vec::new(), words: None });
     let prepared = Prepared::build(share, None).await.unwrap();
     assert_eq!(server.requests.load(Ordering::SeqCst), 0, "a trial's requests are all that it sends");
     let batches = told(prepared, &Ledger::new(source()), Clock::beginning(Instant::now())).await;

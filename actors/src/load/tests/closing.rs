@@ -2,6 +2,8 @@
 
 use std::{future::poll_fn, pin::pin};
 
+use hb_core::http_version::HttpVersion;
+
 use super::*;
 use crate::load::{
     connection::{Link, Stream},
@@ -9,7 +11,7 @@ use crate::load::{
 };
 
 /// The answer to one request on this connection: its status, once its body was read to the end.
-async fn asked(link: &mut Link, server: &Server) -> hyper::Result<u16> {
+async fn asked(link: &mut Link, server: &Server) -> Result<u16, Kind> {
     let mut response = pin!(link.send(server.request("{}".into())));
     let response = poll_fn(|cx| link.poll_head(cx, response.as_mut())).await?;
     let status = response.status().as_u16();
@@ -26,10 +28,12 @@ async fn asked(link: &mut Link, server: &Server) -> hyper::Result<u16> {
 async fn a_request_on_a_connection_that_was_just_closed_fails_and_does_not_wait_for_ever() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(&format!("http://{address}"), "/v1/completions", None, || unreachable!("no TLS")).unwrap();
+    let server =
+        Server::new(&format!("http://{address}"), "/v1/completions", None, HttpVersion::Http1, || unreachable!("no TLS"))
+            .unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let mut theirs = accepted.unwrap().0;
-    let mut link = Link::new(Stream::Plain(client.unwrap()), Clock::beginning(Instant::now())).await.unwrap();
+    let mut link = Link::new(Stream::Plain(client.unwrap()), Clock::beginning(Instant::now()), HttpVersion::Http1).await.unwrap();
     let answering = async {
         read_request(&mut theirs).await.unwrap();
         theirs.write_all(json("{}").as_bytes()).await.unwrap();

@@ -68,7 +68,8 @@ async fn without_a_word_from_its_leader_a_share_sends_nothing_new() {
     let load = tokio::spawn(drive(Arc::new(prepared), ledger.clone(), clock, CancellationToken::new(), PanicSwitch::default()));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(server.requests.load(std::sync::atomic::Ordering::SeqCst), 0);
-    lease.renew();
+    lease.answers(1);
+    lease.renew(1);
     load.await.unwrap().unwrap();
     let rows = rows(&ledger.cut(clock.now(), true));
     assert_eq!(rows.iter().filter(|row| row.outcome == Outcome::Completed).count(), 6, "they were late, and not lost");

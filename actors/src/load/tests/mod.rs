@@ -3,6 +3,7 @@
 mod answers;
 mod closing;
 mod handing_on;
+mod http2;
 mod limits;
 mod turns;
 mod windows;
@@ -156,6 +157,14 @@ async fn serve(mut stream: TcpStream, answer: Answer, requests: Arc<AtomicU64>) 
 }
 
 pub(crate) async fn server(answer: Answer) -> TestServer {
+    accepting(move |stream, requests| serve(stream, answer.clone(), requests)).await
+}
+
+/// A server that does this with each connection, and counts what `serve` counts.
+async fn accepting<F>(serve: impl Fn(TcpStream, Arc<AtomicU64>) -> F + Send + 'static) -> TestServer
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (connections, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -165,7 +174,7 @@ pub(crate) async fn server(answer: Answer) -> TestServer {
         let mut served = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             counted.0.fetch_add(1, Ordering::SeqCst);
-            served.spawn(serve(stream, answer.clone(), counted.1.clone()));
+            served.spawn(serve(stream, counted.1.clone()));
         }
     });
     TestServer { url, connections, requests, _tasks: tasks }
@@ -202,6 +211,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             timeouts,
             distribution: Distribution::RoundRobin,
             dataset: None,
+            tokenizer: None,
             drills: vec![],
             calibration: None,
         },
@@ -235,6 +245,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
         },
         servers: vec![url.to_owned()],
         left_servers: Default::default(),
+        http2: Default::default(),
         seed: 7,
         counting: None,
     }

@@ -376,3 +376,50 @@ async fn the_first_completion_goes_down_the_ladder_as_far_as_it_must() {
     .await;
     assert_eq!(words, None, "nobody told anything");
 }
+
+/// What is spoken with a Dummy of this configuration behind a door that closes the first connections at once.
+async fn spoken(is_http2: bool, turned_away: usize) -> (Result<Ready, NotReady>, Vec<String>) {
+    use hb_services::dummy::{DummyConfig, serve};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let behind = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, DummyConfig { http2: is_http2, ..DummyConfig::default() }, std::future::pending::<()>()));
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", door.local_addr().unwrap());
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut client, _) = door.accept().await.unwrap();
+            if number >= turned_away {
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(behind).await.unwrap();
+                    // Either side may hang up.
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        }
+    });
+    let told = Mutex::new(Vec::new());
+    let (steps, spec, request) = (vec![Step::Healthy { path: "/health".into() }, Step::Completes], spec(), request());
+    let service = Scripted(steps, true);
+    let question = Question { url: &url, service: &service, spec: &spec, request: &request, key: None, limit: LONG };
+    let ready = ask(&question, &|what| told.lock().unwrap().push(what)).await;
+    (ready, told.into_inner().unwrap())
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_nothing_else_is_asked_in_http_2() {
+    let (ready, told) = spoken(true, 0).await;
+    let ready = ready.unwrap();
+    assert_eq!(ready.http_version, HttpVersion::Http2);
+    assert!(ready.counting.is_some(), "its completion was asked for as well");
+    assert_eq!(told, [""; 0], "nobody waits for it");
+}
+
+#[tokio::test]
+async fn a_server_that_is_only_starting_is_not_taken_for_one_of_http_2() {
+    for turned_away in [0, 1, 2, 5] {
+        let ready = spoken(false, turned_away).await.0.unwrap();
+        assert_eq!(ready.http_version, HttpVersion::Http1, "{turned_away}");
+    }
+    let ready = spoken(true, 4).await.0.unwrap();
+    assert_eq!(ready.http_version, HttpVersion::Http2);
+}

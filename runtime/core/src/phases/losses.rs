@@ -142,10 +142,10 @@ impl Run {
     /// The clients of servers that are gone ask the others.
     pub(super) fn leave_servers(&mut self) -> Vec<Effect> {
         let is_meant = self.spec.on_node_loss == Some(OnNodeLoss::Redistribute) && self.phase == Some(Phase::Execution);
-        let (Some(up), Some(under_way)) = (self.servers.urls(), self.trial.as_mut().filter(|_| is_meant)) else {
-            return Vec::new();
-        };
-        let (mut effects, gone) = under_way.leave_servers(&up);
+        let gone = self.servers.gone_ordinals();
+        let are_left = self.servers.urls().is_some();
+        let Some(under_way) = self.trial.as_mut().filter(|_| is_meant && are_left) else { return Vec::new() };
+        let (mut effects, gone) = under_way.leave_servers(&gone);
         effects.extend(gone.iter().map(|url| Effect::Warn(format!("the clients of {url} ask the servers that are left"))));
         effects
     }

@@ -226,8 +226,9 @@ impl Run {
     /// A node told something.
     pub fn fact(&mut self, node: &NodeName, fact: &Fact) -> Vec<Effect> {
         match fact {
-            Fact::ServerReady { server, url, took, counting } => {
+            Fact::ServerReady { server, url, took, counting, http_version } => {
                 self.time.slowest_start = self.time.slowest_start.max(*took);
+                self.servers.speaks(url, *http_version);
                 self.servers.ready(*server, url.clone(), counting.clone());
                 self.deployed()
             }
@@ -295,10 +296,16 @@ impl Run {
         Some((self.servers.urls()?, self.trial.as_ref()?.plan.trial.service.clone()))
     }
 
-    /// Servers that already run answered as they should, and told this of their tokens.
-    pub fn endpoints_ready(&mut self, counting: Option<Counting>) -> Vec<Effect> {
+    /// The URLs behind which only HTTP/2 is spoken.
+    #[must_use]
+    pub fn http2_servers(&self) -> &BTreeSet<String> {
+        self.servers.http2()
+    }
+
+    /// Servers that already run answered as they should, told this of their tokens, and speak only HTTP/2 at these URLs.
+    pub fn endpoints_ready(&mut self, counting: Option<Counting>, http2: BTreeSet<String>) -> Vec<Effect> {
         let Some(plan) = self.plan.as_ref().filter(|_| self.phase == Some(Phase::ServiceDeployment)) else { return Vec::new() };
-        self.servers.endpoints_ready(&plan.trial.service, counting);
+        self.servers.endpoints_ready(&plan.trial.service, counting, http2);
         self.monitor()
     }
 
@@ -343,7 +350,7 @@ impl Run {
         if !self.is_executing(trial) {
             return Vec::new();
         }
-        let client = || self.trial.as_ref().and_then(|under_way| under_way.unfinished().last());
+        let client = || self.trial.as_ref().and_then(|under_way| under_way.unfinished().pop_last());
         let node = match kill {
             DrillTarget::Server => self.servers.some_node(),
             DrillTarget::Executor | DrillTarget::Node => client(),
@@ -533,7 +540,7 @@ impl Run {
     }
 
     pub(super) fn launch(&mut self) -> Vec<Effect> {
-        let (Some(plan), Some(urls)) = (self.plan.take(), self.servers.urls()) else {
+        let (Some(plan), Some(ready)) = (self.plan.take(), self.servers.all_ready()) else {
             return self.fail("no server is left".into());
         };
         // Nodes may have gone since the trial was placed: minutes pass while a server loads its model.
@@ -546,7 +553,8 @@ impl Run {
             return self.out_of_time(&why);
         }
         let mut effects = self.enter(Phase::ClientLaunch);
-        let shares = plan.shares_at(&urls, self.servers.counting());
+        let shares = plan.shares_at(&ready);
+        effects.extend(plan.unlike_tokenizer(&shares).map(Effect::Warn));
         let prepare_within = Span(PREPARE_WITHIN.0 + plan.calibration().0);
         let (under_way, orders) = UnderWay::launch(plan, shares);
         self.trial = Some(under_way);

@@ -3,13 +3,14 @@
 //! A server that spans nodes is several processes. What a process needs to know of another one, it is told in its
 //! order, so that it is started when the other one is up; ends go the other way round, the one that answers first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Effect;
 use crate::{
     counting::Counting,
-    orders::{Duty, Meeting, Order, ServerOrder},
-    plan::{PlacedServer, Plan},
+    http_version::HttpVersion,
+    orders::{Duty, Meeting, Order, ServerOrder, authority},
+    plan::{PlacedServer, Plan, ReadyServers},
     trial::ServiceSpec,
     units::NodeName,
 };
@@ -22,8 +23,8 @@ enum State {
     Starting,
     /// It has a process, and these ports beside its own.
     Started(BTreeMap<String, u16>),
-    /// It answers here.
-    Ready(String, BTreeMap<String, u16>),
+    /// It answers, and has these ports beside its own.
+    Ready(BTreeMap<String, u16>),
     Stopping,
     Gone,
 }
@@ -33,9 +34,17 @@ struct Process {
     node: NodeName,
     order: ServerOrder,
     state: State,
+    /// Where it answered, once it did.
+    url: Option<String>,
 }
 
 impl Process {
+    /// Where it answers or answered; of one that never did, where it would have.
+    fn url(&self) -> String {
+        let planned = || format!("http://{}", authority(&self.order.host, self.order.port));
+        self.url.clone().unwrap_or_else(planned)
+    }
+
     fn duty(&self) -> Duty {
         self.order.part.duty
     }
@@ -50,7 +59,7 @@ impl Process {
 
     /// Where others meet it, once its ports are known.
     fn meeting(&self) -> Option<Meeting> {
-        let (State::Started(ports) | State::Ready(_, ports)) = &self.state else { return None };
+        let (State::Started(ports) | State::Ready(ports)) = &self.state else { return None };
         Some(Meeting { host: self.order.host.clone(), ports: ports.clone() })
     }
 }
@@ -62,6 +71,8 @@ pub(super) struct Servers {
     endpoints: Option<Vec<String>>,
     /// By the first that told it.
     counting: Option<Counting>,
+    /// Where only HTTP/2 is spoken.
+    http2: BTreeSet<String>,
     placed: BTreeMap<u32, Process>,
     is_ending: bool,
 }
@@ -77,8 +88,12 @@ impl Servers {
 
     /// Orders that start this plan's servers: those that need no other. The rest follows with [`Self::due`].
     pub fn start(&mut self, plan: &Plan) -> Vec<Effect> {
-        let process =
-            |placed: &PlacedServer| Process { node: placed.node.clone(), order: placed.order.clone(), state: State::Waiting };
+        let process = |placed: &PlacedServer| Process {
+            node: placed.node.clone(),
+            order: placed.order.clone(),
+            state: State::Waiting,
+            url: None,
+        };
         *self = Self {
             service: Some(plan.trial.service.clone()),
             placed: plan.servers.iter().map(|placed| (placed.order.server, process(placed))).collect(),
@@ -122,8 +137,8 @@ impl Servers {
     }
 
     /// Servers that somebody else runs answered.
-    pub fn endpoints_ready(&mut self, service: &ServiceSpec, counting: Option<Counting>) {
-        self.counting = counting;
+    pub fn endpoints_ready(&mut self, service: &ServiceSpec, counting: Option<Counting>, http2: BTreeSet<String>) {
+        (self.counting, self.http2) = (counting, http2);
         self.service = Some(service.clone());
         self.endpoints = Some(service.endpoints.clone());
     }
@@ -144,7 +159,8 @@ impl Servers {
             State::Started(ports) => ports.clone(),
             State::Waiting | State::Ready(..) | State::Stopping | State::Gone => return,
         };
-        process.state = State::Ready(url, ports);
+        process.state = State::Ready(ports);
+        process.url = Some(url);
     }
 
     /// One that was told to end has ended. Of one that was started since, an old answer says nothing.
@@ -182,19 +198,45 @@ impl Servers {
             .collect()
     }
 
-    /// Where they answer, by ordinal; `None` until all of those that are whole are ready.
+    /// What a load must know of them, once there are [`Servers::urls`].
+    pub fn all_ready(&self) -> Option<ReadyServers> {
+        Some(ReadyServers {
+            urls: self.urls()?,
+            gone: self.gone_ordinals(),
+            counting: self.counting.clone(),
+            http2: self.http2.clone(),
+        })
+    }
+
+    /// Where they answer, by ordinal, those that are gone among them; `None` until all of those that are whole are
+    /// ready, or where none is whole.
     pub fn urls(&self) -> Option<Vec<String>> {
         if let Some(endpoints) = &self.endpoints {
             return Some(endpoints.clone());
         }
-        let is_whole = |server: &&Process| self.parts(server).all(|part| part.state != State::Gone);
-        let serving = self.placed.values().filter(|process| process.duty() == Duty::Serve);
-        let url = |server: &Process| match &server.state {
-            State::Ready(url, _) if self.parts(server).all(Process::is_ready) => Some(url.clone()),
-            _ => None,
-        };
-        let urls: Option<Vec<String>> = serving.filter(is_whole).map(url).collect();
-        urls.filter(|urls| !urls.is_empty())
+        let mut whole = self.serving().filter(|server| self.is_whole(server)).peekable();
+        whole.peek()?;
+        let are_ready = whole.all(|server| self.parts(server).all(Process::is_ready));
+        are_ready.then(|| self.serving().map(Process::url).collect())
+    }
+
+    /// Ordinals of the servers that are gone, whole or in a part that they need.
+    pub fn gone_ordinals(&self) -> BTreeSet<u32> {
+        (0..).zip(self.serving()).filter(|(_, server)| !self.is_whole(server)).map(|(ordinal, _)| ordinal).collect()
+    }
+
+    /// The URLs behind which only HTTP/2 is spoken.
+    pub fn http2(&self) -> &BTreeSet<String> {
+        &self.http2
+    }
+
+    /// The processes that answer, one for each server, in order.
+    fn serving(&self) -> impl Iterator<Item = &Process> {
+        self.placed.values().filter(|process| process.duty() == Duty::Serve)
+    }
+
+    fn is_whole(&self, server: &Process) -> bool {
+        self.parts(server).all(|part| part.state != State::Gone)
     }
 
     /// All processes of a server.
@@ -202,8 +244,12 @@ impl Servers {
         self.placed.values().filter(move |other| other.of(server))
     }
 
-    pub fn counting(&self) -> Option<&Counting> {
-        self.counting.as_ref()
+    /// What is spoken with the server at this URL.
+    pub fn speaks(&mut self, url: &str, version: HttpVersion) {
+        match version {
+            HttpVersion::Http1 => self.http2.remove(url),
+            HttpVersion::Http2 => self.http2.insert(url.to_owned()),
+        };
     }
 
     /// Orders that end every process whose turn it is and that was not told yet: of each server the one that

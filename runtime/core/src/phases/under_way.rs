@@ -158,19 +158,17 @@ impl UnderWay {
         self.executors.iter().filter(is_built).map(|(executor, (node, _))| (node, *executor))
     }
 
-    /// Orders that have the clients of every server that is not at one of these URLs ask the others, and the URLs of
-    /// those that are left.
-    pub fn leave_servers(&mut self, up: &[String]) -> (Vec<Effect>, Vec<String>) {
+    /// Orders that have the clients of these servers ask the others, and the URLs of those that were not left before.
+    pub fn leave_servers(&mut self, lost: &BTreeSet<u32>) -> (Vec<Effect>, Vec<String>) {
         let mut gone: BTreeMap<u32, String> = BTreeMap::new();
         for share in self.shares.values_mut() {
-            let left =
-                (0..).zip(&share.servers).filter(|(server, url)| !up.contains(url) && !share.left_servers.contains(server));
+            let is_new = |server: &u32| lost.contains(server) && !share.left_servers.contains(server);
+            let left = (0..).zip(&share.servers).filter(|(server, _)| is_new(server));
             let left: Vec<(u32, String)> = left.map(|(server, url)| (server, url.clone())).collect();
             share.left_servers.extend(left.iter().map(|(server, _)| *server));
             gone.extend(left);
         }
-        let nodes: BTreeSet<&NodeName> = self.unfinished().collect();
-        let orders = nodes.into_iter().flat_map(|node| {
+        let orders = self.unfinished().into_iter().flat_map(|node| {
             let order = |server: &u32| Order::LeaveServer { trial: self.id().clone(), server: *server };
             gone.keys().map(move |server| Effect::Order(node.clone(), order(server)))
         });
@@ -194,7 +192,7 @@ impl UnderWay {
     /// Orders that end its load wherever it is not over.
     pub fn stop(&self) -> Vec<Effect> {
         let trial = self.id();
-        self.unfinished().map(|node| Effect::Order(node.clone(), Order::StopLoad { trial: trial.clone() })).collect()
+        self.unfinished().into_iter().map(|node| Effect::Order(node.clone(), Order::StopLoad { trial: trial.clone() })).collect()
     }
 
     /// Orders that end its measured window at this instant.
@@ -202,12 +200,16 @@ impl UnderWay {
         self.has_window_ended = true;
         self.give_up_joining();
         let trial = self.id();
-        self.unfinished().map(|node| Effect::Order(node.clone(), Order::EndWindow { trial: trial.clone(), at })).collect()
+        self.unfinished()
+            .into_iter()
+            .map(|node| Effect::Order(node.clone(), Order::EndWindow { trial: trial.clone(), at }))
+            .collect()
     }
 
-    /// The nodes that are not through.
-    pub fn unfinished(&self) -> impl Iterator<Item = &NodeName> {
-        self.executors.values().filter(|(_, load)| matches!(load, Load::Preparing | Load::Prepared)).map(|(node, _)| node)
+    /// The nodes that are not through, each once, however many executors it has.
+    pub fn unfinished(&self) -> BTreeSet<&NodeName> {
+        let unfinished = self.executors.values().filter(|(_, load)| matches!(load, Load::Preparing | Load::Prepared));
+        unfinished.map(|(node, _)| node).collect()
     }
 
     /// Whether a number of requests ends it, and no instant.

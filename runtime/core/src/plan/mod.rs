@@ -5,7 +5,7 @@ mod placing;
 mod seats;
 mod shares;
 
-use std::num::NonZeroU32;
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub use self::{
 };
 use crate::{
     calibration::BESIDE,
-    counting::Counting,
+    counting::{Counting, LengthsBy, WORDS},
     orders::{Duty, LoadShare, ServerOrder},
     routing::{Router, RoutingError},
     schedule::Schedule,
@@ -26,9 +26,6 @@ use crate::{
 /// After the window, what is in flight drains for the smaller of the request's total deadline and this.
 pub const DRAIN_AT_MOST: Span = Span::from_secs(30);
 
-/// No load is waited for longer than a month.
-const LONGEST_LOAD: std::time::Duration = std::time::Duration::from_secs(31 * 86_400);
-
 /// A server and the node it runs on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlacedServer {
@@ -36,6 +33,19 @@ pub struct PlacedServer {
     pub node: NodeName,
     /// What it is told.
     pub order: ServerOrder,
+}
+
+/// What is known of a trial's servers once they are ready.
+#[derive(Debug, Clone, Default)]
+pub struct ReadyServers {
+    /// Where they answer, by ordinal.
+    pub urls: Vec<String>,
+    /// The ordinals of those that are gone already.
+    pub gone: BTreeSet<u32>,
+    /// What they told of their tokens.
+    pub counting: Option<Counting>,
+    /// Those of the URLs behind which only HTTP/2 is spoken.
+    pub http2: BTreeSet<String>,
 }
 
 /// One trial, placed.
@@ -92,11 +102,35 @@ impl Plan {
         Ok(Self { trial: trial.clone(), servers, shares })
     }
 
-    /// The shares once it is known where the servers answer, by ordinal, and what they told of their tokens.
+    /// The shares once the servers are ready: what these did not tell of their tokens, a tokenizer tells in their place.
     #[must_use]
-    pub fn shares_at(&self, urls: &[String], counting: Option<&Counting>) -> Vec<LoadShare> {
-        let known = |share: &LoadShare| LoadShare { servers: urls.to_vec(), counting: counting.cloned(), ..share.clone() };
+    pub fn shares_at(&self, ready: &ReadyServers) -> Vec<LoadShare> {
+        let counting = match &self.trial.load.tokenizer {
+            Some(tokenizer) => Some(Counting::by_tokenizer(ready.counting.as_ref(), &tokenizer.words, self.trial.request.api)),
+            None => ready.counting.clone(),
+        };
+        let known = |share: &LoadShare| LoadShare {
+            servers: ready.urls.clone(),
+            left_servers: ready.gone.clone(),
+            counting: counting.clone(),
+            http2: ready.http2.clone(),
+            ..share.clone()
+        };
         self.shares.iter().map(known).collect()
+    }
+
+    /// That the tokenizer is not the served model's, as the shares at known servers tell it.
+    #[must_use]
+    pub fn unlike_tokenizer(&self, shares: &[LoadShare]) -> Option<String> {
+        let tokenizer = self.trial.load.tokenizer.as_ref()?;
+        let counting = shares.first()?.counting.as_ref().filter(|counting| counting.by == LengthsBy::Usage)?;
+        Some(format!(
+            "the tokenizer `{}` is not that of `{}`: of {WORDS} words it makes {} tokens, and the server {:.0}; lengths go by the server's usage",
+            tokenizer.path.display(),
+            self.trial.service.model,
+            tokenizer.words.all,
+            counting.tokens_per_word * f64::from(WORDS),
+        ))
     }
 
     /// How long warm-up and measured window last, where that is known before.
@@ -106,7 +140,7 @@ impl Plan {
         let measured = match (load.stop, &load.model) {
             (Stop::After(span), _) => span,
             (Stop::Requests(count), LoadModel::Open { rate, .. }) => {
-                Span(std::time::Duration::from_secs_f64(count as f64 / rate))
+                Duration::try_from_secs_f64(count as f64 / rate).map_or(Span::LONGEST, Span)
             }
             // Both end with their last request, and the schedule knows when that is due.
             (Stop::Requests(_), LoadModel::Staged { .. } | LoadModel::Replay { .. }) => {
@@ -115,7 +149,7 @@ impl Plan {
             }
             (Stop::Requests(_), LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. }) => return None,
         };
-        Some(Span(load.warmup.0 + measured.0))
+        Some(Span(load.warmup.0.saturating_add(measured.0)).min(Span::LONGEST))
     }
 
     /// How long warm-up and measured window can last at most: where a count ends a closed loop, until each client has
@@ -130,7 +164,7 @@ impl Plan {
             };
             let turn = load.timeouts.total.0 + load.model.think().0;
             let turns = u32::try_from(turns).unwrap_or(u32::MAX);
-            Span(load.warmup.0.saturating_add(turn.saturating_mul(turns)).min(LONGEST_LOAD))
+            Span(load.warmup.0.saturating_add(turn.saturating_mul(turns))).min(Span::LONGEST)
         })
     }
 
@@ -145,10 +179,19 @@ impl Plan {
     pub fn drain(&self) -> Span {
         self.trial.load.timeouts.total.min(DRAIN_AT_MOST)
     }
+}
 
-    /// The node of an executor.
-    #[must_use]
-    pub fn node_of(&self, executor: u32) -> Option<&NodeName> {
-        self.shares.iter().find(|share| share.executor == executor).map(|share| &share.node)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::open_plan;
+
+    #[test]
+    fn a_load_that_nobody_lives_to_see_is_no_panic() {
+        let mut plan = open_plan(1e-3, 1);
+        plan.trial.load.stop = Stop::Requests(u64::MAX);
+        assert_eq!((plan.load_time(), plan.load_time_at_most()), (Some(Span::LONGEST), Span::LONGEST));
+        plan.trial.load.stop = Stop::After(Span(Duration::MAX));
+        assert_eq!(plan.load_time(), Some(Span::LONGEST));
     }
 }

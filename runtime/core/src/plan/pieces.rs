@@ -11,7 +11,7 @@
 
 use std::num::NonZeroU32;
 
-use super::shares::{block, even};
+use super::shares::{block, block_size, even};
 use crate::{
     orders::LoadShare,
     schedule::Schedule,
@@ -63,7 +63,7 @@ pub fn pieces(lost: &LoadShare, left: &Left, heirs: &[NodeName], executor: u32) 
         requests: rest.map(|rest| even(rest, part, parts)),
         left_by: Some(left.executor),
         clients: block(lost.clients.len() as u32, part, parts.get()).iter().map(|at| lost.clients[*at as usize]).collect(),
-        max_in_flight: lost.max_in_flight.map(|most| block(most, part, parts.get()).len() as u32),
+        max_in_flight: lost.max_in_flight.map(|most| block_size(most, part, parts.get())),
         // The client was measured before the load; beside one it cannot be.
         load: LoadSpec { calibration: None, ..lost.load.clone() },
         ..lost.clone()

@@ -36,12 +36,13 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
             }
             LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => Vec::new(),
         },
-        max_in_flight: trial.load.max_in_flight.map(|most| block(most.get(), executor, executors).len() as u32),
+        max_in_flight: trial.load.max_in_flight.map(|most| block_size(most.get(), executor, executors)),
         load: trial.load.clone(),
         request: trial.request.clone(),
         service: trial.service.clone(),
         servers: Vec::new(),
         left_servers: BTreeSet::new(),
+        http2: BTreeSet::new(),
         seed: trial.seed,
         counting: None,
     };
@@ -61,8 +62,18 @@ pub(super) fn even(whole: u64, part: u32, parts: NonZeroU32) -> u64 {
 
 /// The `part`-th of `parts` neighbouring blocks of `0..whole`; their sizes differ by one at most.
 pub(super) fn block(whole: u32, part: u32, parts: u32) -> Vec<u32> {
+    borders(whole, part, parts).collect()
+}
+
+/// How much such a block holds.
+pub(super) fn block_size(whole: u32, part: u32, parts: u32) -> u32 {
+    let borders = borders(whole, part, parts);
+    borders.end - borders.start
+}
+
+fn borders(whole: u32, part: u32, parts: u32) -> std::ops::Range<u32> {
     let border = |part: u32| (u64::from(whole) * u64::from(part) / u64::from(parts)) as u32;
-    (border(part)..border(part + 1)).collect()
+    border(part)..border(part + 1)
 }
 
 #[cfg(test)]

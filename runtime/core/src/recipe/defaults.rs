@@ -1,6 +1,6 @@
 //! One point of a recipe as a trial: every default is applied here.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ use crate::{
     schedule::Instants,
     trial::{
         Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
-        ServiceSpec, SharedPrefix, Slo, SloLimit, Stop, Timeouts, Trial,
+        ServiceSpec, SharedPrefix, Slo, SloLimit, Stop, Timeouts, TokenizerSpec, Trial,
     },
     units::{Span, TrialId},
 };
@@ -107,6 +107,7 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
         },
         distribution: recipe.distribution(),
         dataset: dataset::spec(workload.dataset.as_ref()),
+        tokenizer: workload.tokenizer.as_ref().map(|path| TokenizerSpec { path: path.into(), words: Arc::default() }),
         drills: workload.drills.iter().map(|drill| Drill { at: drill.at, kill: drill.kill }).collect(),
         // Whether it is measured depends on the whole run.
         calibration: None,

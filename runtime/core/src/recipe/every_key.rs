@@ -20,7 +20,7 @@ const HONOURED: &[(&str, &str)] = &[
     ("workload", "service model duration warmup clients_per_node concurrency requests sleep_seconds target_rps"),
     (
         "workload",
-        "request_distribution burstiness max_in_flight prompt_len gen_tokens turns batch api stream sampling slo calibration",
+        "request_distribution burstiness max_in_flight prompt_len gen_tokens turns batch api stream sampling slo calibration tokenizer",
     ),
     ("workload.shared_prefix", "groups tokens"),
     ("workload.stages[]", "duration target_rps concurrency ramp"),

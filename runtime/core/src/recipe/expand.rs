@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     Calibration, OneOrMany, Recipe, Workload, dataset,
     defaults::{DURATION, trial},
-    stages, stop_when,
+    search, stages, stop_when,
     suite::overlaid,
     trial_names::{name_of, unique},
 };
@@ -127,8 +127,24 @@ pub(super) fn least_load_time(recipe: &Recipe) -> Span {
     Duration::try_from_secs_f64(seconds.round()).map_or(Span(Duration::MAX), Span)
 }
 
+/// Seconds that the longest load of a workload lasts, as far as its recipe tells: of a closed loop that a count of requests
+/// ends it is the warm-up.
+pub(super) fn longest_load(workload: &Workload) -> f64 {
+    let warmup = lengths(workload.warmup.as_ref(), Span::ZERO).into_iter().max().unwrap_or_default().as_secs_f64();
+    let requests = workload.requests.iter().flat_map(OneOrMany::values).map(|count| count.get()).max();
+    let slowest = match &workload.search {
+        Some(_) => search::lowest_rate(workload),
+        None => workload.target_rps.iter().flat_map(OneOrMany::values).copied().reduce(f64::min),
+    };
+    let window = match requests {
+        Some(requests) => slowest.map_or(0.0, |rate| requests as f64 / rate),
+        None => measured(workload).into_iter().max().unwrap_or_default().as_secs_f64(),
+    };
+    warmup + window
+}
+
 /// The windows of a load that ends by time. How long a trace is cannot be seen from its recipe.
-fn measured(workload: &Workload) -> Vec<Span> {
+pub(super) fn measured(workload: &Workload) -> Vec<Span> {
     match &workload.duration {
         _ if workload.stop_when.is_some() => stop_when::window(workload).into_iter().collect(),
         None if !workload.stages.is_empty() => vec![stages::duration(&workload.stages)],

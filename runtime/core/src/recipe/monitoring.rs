@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::words::PlainText;
-use crate::{orders::Role, units::Span};
+use crate::units::Span;
 
 /// What is sampled.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -90,14 +90,4 @@ pub enum RoleName {
     Client,
     /// Monitor nodes.
     Monitor,
-}
-
-impl From<RoleName> for Role {
-    fn from(name: RoleName) -> Self {
-        match name {
-            RoleName::Server => Self::Server,
-            RoleName::Client => Self::Client,
-            RoleName::Monitor => Self::Monitor,
-        }
-    }
 }

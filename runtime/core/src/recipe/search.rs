@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::{
     Problem, Recipe, Search, Workload, dataset,
     defaults::{DURATION, slo_name},
-    expand::workloads,
+    expand::{measured, workloads},
 };
 use crate::{
     search::{SearchSpec, SearchTarget, fewest_answers},
@@ -29,6 +29,12 @@ const HIGHEST: f64 = 1e6;
 /// Whether its probes are open loops.
 pub(super) fn is_open(workload: &Workload) -> bool {
     workload.search.as_ref().is_some_and(|search| search.maximize != SearchTarget::Concurrency)
+}
+
+/// The rate of its slowest probe; `None` of a search over concurrencies.
+pub(super) fn lowest_rate(workload: &Workload) -> Option<f64> {
+    let search = workload.search.as_ref().filter(|_| is_open(workload))?;
+    Some(range(search).0)
 }
 
 /// The load of its first probe; `None` of a workload that searches nothing.
@@ -169,7 +175,7 @@ fn suite(recipe: &Recipe, problems: &mut Vec<Problem>) {
 
 fn budget(search: &Search, workload: &Workload, problems: &mut Vec<Problem>) {
     let Some(budget) = search.budget else { return };
-    let longest = longest(workload.warmup.as_ref()).unwrap_or(Span::ZERO).0 + window(workload).0;
+    let longest = longest(workload.warmup.as_ref()).unwrap_or(Span::ZERO).0.saturating_add(window(workload).0);
     if workload.requests.is_none() && budget.0 < longest {
         let (path, longest) = ("workload.search.budget", Span(longest));
         let problem = Problem::error(path, format!("`{budget}`, while one probe takes {longest}"), format!("{longest} or more"));
@@ -214,7 +220,7 @@ fn samples(search: &Search, workload: &Workload, problems: &mut Vec<Problem>) {
 }
 
 fn window(workload: &Workload) -> Span {
-    longest(workload.duration.as_ref()).unwrap_or(DURATION)
+    measured(workload).into_iter().max().unwrap_or(DURATION)
 }
 
 fn longest(spans: Option<&super::OneOrMany<Span>>) -> Option<Span> {

@@ -24,7 +24,7 @@ pub struct Servers {
     pub service_config: Option<Map<String, Value>>,
     /// Base URLs of servers that already run, `http://` or `https://`; nothing is started or stopped then. Behind
     /// https the system's certificate authorities are trusted, or in their place those in the file that the variable
-    /// SSL_CERT_FILE of each node names.
+    /// SSL_CERT_FILE of each node names. HTTP/1.1 is spoken, and HTTP/2 with a server that answers nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
     /// The variable that holds the endpoints' key.
@@ -93,7 +93,7 @@ pub struct Artifact {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomServiceWords {
-    /// The command's words, or one text that is cut at spaces; `{port}` and `{model}` are filled in.
+    /// The command's words, or one text that is cut at spaces; `{host}`, `{port}` and `{model}` are filled in.
     pub command: CommandWords,
     /// Variables for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

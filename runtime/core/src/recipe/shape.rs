@@ -111,6 +111,10 @@ impl<'a> Walk<'a> {
             self.report(Problem::error(path, found(node), SPAN), place);
             return false;
         };
+        if span > Span::LONGEST {
+            self.report(Problem::error(path, found(node), format!("at most {}", Span::LONGEST)), place);
+            return false;
+        }
         // Their names or the reference's own examples say that these are seconds.
         let is_in_seconds = path.contains("sleep_seconds") || path.starts_with("servers.health_check.");
         if Span::lacks_unit(&text) && !is_in_seconds && span != Span::ZERO {
@@ -218,12 +222,12 @@ impl<'a> Walk<'a> {
             // Nobody will be shown it, and the search takes time.
             return problem;
         }
-        if let Some(near) = nearest(key, known) {
-            return problem.advise(format!("did you mean `{near}`?"));
-        }
-        match self.rules.elsewhere(self.rules.root, key, "", 0) {
-            Some(place) => problem.advise(format!("it belongs to `{place}`")),
-            None => problem,
+        match (self.rules.elsewhere(self.rules.root, key, "", 0), nearest(key, known)) {
+            // The very key in another place says more than one that resembles it here.
+            (Some(place), Some(near)) => problem.advise(format!("it belongs to `{place}`; or did you mean `{near}`?")),
+            (Some(place), None) => problem.advise(format!("it belongs to `{place}`")),
+            (None, Some(near)) => problem.advise(format!("did you mean `{near}`?")),
+            (None, None) => problem,
         }
     }
 

@@ -106,6 +106,7 @@ pub struct Workload {
     pub calibration: Option<Calibration>,
     /// One run, several loads, one after another; they make the measured window.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
     pub stages: Vec<LoadStage>,
     /// The highest load that meets `slo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +117,9 @@ pub struct Workload {
     /// Where prompts come from: a path, or `{path, format, …}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<Dataset>,
+    /// The model's `tokenizer.json`, or its folder: prompts get the asked length by it where the server tells no tokens of words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
 }
 
 /// What is measured.

@@ -357,7 +357,8 @@ pub struct TokenFigures {
     pub output: u64,
     /// Who counted: `usage`, `events`, or `mixed`.
     pub source: Option<String>,
-    /// What prompts that are made got their length by: `token_ids`, `tokenize`, `usage`, or `words` where nobody told it.
+    /// What prompts that are made got their length by: `token_ids`, `tokenize`, `tokenizer`, `usage`, or `words`
+    /// where nobody told it.
     #[serde(default)]
     pub lengths_by: LengthsBy,
     /// Answer tokens that were asked for.
@@ -466,7 +467,7 @@ pub struct NodeFigures {
 pub struct TimedEvent {
     /// Seconds since the trial's start.
     pub at_seconds: f64,
-    /// One word: `executor_restarted`, `node_lost`, `server_exited`, `drill`.
+    /// One word: such as `executor_restarted`, `node_lost` or `server_exited`.
     pub what: String,
     /// A sentence.
     pub message: String,

@@ -24,19 +24,21 @@ struct GpuSums {
     memory_used_bytes_max: u64,
     /// The first and the newest reading of the energy counter.
     energy_joules: Option<(f64, f64)>,
+    /// The same of the readings inside the measured window.
+    window_joules: Option<(f64, f64)>,
     throttled: u64,
 }
 
 impl ReadingSums {
-    /// Adds one sample.
-    pub fn take(&mut self, reading: &NodeReading) {
+    /// Adds one sample, which came inside the measured window or not.
+    pub fn take(&mut self, reading: &NodeReading, is_in_window: bool) {
         if !reading.cpu_percent.is_empty() {
             self.samples += 1;
             let sum: f64 = reading.cpu_percent.iter().copied().map(f64::from).sum();
             self.cpu_percent += sum / reading.cpu_percent.len() as f64;
         }
         self.memory_used_bytes_max = self.memory_used_bytes_max.max(reading.memory_used_bytes);
-        reading.gpus.iter().for_each(|gpu| self.gpus.entry(gpu.index).or_default().take(gpu));
+        reading.gpus.iter().for_each(|gpu| self.gpus.entry(gpu.index).or_default().take(gpu, is_in_window));
     }
 
     /// Writes the sums into the node's figures.
@@ -53,6 +55,13 @@ impl ReadingSums {
         (!told.is_empty()).then(|| told.iter().sum())
     }
 
+    /// The same between the first and last sample inside the measured window.
+    #[must_use]
+    pub fn window_joules(&self) -> Option<f64> {
+        let told: Vec<f64> = self.gpus.values().filter_map(|gpu| between(gpu.window_joules)).collect();
+        (!told.is_empty()).then(|| told.iter().sum())
+    }
+
     /// GPUs whose clock was held down in any sample.
     #[must_use]
     pub fn throttled(&self) -> u32 {
@@ -61,19 +70,23 @@ impl ReadingSums {
 }
 
 impl GpuSums {
-    fn take(&mut self, gpu: &GpuReading) {
+    fn take(&mut self, gpu: &GpuReading, is_in_window: bool) {
         self.name.clone_from(&gpu.name);
         self.samples += 1;
         self.utilization_percent += f64::from(gpu.utilization_percent);
         self.memory_used_bytes_max = self.memory_used_bytes_max.max(gpu.memory_used_bytes);
         self.throttled += u64::from(gpu.is_throttled == Some(true));
         if let Some(now) = gpu.energy_joules {
-            self.energy_joules = Some((self.energy_joules.map_or(now, |(first, _)| first), now));
+            let newest = |span: Option<(f64, f64)>| Some((span.map_or(now, |(first, _)| first), now));
+            self.energy_joules = newest(self.energy_joules);
+            if is_in_window {
+                self.window_joules = newest(self.window_joules);
+            }
         }
     }
 
     fn energy(&self) -> Option<f64> {
-        self.energy_joules.map(|(first, newest)| (newest - first).max(0.0))
+        between(self.energy_joules)
     }
 
     fn figures(&self) -> serde_json::Value {
@@ -87,6 +100,10 @@ impl GpuSums {
     }
 }
 
+fn between(readings: Option<(f64, f64)>) -> Option<f64> {
+    readings.map(|(first, newest)| (newest - first).max(0.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,12 +115,13 @@ mod tests {
             let gpu = GpuReading { energy_joules: Some(energy), is_throttled: Some(energy > 200.0), ..GpuReading::default() };
             let reading =
                 NodeReading { cpu_percent: vec![cpu, cpu], memory_used_bytes: memory, gpus: vec![gpu], ..NodeReading::default() };
-            sums.take(&reading);
+            sums.take(&reading, energy > 150.0);
         }
         let mut figures = NodeFigures::default();
         sums.fill(&mut figures);
         assert_eq!((figures.cpu_percent_mean, figures.memory_used_bytes_max), (Some(20.0), Some(9)));
         assert_eq!((sums.energy_joules(), sums.throttled()), (Some(150.0), 1));
+        assert_eq!(sums.window_joules(), Some(90.0), "warm-up is none of the window's");
         assert_eq!(figures.gpus["0"]["energy_joules"], 150.0);
         assert_eq!(ReadingSums::default().energy_joules(), None);
     }

@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::{Second, SteadyWindow, Window};
-use crate::trial::LoadModel;
+use crate::{
+    statistics::{percentile, sort},
+    trial::LoadModel,
+};
 
 /// Below so many whole seconds nothing is said of a window's evenness.
 const SHORTEST_SECONDS: u32 = 9;
@@ -32,8 +35,8 @@ pub(super) fn seconds(model: &LoadModel, timeline: &[Second], window: &Window) -
 /// The steady part of these seconds.
 pub(super) fn part(seconds: &[Second]) -> SteadyWindow {
     let mut sorted: Vec<f64> = seconds.iter().map(|second| second.output_tokens).collect();
-    sorted.sort_by(f64::total_cmp);
-    let level = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+    sort(&mut sorted);
+    let level = percentile(&sorted, 0.5).unwrap_or(0.0);
     let is_steady = |place: usize| {
         let around = &seconds[place.saturating_sub(1)..(place + 2).min(seconds.len())];
         let mean = around.iter().map(|second| second.output_tokens).sum::<f64>() / around.len() as f64;

@@ -21,6 +21,7 @@ use crate::{
     certainty::Certainty,
     counted::Counted,
     counting::LengthsBy,
+    http_version::HttpVersion,
     plan::Plan,
     record::{Kind, Record, Stage},
     schedule::Schedule,
@@ -49,6 +50,8 @@ pub struct TrialFrame {
     pub nodes: BTreeMap<String, NodeFigures>,
     /// Energy of the GPUs while the trial ran.
     pub energy_joules: Option<f64>,
+    /// Energy of the GPUs inside the measured window.
+    pub window_joules: Option<f64>,
     /// GPUs whose clock was held down.
     pub gpus_throttled: u32,
     /// What is known of the servers.
@@ -174,7 +177,7 @@ pub fn trial(
         servers: servers.told(),
         client,
         server: server(frame),
-        cost: cost(frame, gathered.total_output),
+        cost: cost(frame, gathered.output_tokens),
         resources: Resources { nodes: frame.nodes.clone() },
         events: frame.events.clone(),
         timeline,
@@ -406,9 +409,15 @@ fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence>
     Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
 }
 
-/// What is known of the servers, and what requests waited in them where they all tell it.
+/// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and what requests waited in them
+/// where they all tell it.
 fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     let mut server = frame.server.clone();
+    if let Some(share) = frame.plan.shares.first().filter(|share| !share.http2.is_empty()) {
+        let spoken = |url: &String| if share.http2.contains(url) { HttpVersion::Http2 } else { HttpVersion::Http1 };
+        let spoken: BTreeMap<&String, HttpVersion> = share.servers.iter().map(|url| (url, spoken(url))).collect();
+        server.insert("http_version".to_owned(), json!(spoken));
+    }
     if let Some(queued) = frame.counted.queued().filter(|queued| queued.requests > 0) {
         let mean = queued.seconds / queued.requests as f64;
         server.insert("queue".to_owned(), json!({ "requests": queued.requests, "seconds_mean": mean }));
@@ -428,7 +437,9 @@ fn lengths_by(plan: &Plan) -> LengthsBy {
     counting.map_or(LengthsBy::Words, |counting| counting.lengths_by(&plan.trial.request))
 }
 
-fn cost(frame: &TrialFrame, output_tokens: u64) -> BTreeMap<String, f64> {
+/// What the trial cost. `output_tokens` came inside the measured window, of whichever request; so does the energy that they
+/// are compared with.
+fn cost(frame: &TrialFrame, output_tokens: f64) -> BTreeMap<String, f64> {
     let hours = frame.phase_seconds.values().sum::<f64>() / 3600.0;
     let server_nodes: BTreeSet<_> = frame.plan.servers.iter().map(|server| &server.node).collect();
     let gpus = server_nodes.len() as f64 * f64::from(frame.plan.trial.service.gpus);
@@ -436,9 +447,9 @@ fn cost(frame: &TrialFrame, output_tokens: u64) -> BTreeMap<String, f64> {
         BTreeMap::from([("node_hours".to_owned(), frame.nodes.len() as f64 * hours), ("gpu_hours".to_owned(), gpus * hours)]);
     if let Some(joules) = frame.energy_joules {
         cost.insert("energy_joules".to_owned(), joules);
-        if joules > 0.0 {
-            cost.insert("tokens_per_joule".to_owned(), output_tokens as f64 / joules);
-        }
+    }
+    if let Some(joules) = frame.window_joules.filter(|joules| *joules > 0.0) {
+        cost.insert("tokens_per_joule".to_owned(), output_tokens / joules);
     }
     cost
 }

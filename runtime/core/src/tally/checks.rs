@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl TrialTally {
-    /// Whether a batch can be right, and its gaps between tokens.
-    pub(super) fn check(&self, batch: &Batch) -> Result<(Histogram, Histogram), String> {
+    /// Whether a batch can be right, and its gaps between tokens, where it has some.
+    pub(super) fn check(&self, batch: &Batch) -> Result<[Option<Histogram>; 2], String> {
         let source = &batch.key.source;
         if source.trial != self.trial {
             return Err(format!("a batch of trial `{}` came to trial `{}`", source.trial, self.trial));
@@ -44,6 +44,6 @@ impl TrialTally {
             return Err(format!("request {} is {:?} with kind {:?}", record.index, record.outcome, record.kind));
         }
         let read = |bytes: &[u8]| Histogram::from_bytes(bytes).map_err(|error| error.to_string());
-        Ok((read(&batch.itl)?, read(&batch.icl)?))
+        Ok([read(&batch.itl)?, read(&batch.icl)?])
     }
 }

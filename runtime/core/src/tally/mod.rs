@@ -32,11 +32,11 @@ use crate::{
     report::{Accounting, Second},
     schedule::Numbers,
     trial::{LoadSpec, Stop},
-    units::{Nanos, NodeName, TrialId},
+    units::{Nanos, NodeName, Span, TrialId},
 };
 
-/// No instant lies later: a stamp beyond it is a fault, and would make a second of the timeline for nothing.
-const LATEST: Nanos = Nanos(8 * 86_400 * 1_000_000_000);
+/// No instant lies later: a stamp beyond it would make a second of the timeline for nothing.
+const LATEST: Nanos = Nanos(Span::LONGEST.0.as_nanos() as u64);
 
 /// What became of a batch that was handed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl TrialTally {
         if self.sequences.get(source).is_some_and(|sequence| sequence.contains(*seq)) {
             return Taken::Repeat;
         }
-        let (itl, icl) = match self.check(batch) {
+        let gaps = match self.check(batch) {
             Ok(gaps) => gaps,
             Err(why) => return Taken::Refused(why),
         };
@@ -136,8 +136,9 @@ impl TrialTally {
         sequence.insert(*seq);
         sequence.is_over |= batch.is_last;
 
-        self.latencies.merge(Latency::Itl, &itl);
-        self.latencies.merge(Latency::Icl, &icl);
+        for (latency, gaps) in [Latency::Itl, Latency::Icl].into_iter().zip(&gaps) {
+            gaps.iter().for_each(|gaps| self.latencies.merge(latency, gaps));
+        }
         batch.records.iter().for_each(|record| self.ended(record));
         batch.opened.iter().for_each(|open| self.opened(source, *open));
         let measured = self.planned_window();

@@ -33,7 +33,7 @@ use self::{
     script::Start,
 };
 use crate::{
-    cli::NodeWords,
+    cli::{EndpointWords, NodeWords},
     submit::{Ssh, Where},
 };
 
@@ -233,7 +233,10 @@ async fn tell(mut failures: mpsc::UnboundedReceiver<String>, of: usize, orchestr
 #[must_use]
 pub fn shown(name: &str, ordinal: usize, recipe: &Recipe) -> Vec<String> {
     let binary = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_else(|_| "hbnode".to_owned());
-    let words = NodeWords { interface: recipe.orchestration.interface.clone(), ..NodeWords::default() };
+    let words = NodeWords {
+        endpoints: EndpointWords { interface: recipe.orchestration.interface.clone(), ..EndpointWords::default() },
+        ..NodeWords::default()
+    };
     let port_from = crate::node::wanted_port(&words, &recipe.workload.service).first();
     let start = Start { binary: &binary, ordinal, address: None, wait: LOOKS_FOR_LEADER, words: &words, port_from };
     Ssh::shown(name, &Where::default(), &start.script())

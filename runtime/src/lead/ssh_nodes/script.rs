@@ -32,11 +32,11 @@ impl Start<'_> {
     pub fn script(&self) -> String {
         let mut words = vec!["--join-stdin".to_owned(), "--while-stdin".to_owned()];
         words.extend([format!("--ordinal={}", self.ordinal), format!("--wait={}", self.wait)]);
-        words.push(match self.words.client_port {
+        words.push(match self.words.endpoints.client_port {
             Some(port) => format!("--client-port={port}"),
             None => format!("--client-port-from={}", self.port_from),
         });
-        words.push(match (&self.words.interface, self.address) {
+        words.push(match (&self.words.endpoints.interface, self.address) {
             (Some(name), _) => format!("--interface={}", shell(name)),
             (None, Some(address)) => format!("--address={address}"),
             (None, None) => String::new(),

@@ -51,7 +51,7 @@ impl Run {
     pub(super) fn tear_down_regardless(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Some(under_way) = &mut self.trial {
-            let late: Vec<NodeName> = under_way.unfinished().cloned().collect();
+            let late: Vec<NodeName> = under_way.unfinished().into_iter().cloned().collect();
             for node in &late {
                 under_way.node_lost(node);
                 effects.push(Effect::Warn(format!("{node} did not end its load in time; what it had not reported is lost")));

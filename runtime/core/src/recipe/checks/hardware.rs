@@ -69,14 +69,15 @@ fn parallel(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let nodes = servers.map_or(1, |servers| most(&servers.nodes));
     let distributed = config.get("distributed").and_then(Value::as_object);
     let distributed = distributed.filter(|block| block.get("enabled") != Some(&Value::Bool(false)));
-    let Some((path, parts)) = parts(config, distributed) else { return };
+    let Some((path, parts, replicas)) = parts(config, distributed) else { return };
     // A server takes as many nodes as its parts need; what is left of the nodes are further servers.
     let named = distributed.and_then(|block| block.get("nodes")).and_then(Value::as_u64);
     if gpus == 0 && named.is_some() {
         // On CPU, as the recipe says itself: a node holds as many parts as one likes.
         return;
     }
-    let needed = if gpus == 0 { 1 } else { parts.div_ceil(u64::from(gpus)) };
+    // Its replicas all run on one node.
+    let needed = if gpus == 0 { 1 } else { (parts / replicas.max(1)).div_ceil(u64::from(gpus)) };
     let each = named.unwrap_or(needed).clamp(1, u64::from(nodes.max(1)));
     let there = u64::from(gpus).saturating_mul(each);
     let place = if each > 1 { format!("{there} GPUs on {each} nodes") } else { format!("{gpus} GPUs on a node") };
@@ -90,10 +91,10 @@ fn parallel(recipe: &Recipe, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The largest product of the sizes that are written, and the field to point at.
-fn parts(config: &Map<String, Value>, distributed: Option<&Map<String, Value>>) -> Option<(String, u64)> {
+/// The largest product of the sizes that are written, the field to point at, and how many replicas are a factor of it.
+fn parts(config: &Map<String, Value>, distributed: Option<&Map<String, Value>>) -> Option<(String, u64, u64)> {
     let mut at = None;
-    let mut parts = 1_u64;
+    let (mut parts, mut replicas) = (1_u64, 1);
     for key in ["data_parallel_size", "pipeline_parallel_size", "tensor_parallel_size"] {
         let inner = distributed.and_then(|block| Some((format!("distributed.{key}"), block.get(key)?)));
         let Some((path, value)) = config.get(key).map(|value| (key.to_owned(), value)).or(inner) else { continue };
@@ -102,7 +103,10 @@ fn parts(config: &Map<String, Value>, distributed: Option<&Map<String, Value>>) 
             other => other.as_u64(),
         };
         parts = parts.saturating_mul(size?);
+        if key == "data_parallel_size" {
+            replicas = size?;
+        }
         at = Some(format!("servers.service_config.{path}"));
     }
-    Some((at?, parts))
+    Some((at?, parts, replicas))
 }

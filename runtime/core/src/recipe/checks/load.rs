@@ -28,6 +28,9 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     stop_when::check(workload, problems);
     of_search::check(recipe, problems);
     dataset::check(workload, problems);
+    if workload.tokenizer.as_ref().is_some_and(String::is_empty) {
+        problems.push(Problem::error("workload.tokenizer", "an empty path", "a `tokenizer.json`, or the folder that holds it"));
+    }
     let gateway = recipe.monitoring.as_ref().and_then(|monitoring| monitoring.pushgateway.as_ref());
     let Some(gateway) = gateway else { return };
     if gateway.url.is_some() == gateway.node.is_some() {

@@ -1,10 +1,10 @@
 //! Lengths of time: none that is zero where zero means nothing, and all of them inside the job's limit.
 
 use super::{
-    super::{Problem, Recipe, expand},
+    super::{Mode, Problem, Recipe, expand},
     values,
 };
-use crate::units::Span;
+use crate::{plan::DRAIN_AT_MOST, units::Span};
 
 /// Percentiles of a shorter window say little.
 const SHORT: Span = Span::from_secs(5);
@@ -12,6 +12,7 @@ const SHORT: Span = Span::from_secs(5);
 pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     zeros(recipe, problems);
     windows(recipe, problems);
+    loads(recipe, problems);
     deadlines(recipe, problems);
     drills(recipe, problems);
     limit(recipe, problems);
@@ -62,6 +63,19 @@ fn windows(recipe: &Recipe, problems: &mut Vec<Problem>) {
         } else if window < SHORT {
             let problem = Problem::warning(path, format!("only {window}"), format!("{SHORT} or more"));
             problems.push(problem.advise("percentiles of so short a window say little"));
+        }
+    }
+}
+
+/// Each length alone is inside the limit by now; a load is several of them, and what a count of requests comes to.
+fn loads(recipe: &Recipe, problems: &mut Vec<Problem>) {
+    for (name, workload) in expand::workloads(recipe) {
+        let (load, longest) = (expand::longest_load(&workload) + DRAIN_AT_MOST.as_secs_f64(), Span::LONGEST);
+        if load > longest.as_secs_f64() {
+            let of_entry = name.map(|name| format!(", in the entry `{name}`")).unwrap_or_default();
+            let found = format!("a load of {:.0} days{of_entry}", load / 86_400.0);
+            let problem = Problem::error("workload", found, format!("warm-up, window and drain of at most {longest} together"));
+            problems.push(problem.advise("shorten warm-up or window, ask fewer requests, or raise the rate"));
         }
     }
 }
@@ -120,11 +134,17 @@ fn drills(recipe: &Recipe, problems: &mut Vec<Problem>) {
 fn limit(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let limit = recipe.orchestration.job_config.as_ref().and_then(|job| job.time_limit);
     let Some(limit) = limit.filter(|limit| *limit > Span::ZERO) else { return };
+    let path = "orchestration.job_config.time_limit";
     let load = expand::least_load_time(recipe);
-    if load >= limit {
+    let shortest = expand::windows(recipe).into_iter().min();
+    if let Some(shortest) = shortest.filter(|shortest| *shortest >= limit && recipe.orchestration.mode == Mode::Slurm) {
+        let found = format!("`{limit}`, while the shortest trial measures for {shortest}");
+        let problem = Problem::error(path, found, format!("more than {load}, with the time that servers need to start"));
+        problems.push(problem.advise("no trial could be finished: raise it, or cut workload.duration"));
+    } else if load >= limit {
         let found = format!("`{limit}`, while the load alone takes {load}");
         let accepted = format!("more than {load}, with the time that servers need to start");
-        let problem = Problem::warning("orchestration.job_config.time_limit", found, accepted);
+        let problem = Problem::warning(path, found, accepted);
         problems.push(problem.advise("raise it, or cut trials, repetitions or durations"));
     }
 }

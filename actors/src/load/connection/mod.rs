@@ -1,0 +1,164 @@
+//! One keep-alive connection. hyper's side of it is driven by the task of the request that uses it: no task of its own,
+//! so a read wakes one task once and its bytes are handed on in the same poll.
+//!
+//! ```text
+//! Link ─┬ HTTP/1.1: hyper's connection
+//!       └ http2:    hyper's connection and the tasks that it would spawn
+//!            │
+//!          Stamped ── Stream (TCP, or TLS on it)
+//! ```
+
+mod http2;
+mod stream;
+mod troubles;
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use hb_core::{http_version::HttpVersion, record::Kind, units::Nanos};
+use http_body_util::Full;
+use hyper::{
+    Request, Response,
+    body::{Body as _, Incoming},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+
+pub(super) use self::stream::Stream;
+use self::{
+    http2::Http2,
+    stream::{Reads, Stamped},
+    troubles::{body_kind, head_trouble},
+};
+use super::Clock;
+
+/// A connection to a server.
+pub(super) struct Link {
+    spoken: Spoken,
+    reads: Arc<Reads>,
+    /// Whether it has carried an answer.
+    pub is_used: bool,
+    /// Whether the server has shown that it took up the request that failed.
+    was_taken_up: bool,
+}
+
+/// What is spoken on it.
+enum Spoken {
+    Http1(Http1),
+    Http2(Http2),
+}
+
+/// HTTP/1.1.
+struct Http1 {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// `None` once it is over. Dropped at once: whoever waits for something that it did not take up, such as a request
+    /// that came with the server's close, is told only then.
+    connection: Option<Box<http1::Connection<TokioIo<Stamped>, Full<Bytes>>>>,
+}
+
+impl Link {
+    pub async fn new(stream: Stream, clock: Clock, version: HttpVersion) -> Result<Self, Kind> {
+        let reads = Arc::new(Reads::default());
+        let io = TokioIo::new(Stamped { stream, clock, reads: reads.clone() });
+        let spoken = match version {
+            HttpVersion::Http1 => {
+                let (sender, connection) = http1::handshake(io).await.map_err(|_| Kind::Connect)?;
+                Spoken::Http1(Http1 { sender, connection: Some(Box::new(connection)) })
+            }
+            HttpVersion::Http2 => Spoken::Http2(Http2::new(io).await.map_err(|_| Kind::Connect)?),
+        };
+        Ok(Self { spoken, reads, is_used: false, was_taken_up: false })
+    }
+
+    /// Whether another request can be sent on it; sees a close that has arrived.
+    pub fn is_ready(&mut self) -> bool {
+        self.turn(&mut Context::from_waker(Waker::noop()));
+        match &self.spoken {
+            Spoken::Http1(http1) => http1.connection.is_some() && (!self.is_used || http1.sender.is_ready()),
+            Spoken::Http2(http2) => http2.is_ready(),
+        }
+    }
+
+    pub fn send(&mut self, request: Request<Full<Bytes>>) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
+        self.was_taken_up = false;
+        match &mut self.spoken {
+            Spoken::Http1(http1) => Either::Left(http1.sender.send_request(request)),
+            Spoken::Http2(http2) => Either::Right(http2.send(request)),
+        }
+    }
+
+    /// The instant of the last read.
+    pub fn read_at(&self) -> Nanos {
+        self.reads.at()
+    }
+
+    pub fn bytes_read(&self) -> u64 {
+        self.reads.bytes()
+    }
+
+    /// Whether the request that failed before its answer began may be sent anew on another connection: the server has
+    /// not shown that it took it up. `before` is what had been read when it was sent.
+    pub fn was_passed_over(&self, before: u64) -> bool {
+        match self.spoken {
+            Spoken::Http1(_) => self.bytes_read() == before,
+            // A server says much that is about the connection alone, and last of all that it closes it.
+            Spoken::Http2(_) => !self.was_taken_up,
+        }
+    }
+
+    /// Does what can be done on the socket now.
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        match &mut self.spoken {
+            Spoken::Http1(http1) => {
+                if http1.connection.as_mut().is_some_and(|connection| Pin::new(connection).poll(cx).is_ready()) {
+                    http1.connection = None;
+                }
+            }
+            Spoken::Http2(http2) => http2.turn(cx),
+        }
+    }
+
+    pub fn poll_head<F>(&mut self, cx: &mut Context<'_>, response: Pin<&mut F>) -> Poll<Result<Response<Incoming>, Kind>>
+    where
+        F: Future<Output = hyper::Result<Response<Incoming>>>,
+    {
+        self.turn(cx);
+        // Whatever the other side of hyper's channel does, it does in `turn`: no second wake is needed.
+        response.poll(&mut Context::from_waker(Waker::noop())).map_err(|error| {
+            let trouble = head_trouble(&error);
+            self.was_taken_up = trouble.was_taken_up;
+            trouble.kind
+        })
+    }
+
+    /// The next bytes of the body; `None` at its proper end.
+    pub fn poll_data(&mut self, cx: &mut Context<'_>, body: &mut Incoming) -> Poll<Option<Result<Bytes, Kind>>> {
+        let mut quiet = Context::from_waker(Waker::noop());
+        loop {
+            let mut polled = Pin::new(&mut *body).poll_frame(&mut quiet);
+            if polled.is_pending() {
+                self.turn(cx);
+                polled = Pin::new(&mut *body).poll_frame(&mut quiet);
+            }
+            match polled {
+                Poll::Pending => return Poll::Pending,
+                // To hyper a stream that the server gave up without an error is at its end, too.
+                Poll::Ready(None) if matches!(self.spoken, Spoken::Http2(_)) && !body.is_end_stream() => {
+                    return Poll::Ready(Some(Err(Kind::Truncated)));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(body_kind(&error)))),
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+            }
+        }
+    }
+}
