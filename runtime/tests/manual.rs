@@ -14,7 +14,9 @@ use std::{
 
 use hb_core::{
     record::{Kind, Outcome, Record, Stage, Turn},
-    report::{Distribution, NodeFigures, Report, Second, TimedEvent, TrialReport},
+    report::{
+        Distribution, NodeFigures, Report, Second, ServerFigures, SloFigure, SloOutcome, StageFigures, TimedEvent, TrialReport,
+    },
     row::Row,
     search::{LimitFigure, Probe, ProbeOutcome, ProbeReport, SearchSpec, SearchTarget},
     trial::Stop,
@@ -73,8 +75,29 @@ fn report() -> Report {
     ] {
         *figure = distribution();
     }
+    trial.load.stages = vec![StageFigures {
+        rate_from: Some(1.0),
+        rate_to: Some(1.0),
+        requested: Some(1.0),
+        concurrency_from: Some(1.0),
+        concurrency_to: Some(1.0),
+        concurrency_requested: Some(1.0),
+        ..StageFigures::default()
+    }];
+    trial.servers = vec![ServerFigures::default()];
+    trial.slo_limits = vec![SloFigure {
+        name: String::new(),
+        percentile: 99.0,
+        limit_seconds: 1.0,
+        value_seconds: None,
+        outcome: SloOutcome::Met,
+        attainment: 1.0,
+        attainment_interval: [0.0, 1.0],
+    }];
+    trial.complete = true;
+    let repeated = trial.clone();
     let probe = TrialReport { complete: true, probe: Some(probe(ProbeOutcome::Met)), ..TrialReport::default() };
-    hb_core::report::run(hb_core::report::RunSummary::default(), vec![trial, probe], vec![String::new()])
+    hb_core::report::run(hb_core::report::RunSummary::default(), vec![trial, repeated, probe], vec![String::new()])
 }
 
 /// A probe of a search over two loads.

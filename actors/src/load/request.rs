@@ -40,6 +40,9 @@ impl Engine {
         let asked_input_tokens = made.asked_input_tokens;
         let row =
             Record { is_other_model, asked_input_tokens, ..seen.into_row(kind, made.asked_tokens, server, self.clock.now()) };
+        // An answer in one piece has no first token.
+        let is_streamed = self.prepared.share.request.stream;
+        let row = if is_streamed { row } else { Record { first: None, first_output: None, ..row } };
         due.end(row);
         Ended { kind, text }
     }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::{
     record::{Outcome, Record},
-    statistics::{percentile, sort},
+    statistics::{order_statistic_ranks, percentile, sort},
     trial::{Length, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
-    units::Span,
+    units::{Span, plural},
 };
 
 /// From a request's arrival at the known server to its first token.
@@ -87,6 +87,15 @@ impl Floor {
     }
 }
 
+/// What the 99th percentile of so many answers is worth, in words.
+#[must_use]
+pub fn worth(answers: u64) -> String {
+    match order_statistic_ranks(answers, 0.99) {
+        Some(_) => "p99".to_owned(),
+        None => format!("p99 of {}, too few to be sure", plural(answers, "answer")),
+    }
+}
+
 /// The load of a calibration: the asked one, for so long, without warm-up, drills or a file; of stages, the highest rate.
 /// `None` of a trace, whose instants a node need not know.
 #[must_use]
@@ -139,6 +148,15 @@ mod tests {
         assert!((floor.ttft_error_p50 - 0.005).abs() < 1e-9 && (floor.tpot_error_p99 - 0.001).abs() < 1e-9, "{floor:?}");
         records.iter_mut().for_each(|record| record.outcome = Outcome::Failed);
         assert_eq!(Floor::of(&records, 2.0), None);
+    }
+
+    #[test]
+    fn few_answers_say_how_few_they_are() {
+        for (answers, words) in
+            [(16, "p99 of 16 answers, too few to be sure"), (367, "p99 of 367 answers, too few to be sure"), (368, "p99")]
+        {
+            assert_eq!(worth(answers), words);
+        }
     }
 
     #[test]

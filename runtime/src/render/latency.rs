@@ -36,7 +36,7 @@ pub(crate) fn section(trial: &TrialReport) -> String {
     }
     let head = ["Latency", "Mean", "p50", "p90", "p95", "p99", "p99.9", "Max", "Samples", "From"];
     format!(
-        "<h3>Latency</h3>\n{}<p class=\"note\">Below p50, p90 and p99: the 95 % confidence interval. Where too few samples allow one, the percentile is left out, too.</p>\n",
+        "<h3>Latency</h3>\n{}<p class=\"note\">Below p50, p90, p95 and p99: the 95 % confidence interval, and the percentile of all requests that were due where it differs, those that did not complete counted as endlessly late. Where too few samples allow one, the percentile is left out, too.</p>\n",
         table("numbers latency", &head, rows)
     )
 }
@@ -53,10 +53,11 @@ fn row(name: &str, clock: &str, distribution: &Distribution, source: &str) -> Ve
     let shown = if may_be_zero { figures::seconds } else { figures::latency };
     let sure = |percentile: Percentile| match (distribution.shown(percentile), distribution.ci.get(percentile.key())) {
         (None, _) => too_few(),
-        (Some(value), Some([low, high])) => {
-            format!("{}<small>{} – {}</small>", shown(value), shown(*low), shown(*high))
+        (Some(value), interval) => {
+            let interval = interval.map(|[low, high]| format!("<small>{} – {}</small>", shown(*low), shown(*high)));
+            let all = distribution.adjusted_beside(percentile).map(|all| format!("<small>of all due {all}</small>"));
+            format!("{}{}{}", shown(value), interval.unwrap_or_default(), all.unwrap_or_default())
         }
-        (Some(value), None) => shown(value),
     };
     vec![
         format!("{name}<small>{clock}</small>"),

@@ -98,7 +98,7 @@ fn calibration(client: &ClientFigures) -> Vec<Vec<String>> {
         if let (Some(p50), Some(p99)) = (of("p50"), of("p99")) {
             rows.push(vec![
                 format!("Calibration: it adds to {name}"),
-                format!("{p50} at the median, {p99} at the 99th percentile"),
+                format!("{p50} at the median, {p99} ({})", client.floor_worth()),
             ]);
         }
     }

@@ -1,7 +1,7 @@
 //! What a reader sees before any one trial: the run, its key figures, all trials side by side.
 
 use hb_core::{
-    report::{Distribution, Latencies, Percentile, Report, RunPart, RunSummary, TOO_FEW, TrialReport},
+    report::{Distribution, Latencies, Percentile, REPEATED_HEADS, Report, RunPart, RunSummary, TOO_FEW, TrialReport},
     units::TrialId,
 };
 
@@ -197,14 +197,31 @@ pub(crate) fn trial_table(report: &Report) -> String {
         .concat()
     });
     let remarks: String = report.remarks().iter().map(|remark| text("p", "class=\"remark\"", remark)).collect();
-    format!("<section><h2>Trials</h2>{}{remarks}</section>\n", table("numbers sort trials", &heads.concat(), rows))
+    format!(
+        "<section><h2>Trials</h2>{}{remarks}{}</section>\n",
+        table("numbers sort trials", &heads.concat(), rows),
+        repeated(report)
+    )
+}
+
+/// What repetitions of the same parameters say together.
+fn repeated(report: &Report) -> String {
+    if report.repeated.is_empty() {
+        return String::new();
+    }
+    let rows = report.repeated.iter().flat_map(|point| point.rows());
+    let rows = rows.map(|row| row.iter().map(|cell| escape(cell)).collect());
+    format!("<h3>Over repetitions</h3>{}", table("numbers repeated", &REPEATED_HEADS, rows))
 }
 
 /// A percentile as a cell, or that too few samples allow it.
 fn percentile(distribution: Option<&Distribution>, percentile: Percentile) -> String {
     let Some(distribution) = distribution else { return "–".to_owned() };
     match distribution.shown(percentile) {
-        Some(seconds) => sortable(seconds, &figures::latency(seconds)),
+        Some(seconds) => {
+            let all = distribution.adjusted_beside(percentile).map(|all| format!("<small>of all due {all}</small>"));
+            sortable(seconds, &(figures::latency(seconds) + &all.unwrap_or_default()))
+        }
         None => super::too_few(),
     }
 }

@@ -28,6 +28,7 @@ fn distribution(middle: f64) -> Distribution {
         p99_9: middle * 5.4,
         max: middle * 8.0,
         ci: [("p50".to_owned(), [middle * 0.98, middle * 1.02]), ("p99".to_owned(), [middle * 2.8, middle * 3.6])].into(),
+        ..Distribution::default()
     }
 }
 
@@ -99,10 +100,10 @@ fn trial(concurrency: u32) -> TrialReport {
     (one.load.achieved_rate, one.load.concurrency_mean, one.load.concurrency_peak) = (rate, load * 0.99, concurrency);
     one.throughput.requests_per_second = rate;
     one.throughput.output_tokens_per_second = rate * 128.0;
-    one.throughput.total_tokens_per_second = rate * 640.0;
+    one.throughput.total_tokens_per_second = Some(rate * 640.0);
     one.throughput.goodput_requests_per_second = Some(rate * 0.97);
     (one.tokens.output, one.tokens.requested_output, one.tokens.input, one.tokens.requested_input) =
-        (613_120, 613_120, 2_452_480, 2_457_600);
+        (613_120, 613_120, Some(2_452_480), 2_457_600);
     (one.client.cpu_ratio, one.client.executors) = (0.183, 4);
     one.client.lag_seconds = [("mean".to_owned(), 0.000_04), ("max".to_owned(), 0.0021)].into();
     let node = |role: &str| NodeFigures {
@@ -159,6 +160,7 @@ fn sample(scenario: &str, concurrencies: &[u32]) -> Report {
         verdict,
         trials,
         searches: Vec::new(),
+        repeated: Vec::new(),
         warnings: vec!["the Pushgateway at http://127.0.0.1:9091 refused 3 pushes".to_owned()],
     }
 }
@@ -304,7 +306,7 @@ fn late() -> TrialReport {
     one.load.stages = vec![stage(10.0, 10.0, 10.0), stage(40.0, 10.0, 80.0)];
     one.latency.ttft_scheduled_seconds = Some(distribution(0.304));
     one.client.calibration = Some(json!({
-        "executors": 1, "due": 300, "completed": 299, "achieved_rate": 100.0,
+        "executors": 1, "due": 400, "completed": 399, "achieved_rate": 100.0,
         "ttft_error_seconds_p50": 0.001_550_838_999_999_998_3, "ttft_error_seconds_p99": 0.004_08,
         "tpot_error_seconds_p50": 0.000_09, "tpot_error_seconds_p99": 0.000_175,
     }));
@@ -323,11 +325,11 @@ fn an_open_loop_shows_both_clocks_its_stages_and_the_client_s_floor() {
         "<th scope=\"col\">Answer p99 from due</th>",
         "requests waited before they were sent",
         "the client itself adds up to 4.08 ms to TTFT and 175 µs to TPOT (p99)",
-        "1.55 ms at the median, 4.08 ms at the 99th percentile",
+        "1.55 ms at the median, 4.08 ms (p99)",
         "stages 10→80 req/s",
         // Heads of tables of facts are hidden; these are not.
         "<table class=\"numbers stages\"><thead><tr><th scope=\"col\">stage</th>",
-        "<td>10→80 req/s</td><td>1,200</td><td>1,199</td><td>1,190</td><td>7.25</td><td>12</td>",
+        "<td>10→80 req/s</td><td>1,200</td><td>1,199</td><td>1,190</td><td>7.25</td><td>0</td><td>0</td><td>–</td><td>–</td><td>–</td><td>12</td>",
     ] {
         assert!(page.contains(text), "{text}");
     }

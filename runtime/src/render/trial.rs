@@ -1,6 +1,6 @@
 //! One trial: its verdict, its sum, its latencies, its course.
 
-use hb_core::report::{STAGE_HEADS, StageFigures, TrialReport};
+use hb_core::report::{SERVER_HEADS, SLICE_HEADS, STAGE_HEADS, StageFigures, TrialReport};
 
 use super::{
     accounting, badge, figures, latency,
@@ -48,7 +48,10 @@ fn rates(trial: &TrialReport) -> String {
     if let Some(goodput) = rates.goodput_requests_per_second {
         rows.push(vec!["Goodput: all limits met".to_owned(), per_second(goodput)]);
     }
-    rows.extend(trial.slo.iter().map(|(limit, share)| vec![format!("Met {}", escape(limit)), figures::percent(*share)]));
+    if trial.slo_limits.is_empty() {
+        rows.extend(trial.slo.iter().map(|(limit, share)| vec![format!("Met {}", escape(limit)), figures::percent(*share)]));
+    }
+    rows.extend(rates.tps_user_p50.map(|rate| vec!["Tokens of one answer, median".to_owned(), per_second(rate)]));
     if let (Some(concurrency), true) = (load.requested_concurrency, load.stages.is_empty()) {
         rows.push(vec!["Concurrency asked for".to_owned(), figures::count(u64::from(concurrency))]);
     }
@@ -59,7 +62,7 @@ fn rates(trial: &TrialReport) -> String {
     );
     rows.push(vec!["In flight".to_owned(), flight]);
     rows.push(vec!["Output tokens".to_owned(), per_second(rates.output_tokens_per_second)]);
-    rows.push(vec!["Input and output tokens".to_owned(), per_second(rates.total_tokens_per_second)]);
+    rows.push(vec!["Input and output tokens".to_owned(), rates.total_tokens_per_second.map_or("–".to_owned(), per_second)]);
     let asked = |served: u64, asked: u64| match asked {
         0 => figures::count(served),
         _ => format!(
@@ -70,7 +73,10 @@ fn rates(trial: &TrialReport) -> String {
         ),
     };
     rows.push(vec!["Output tokens, all".to_owned(), asked(tokens.output, tokens.requested_output)]);
-    rows.push(vec!["Input tokens, all".to_owned(), asked(tokens.input, tokens.requested_input)]);
+    rows.push(vec![
+        "Input tokens, all".to_owned(),
+        tokens.input.map_or("– (nobody counted)".to_owned(), |input| asked(input, tokens.requested_input)),
+    ]);
     if let Some(cached) = tokens.cached {
         rows.push(vec!["Input tokens from the server's cache".to_owned(), figures::count(cached)]);
     }
@@ -80,7 +86,30 @@ fn rates(trial: &TrialReport) -> String {
     if let Some(source) = &tokens.source {
         rows.push(vec!["Tokens counted by".to_owned(), escape(source)]);
     }
-    format!("<h3>Load and throughput</h3>{}{}", table("facts", &["Figure", "Value"], rows), stages(&load.stages))
+    format!(
+        "<h3>Load and throughput</h3>{}{}{}{}",
+        slo(trial),
+        table("facts", &["Figure", "Value"], rows),
+        stages(&load.stages),
+        servers(trial)
+    )
+}
+
+/// What became of each limit.
+fn slo(trial: &TrialReport) -> String {
+    let lines = if trial.slo_limits.is_empty() { Vec::new() } else { trial.slo_lines() };
+    let items: String = lines.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
+    if items.is_empty() { items } else { format!("<ul class=\"slo\">{items}</ul>\n") }
+}
+
+/// What each of several servers did.
+fn servers(trial: &TrialReport) -> String {
+    if trial.servers.is_empty() {
+        return String::new();
+    }
+    let heads: Vec<&str> = SERVER_HEADS.into_iter().chain(SLICE_HEADS).collect();
+    let rows = trial.servers.iter().map(|server| server.cells().iter().map(|cell| escape(cell)).collect());
+    format!("<h4>By server</h4>{}", table("numbers servers", &heads, rows))
 }
 
 /// What was asked for and what was there in each stage of a load that changes.
@@ -92,6 +121,6 @@ fn stages(stages: &[StageFigures]) -> String {
         let peak = figures::count(stage.concurrency_peak.into());
         stage.cells().into_iter().chain([peak]).map(|cell| escape(&cell)).collect()
     };
-    let heads = STAGE_HEADS.into_iter().chain(["at most"]);
+    let heads = STAGE_HEADS.into_iter().chain(SLICE_HEADS).chain(["in flight, at most"]);
     format!("<h4>Stages</h4>{}", table("numbers stages", &heads.collect::<Vec<_>>(), stages.iter().map(row)))
 }

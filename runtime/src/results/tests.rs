@@ -96,6 +96,7 @@ fn empty() -> Report {
         verdict: hb_core::verdict::Verdict::default(),
         trials: Vec::new(),
         searches: Vec::new(),
+        repeated: Vec::new(),
         warnings: vec!["told by the run".to_owned()],
     }
 }

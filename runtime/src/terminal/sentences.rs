@@ -1,6 +1,7 @@
 //! What happened, in a line.
 
 use hb_core::{
+    calibration,
     chronicle::handed_on,
     events::{Happened, RunEvent},
     facts::Fact,
@@ -87,7 +88,8 @@ fn told(fact: &Fact) -> Option<String> {
         Fact::ServerStopped { server } => format!("server {server} is stopped"),
         Fact::Calibrated { executor, floor, .. } => {
             let [ttft, tpot] = [floor.ttft_error_p99, floor.tpot_error_p99].map(figures::seconds);
-            format!("executor {executor} adds {ttft} to the time to first token and {tpot} to the time per token at most (p99)")
+            let worth = calibration::worth(floor.completed);
+            format!("executor {executor} adds up to {ttft} to the time to first token and {tpot} to the time per token ({worth})")
         }
         Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } | Fact::ImageRead { .. } => return None,
         Fact::LoadFailed { executor, why, .. } => format!("executor {executor} cannot do its share: {why}"),

@@ -2,7 +2,10 @@
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use hb_core::{
-    report::{Accounting, Distribution, Percentile, Report, STAGE_HEADS, TOO_FEW, TrialReport, staged},
+    report::{
+        ADJUSTED, Accounting, Distribution, Percentile, REPEATED_HEADS, Report, SERVER_HEADS, SLICE_HEADS, STAGE_HEADS, TOO_FEW,
+        TrialReport, of_several_servers, staged,
+    },
     search::SearchReport,
 };
 
@@ -21,6 +24,9 @@ pub fn summary(report: &Report) -> String {
         if table.contains(SHORT_TOO_FEW) {
             text.push_str(&format!("{SHORT_TOO_FEW}: {TOO_FEW} for that percentile; p50 needs 6, p99 needs 368\n"));
         }
+        if is_adjusted(&report.trials) {
+            text.push_str(&format!("{ADJUSTED}\n"));
+        }
     }
     report.remarks().iter().for_each(|remark| text.push_str(&format!("{remark}\n")));
     for trial in &report.trials {
@@ -30,9 +36,17 @@ pub fn summary(report: &Report) -> String {
         if let Some(certainty) = &trial.certainty {
             text.push_str(&format!("  {certainty}\n"));
         }
+        trial.slo_lines().iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     for trial in staged(&report.trials) {
         text.push_str(&format!("\n{}, {}\n{}\n", trial.id, trial.load.label(), stages(trial)));
+    }
+    for trial in of_several_servers(&report.trials) {
+        text.push_str(&format!("\n{}, by server\n{}\n", trial.id, servers(trial)));
+    }
+    if !report.repeated.is_empty() {
+        let rows = report.repeated.iter().flat_map(|point| point.rows()).map(Vec::from);
+        text.push_str(&format!("\nover repetitions\n{}\n", drawn(REPEATED_HEADS.to_vec(), rows)));
     }
     for search in &report.searches {
         text.push_str(&format!("\n{}\n{}\n", probes(search), search.sentence));
@@ -92,12 +106,37 @@ fn table(trials: &[TrialReport]) -> Table {
 
 fn percentile(distribution: Option<&Distribution>, percentile: Percentile) -> String {
     let Some(distribution) = distribution else { return "–".to_owned() };
-    distribution.shown(percentile).map_or(SHORT_TOO_FEW.to_owned(), figures::latency)
+    let Some(seconds) = distribution.shown(percentile) else { return SHORT_TOO_FEW.to_owned() };
+    let adjusted = distribution.adjusted_beside(percentile).map(|adjusted| format!(" ({adjusted})"));
+    figures::latency(seconds) + &adjusted.unwrap_or_default()
 }
 
 /// What was asked for and what was there in each stage.
 fn stages(trial: &TrialReport) -> Table {
-    drawn(STAGE_HEADS.to_vec(), trial.load.stages.iter().map(|stage| stage.cells().to_vec()))
+    drawn(STAGE_HEADS.into_iter().chain(SLICE_HEADS).collect(), trial.load.stages.iter().map(|stage| stage.cells()))
+}
+
+/// What each of several servers did.
+fn servers(trial: &TrialReport) -> Table {
+    drawn(SERVER_HEADS.into_iter().chain(SLICE_HEADS).collect(), trial.servers.iter().map(|server| server.cells()))
+}
+
+/// Whether a percentile of the table has another one in brackets.
+fn is_adjusted(trials: &[TrialReport]) -> bool {
+    let all = |trial: &TrialReport| {
+        let latency = &trial.latency;
+        [
+            &latency.ttft_seconds,
+            &latency.ttft_scheduled_seconds,
+            &latency.tpot_seconds,
+            &latency.e2el_seconds,
+            &latency.e2el_scheduled_seconds,
+        ]
+        .into_iter()
+        .flatten()
+        .any(|found| found.adjusted_beside(Percentile::P99).is_some())
+    };
+    trials.iter().any(all)
 }
 
 /// A table without rules between its rows: two columns of words, the others of figures.
@@ -168,6 +207,7 @@ mod tests {
             schema_version: "1.0".to_owned(),
             run,
             searches: Vec::new(),
+            repeated: Vec::new(),
             verdict: Verdict::default(),
             trials,
             warnings: Vec::new(),

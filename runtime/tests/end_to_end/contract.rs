@@ -64,6 +64,10 @@ const KEYS: &[&str] = &[
     "trials.throughput.output_tokens_per_second",
     "trials.throughput.total_tokens_per_second",
     "trials.throughput.goodput_requests_per_second",
+    "trials.throughput.makespan_seconds",
+    "trials.throughput.error_rate",
+    "trials.throughput.tps_user_p50",
+    "trials.slo_limits",
     "trials.client.calibration",
     "trials.client.cpu_ratio",
     "trials.client.lag_seconds",
@@ -85,8 +89,26 @@ const LATENCIES: &[&str] = &[
     "connect_seconds",
 ];
 
-const STATISTICS: &[&str] =
-    &["count", "mean", "stddev", "min", "p1", "p5", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "p99_9", "max", "ci"];
+const STATISTICS: &[&str] = &[
+    "count",
+    "mean",
+    "stddev",
+    "min",
+    "p1",
+    "p5",
+    "p10",
+    "p25",
+    "p50",
+    "p75",
+    "p90",
+    "p95",
+    "p99",
+    "p99_9",
+    "max",
+    "ci",
+    "adjusted",
+    "early_stopping",
+];
 
 const ROW: &[&str] = &[
     "index",

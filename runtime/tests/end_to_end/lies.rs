@@ -102,8 +102,8 @@ fn a_server_that_slows_down_is_named() {
 #[test]
 fn a_server_that_slows_down_is_named_where_the_load_does_not_wait_for_it() {
     let load = "target_rps: 30\n  duration: 10s";
-    let (_, reason) = check(&["--ttft=30ms", "--tpot=5ms", "--slow-after", "6s"], load, "latency_drift", "SUSPECT");
-    assert!((2.0..4.0).contains(&reason["value"].as_f64().unwrap()), "{reason}");
+    let (_, reason) = check(&["--slow-after", "6s"], load, "latency_drift", "SUSPECT");
+    assert!((1.5..4.5).contains(&reason["value"].as_f64().unwrap()), "{reason}");
 }
 
 #[test]

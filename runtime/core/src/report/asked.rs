@@ -40,8 +40,9 @@ fn levels(stages: &[StageFigures]) -> Option<String> {
     Some(format!("stages {} {unit}", texts.join("→")))
 }
 
-/// The heads of [`StageFigures::cells`].
-pub const STAGE_HEADS: [&str; 6] = ["stage", "asked for", "due", "sent", "completed", "in flight, mean"];
+/// The heads of [`StageFigures::cells`], but for those of its latencies.
+pub const STAGE_HEADS: [&str; 8] =
+    ["stage", "asked for", "due", "sent", "completed", "in flight, mean", "requests/s", "answer tokens/s"];
 
 impl StageFigures {
     /// Where its load begins and ends, and in what unit.
@@ -61,12 +62,13 @@ impl StageFigures {
         }
     }
 
-    /// The stage as a row under [`STAGE_HEADS`].
+    /// The stage as a row under [`STAGE_HEADS`] and [`super::SLICE_HEADS`].
     #[must_use]
-    pub fn cells(&self) -> [String; 6] {
+    pub fn cells(&self) -> Vec<String> {
         let [due, sent, completed] = [self.due, self.sent, self.completed].map(figures::count);
         let span = format!("{}–{} s", figures::short(self.start), figures::short(self.end));
-        [span, self.asked(), due, sent, completed, figures::three_digits(self.concurrency_mean)]
+        let rates = [self.concurrency_mean, self.requests_per_second, self.output_tokens_per_second].map(figures::three_digits);
+        [span, self.asked(), due, sent, completed].into_iter().chain(rates).chain(self.latency.cells()).collect()
     }
 }
 
@@ -128,6 +130,6 @@ mod tests {
             due: 1_200,
             ..StageFigures::default()
         };
-        assert_eq!(one.cells(), ["0–2.5 s", "1 client", "1,200", "0", "0", "0"]);
+        assert_eq!(one.cells(), ["0–2.5 s", "1 client", "1,200", "0", "0", "0", "0", "0", "–", "–", "–"]);
     }
 }

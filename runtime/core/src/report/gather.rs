@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Accounting, asked_prompts::AskedPrompts, concurrency::InFlight, conversations::Conversations, endpoints::Endpoints,
-    likeness::Likeness,
+    Accounting, SloFigure, asked_prompts::AskedPrompts, concurrency::InFlight, conversations::Conversations,
+    endpoints::Endpoints, likeness::Likeness,
 };
 use crate::{
     record::{Kind, Outcome, Record, Stage, TokensSource},
@@ -48,7 +48,7 @@ pub(super) struct Gathered<'a> {
     /// Measured requests that were sent within the window.
     pub(super) measured_sent: u64,
     /// Completed measured requests.
-    pub(super) total_input: u64,
+    pub(super) total_input: Option<u64>,
     pub(super) total_output: u64,
     /// Of those, the ones whose prompt tokens somebody asked for and counted.
     pub(super) prompts: AskedPrompts,
@@ -68,6 +68,12 @@ pub(super) struct Gathered<'a> {
     /// Requests that met each limit, and every one.
     met: Vec<u64>,
     pub(super) good: u64,
+    /// Answer tokens of those.
+    pub(super) good_output: u64,
+    /// The first sending of a measured request.
+    pub(super) first_sent: Option<Nanos>,
+    /// Measured requests that were sent and failed or timed out, and all that were sent.
+    pub(super) errors: (u64, u64),
 }
 
 impl<'a> Gathered<'a> {
@@ -89,7 +95,7 @@ impl<'a> Gathered<'a> {
             output_tokens: 0.0,
             input_tokens: 0,
             measured_sent: 0,
-            total_input: 0,
+            total_input: None,
             total_output: 0,
             prompts: AskedPrompts::default(),
             conversations: Conversations::default(),
@@ -104,6 +110,9 @@ impl<'a> Gathered<'a> {
             sources: BTreeSet::new(),
             met: vec![0; limits.len()],
             good: 0,
+            good_output: 0,
+            first_sent: None,
+            errors: (0, 0),
         }
     }
 
@@ -127,20 +136,14 @@ impl<'a> Gathered<'a> {
         if let (Some(sent), Some(ended)) = (record.sent, record.end.or(record.last)) {
             self.in_flight.take(sent, ended);
         }
-        let (Some(first), Some(last)) = (record.first, record.last) else { return };
+        let Some(last) = record.last else { return };
+        // An answer in one piece comes when it ends.
+        let first = record.first.unwrap_or(last);
         self.completed += u64::from(record.outcome == Outcome::Completed && is_inside(&last));
         if is_inside(&first) {
             self.input_tokens += u64::from(record.input_tokens.unwrap_or(0));
         }
-        let tokens = record.output_tokens.unwrap_or(0);
-        if tokens == 0 {
-            return;
-        }
-        // The first token where it came, the others evenly from there to the last.
-        let took = last.since(first).as_nanos();
-        let inside = last.min(end).since(first.max(start)).as_nanos();
-        let rest = if took == 0 { f64::from(u8::from(is_inside(&first))) } else { inside as f64 / took as f64 };
-        self.output_tokens += f64::from(u8::from(is_inside(&first))) + f64::from(tokens - 1) * rest;
+        self.output_tokens += tokens_within(record, self.window);
     }
 
     fn of_measured(&mut self, record: &Record) {
@@ -160,12 +163,19 @@ impl<'a> Gathered<'a> {
         if let (Some(sent), Some(end)) = (record.sent, record.end.or(record.last)) {
             self.busy = (self.busy.0 + end.since(sent).as_nanos(), self.busy.1 + 1);
         }
+        if let Some(sent) = record.sent {
+            self.first_sent = Some(self.first_sent.map_or(sent, |first| first.min(sent)));
+            self.errors.0 += u64::from(matches!(record.outcome, Outcome::Failed | Outcome::TimedOut));
+            self.errors.1 += 1;
+        }
         self.measured_sent += u64::from(record.sent.is_some_and(|sent| sent < until));
         self.conversations.take(record);
         if record.outcome != Outcome::Completed {
             return;
         }
-        self.total_input += u64::from(record.input_tokens.unwrap_or(0));
+        if let Some(tokens) = record.input_tokens {
+            self.total_input = Some(self.total_input.unwrap_or(0) + u64::from(tokens));
+        }
         self.total_output += u64::from(record.output_tokens.unwrap_or(0));
         self.prompts.take(record, self.fixed_input, self.batch);
         self.asked_output += u64::from(record.asked_tokens);
@@ -183,6 +193,7 @@ impl<'a> Gathered<'a> {
             is_good &= is_met;
         }
         self.good += u64::from(is_good);
+        self.good_output += if is_good { u64::from(record.output_tokens.unwrap_or(0)) } else { 0 };
     }
 
     /// The samples of a latency, if all are here.
@@ -219,17 +230,12 @@ impl<'a> Gathered<'a> {
     /// Each limit beside its figure over all that was due: what did not end well counts as endlessly late. Asked before
     /// the samples are taken away.
     pub(super) fn limit_figures(&self, tally: &TrialTally) -> Vec<LimitFigure> {
-        let completed = self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.completed);
-        let endless = self.due() - completed;
+        let endless = self.endless();
         let figure = |(limit, met): (&SloLimit, &u64)| {
             let latency = clock_of(limit)?;
             let (limit_seconds, quantile) = (limit.limit.as_secs_f64(), limit.percentile / 100.0);
-            let of_answered = |answered: u64| {
-                // The percentile over all is a higher one over those that were answered.
-                let place = quantile * (answered + endless).saturating_sub(1) as f64;
-                let among = place / answered.saturating_sub(1).max(1) as f64;
-                (answered > 0 && among <= 1.0).then_some(among)
-            };
+            // The percentile over all is a higher one over those that were answered.
+            let of_answered = |answered: u64| statistics::among_answered(quantile, answered, endless);
             let (value_seconds, answered, within) = match &self.samples {
                 Some(samples) => {
                     let mut sorted = samples.get(&latency).cloned().unwrap_or_default();
@@ -256,7 +262,19 @@ impl<'a> Gathered<'a> {
         self.limits.iter().zip(&self.met).filter_map(figure).collect()
     }
 
-    fn due(&self) -> u64 {
+    /// Each limit beside its figure, and how many kept it.
+    pub(super) fn slo_figures(&self, figures: &[LimitFigure]) -> Vec<SloFigure> {
+        // Whoever has no clock has no figure.
+        let kept = self.limits.iter().zip(&self.met).filter(|(limit, _)| clock_of(limit).is_some());
+        figures.iter().zip(kept).map(|(figure, (_, met))| SloFigure::of(figure.clone(), *met, self.due())).collect()
+    }
+
+    /// Measured requests that did not complete.
+    pub(super) fn endless(&self) -> u64 {
+        self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.due - accounting.completed)
+    }
+
+    pub(super) fn due(&self) -> u64 {
         self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.due)
     }
 
@@ -265,6 +283,20 @@ impl<'a> Gathered<'a> {
         let dropped = self.accounting.get(&Stage::Measure).map(|accounting| &accounting.dropped);
         dropped.and_then(|dropped| dropped.get(&Kind::MaxInFlight.to_string())).copied().unwrap_or(0)
     }
+}
+
+/// Answer tokens of a request that came in a stretch of time: the first where it came, the others evenly from there to the
+/// last.
+pub(super) fn tokens_within(record: &Record, (start, end): (Nanos, Nanos)) -> f64 {
+    let tokens = record.output_tokens.unwrap_or(0);
+    let Some(last) = record.last.filter(|_| tokens > 0) else { return 0.0 };
+    // An answer in one piece comes when it ends.
+    let first = record.first.unwrap_or(last);
+    let is_inside = f64::from(u8::from((start..end).contains(&first)));
+    let took = last.since(first).as_nanos();
+    let inside = last.min(end).since(first.max(start)).as_nanos();
+    let rest = if took == 0 { is_inside } else { inside as f64 / took as f64 };
+    is_inside + f64::from(tokens - 1) * rest
 }
 
 /// Tokens that the prompts of each request are to have together, where that is always the same.

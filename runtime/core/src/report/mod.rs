@@ -14,8 +14,12 @@ mod likeness;
 mod part;
 mod percentile;
 mod remarks;
+mod repeated;
 mod resources;
 mod run;
+mod servers;
+mod slice;
+mod slo;
 mod stages;
 mod steady;
 mod summary;
@@ -27,11 +31,15 @@ pub use asked::{STAGE_HEADS, staged};
 pub use conversations::Conversations;
 pub(crate) use drift::MOVED;
 pub use part::RunPart;
-pub use percentile::{Percentile, TOO_FEW};
+pub use percentile::{ADJUSTED, Percentile, TOO_FEW};
+pub use repeated::{REPEATED_HEADS, Repeated, RepeatedFigure};
 pub use resources::ReadingSums;
 pub use run::{finished, run};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+pub use servers::{SERVER_HEADS, ServerFigures, of_several_servers};
+pub use slice::{SLICE_HEADS, SliceLatencies};
+pub use slo::{SloFigure, SloOutcome};
 pub use summary::summary_markdown;
 pub use trial::{TrialFrame, trial};
 
@@ -44,7 +52,7 @@ use crate::{
 };
 
 /// The version of this contract: `major.minor`; additions raise the minor part.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +69,9 @@ pub struct Report {
     /// Every search of which a probe was finished, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub searches: Vec<SearchReport>,
+    /// What repetitions of the same parameters say together; left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeated: Vec<Repeated>,
     /// What a person should read, and what was not disturbed by it.
     pub warnings: Vec<String>,
 }
@@ -130,6 +141,9 @@ pub struct TrialReport {
     pub probe: Option<ProbeReport>,
     /// Latencies, seconds.
     pub latency: Latencies,
+    /// Each server's own figures, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<ServerFigures>,
     /// Tokens of completed measured requests.
     pub tokens: TokenFigures,
     /// Rates over the window.
@@ -138,6 +152,9 @@ pub struct TrialReport {
     pub percentile_source: BTreeMap<String, String>,
     /// Share of due requests that met each limit, and all of them; empty without SLO.
     pub slo: BTreeMap<String, f64>,
+    /// What became of each limit; empty without SLO.
+    #[serde(default)]
+    pub slo_limits: Vec<SloFigure>,
     /// How well the client did.
     pub client: ClientFigures,
     /// What is known of the servers: urls, command lines, restarts.
@@ -264,6 +281,15 @@ pub struct StageFigures {
     pub sent: u64,
     /// Of those, the ones that completed.
     pub completed: u64,
+    /// Requests completed in it, per second.
+    #[serde(default)]
+    pub requests_per_second: f64,
+    /// Answer tokens that came in it, per second.
+    #[serde(default)]
+    pub output_tokens_per_second: f64,
+    /// Latencies of those that were due in it.
+    #[serde(default)]
+    pub latency: SliceLatencies,
 }
 
 /// Latencies, each in seconds; `None` where nothing was measured.
@@ -310,16 +336,23 @@ pub struct Distribution {
     pub p99: f64,
     pub p99_9: f64,
     pub max: f64,
-    /// 95 % confidence intervals of percentiles by order statistics: `p50`, `p90`, `p99`; one that too few
+    /// 95 % confidence intervals of percentiles by order statistics: `p50`, `p90`, `p95`, `p99`; one that too few
     /// samples allow is left out.
     pub ci: BTreeMap<String, [f64; 2]>,
+    /// The same percentiles over all requests that were due, those that did not complete endlessly late: `None` where one lies
+    /// among these. Empty where that has no sense.
+    #[serde(default)]
+    pub adjusted: BTreeMap<String, Option<f64>>,
+    /// MLPerf's early stopping: what `p50`, `p90`, `p95` and `p99` do not exceed, 99 % sure; one that too few samples allow is left out.
+    #[serde(default)]
+    pub early_stopping: BTreeMap<String, f64>,
 }
 
 /// Tokens of completed requests of the measured phase.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TokenFigures {
-    /// Prompt tokens.
-    pub input: u64,
+    /// Prompt tokens; `None` where nobody counted.
+    pub input: Option<u64>,
     /// Answer tokens.
     pub output: u64,
     /// Who counted: `usage`, `events`, or `mixed`.
@@ -345,10 +378,31 @@ pub struct Throughput {
     pub requests_per_second: f64,
     /// Answer tokens that arrived in the window, per second.
     pub output_tokens_per_second: f64,
-    /// Prompt tokens (at the first answer token) and answer tokens, per second.
-    pub total_tokens_per_second: f64,
+    /// Prompt tokens (at the first answer token) and answer tokens, per second; `None` where nobody counted the former.
+    pub total_tokens_per_second: Option<f64>,
     /// Requests that met every SLO, per second; `None` without SLO.
     pub goodput_requests_per_second: Option<f64>,
+    /// Answer tokens of those, per second; `None` without SLO.
+    #[serde(default)]
+    pub goodput_output_tokens_per_second: Option<f64>,
+    /// From the first sending to the last end of measured requests.
+    #[serde(default)]
+    pub makespan_seconds: f64,
+    /// Answer tokens of completed measured requests over that.
+    #[serde(default)]
+    pub makespan_output_tokens_per_second: f64,
+    /// Completed measured requests over that.
+    #[serde(default)]
+    pub makespan_requests_per_second: f64,
+    /// Tokens per second of one answer, the inverse of the time per token: the median.
+    #[serde(default)]
+    pub tps_user_p50: Option<f64>,
+    /// The same of the slowest in a hundred.
+    #[serde(default)]
+    pub tps_user_p1: Option<f64>,
+    /// Requests that failed, timed out or were cut off by the server, over those that were sent.
+    #[serde(default)]
+    pub error_rate: f64,
 }
 
 /// How well the client itself did.

@@ -1,10 +1,13 @@
 //! Which percentiles are shown, and when there are too few samples for one: the same rule in every text and page.
 
 use super::Distribution;
+use crate::figures;
 use crate::statistics::order_statistic_ranks;
 
 /// What stands in place of a percentile that too few samples allow.
 pub const TOO_FEW: &str = "too few samples";
+/// What a percentile beside another one means.
+pub const ADJUSTED: &str = "in brackets: over all that was due, what did not complete counted as endlessly late";
 
 /// A percentile that people are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,19 @@ impl Distribution {
             Percentile::P99 => self.p99,
             Percentile::P99_9 => self.p99_9,
         }
+    }
+
+    /// The percentile over all requests that were due, where that is another one: `∞` among those that did not complete. Of the median it
+    /// is seldom more than noise, and not shown.
+    #[must_use]
+    pub fn adjusted_beside(&self, percentile: Percentile) -> Option<String> {
+        if percentile == Percentile::P50 {
+            return None;
+        }
+        let value = self.at(percentile);
+        let adjusted = self.adjusted.get(percentile.key())?.map_or(f64::INFINITY, |adjusted| adjusted);
+        let shown = |seconds: f64| if seconds.is_finite() { figures::latency(seconds) } else { "∞".to_owned() };
+        self.shown(percentile).map(|_| shown(adjusted)).filter(|adjusted| *adjusted != shown(value))
     }
 
     /// A percentile in seconds; `None` where too few samples allow one, which is where not even a 95 % confidence interval

@@ -23,7 +23,8 @@ pub fn run(summary: RunSummary, trials: Vec<TrialReport>, warnings: Vec<String>)
         verdict.reasons.insert(0, none);
         verdict.status = Status::Invalid;
     }
-    Report { schema_version: SCHEMA_VERSION.to_owned(), run: summary, verdict, trials, searches, warnings }
+    let repeated = super::repeated::of(&trials);
+    Report { schema_version: SCHEMA_VERSION.to_owned(), run: summary, verdict, trials, searches, repeated, warnings }
 }
 
 /// The trials of the recipe that are finished: those that ran to their end, and searches that are over.

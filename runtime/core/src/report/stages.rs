@@ -1,6 +1,6 @@
 //! How each stage of a load that changes went.
 
-use super::StageFigures;
+use super::{StageFigures, gather::tokens_within, slice::Slice};
 use crate::{
     record::{Outcome, Record, Stage},
     trial::{LoadModel, LoadSpec},
@@ -8,10 +8,21 @@ use crate::{
 };
 
 /// Sums by stage; none where the load has no stages.
-pub(super) struct Stages(Vec<(Nanos, StageFigures)>);
+pub(super) struct Stages(Vec<Sums>);
+
+/// One stage.
+struct Sums {
+    start: Nanos,
+    end: Nanos,
+    figures: StageFigures,
+    slice: Slice,
+    /// By stamp, of whichever stage.
+    completed: u64,
+    output_tokens: f64,
+}
 
 impl Stages {
-    pub(super) fn new(load: &LoadSpec) -> Self {
+    pub(super) fn new(load: &LoadSpec, has_one_answer: bool) -> Self {
         let (stages, is_open) = match &load.model {
             LoadModel::Staged { stages, .. } => (stages, true),
             LoadModel::ClosedStaged { stages, .. } => (stages, false),
@@ -31,28 +42,44 @@ impl Stages {
                 concurrency_requested: (!is_open).then(|| stage.expected() / stage.duration.as_secs_f64()),
                 ..StageFigures::default()
             };
-            start = end;
-            (Nanos::from(end), figures)
+            let from = std::mem::replace(&mut start, end);
+            let slice = Slice::new(has_one_answer);
+            Sums { start: from.into(), end: end.into(), figures, slice, completed: 0, output_tokens: 0.0 }
         });
         Self(figures.collect())
     }
 
     pub(super) fn take(&mut self, record: &Record) {
+        for sums in &mut self.0 {
+            let is_inside = |instant: Nanos| (sums.start..sums.end).contains(&instant);
+            sums.completed += u64::from(record.outcome == Outcome::Completed && record.last.is_some_and(is_inside));
+            sums.output_tokens += tokens_within(record, (sums.start, sums.end));
+        }
         if record.stage != Stage::Measure {
             return;
         }
-        let Some((_, figures)) = self.0.iter_mut().find(|(end, _)| record.due < *end) else { return };
-        figures.due += 1;
-        figures.sent += u64::from(record.sent.is_some());
-        figures.completed += u64::from(record.outcome == Outcome::Completed);
+        let Some(sums) = self.0.iter_mut().find(|sums| record.due < sums.end) else { return };
+        sums.figures.due += 1;
+        sums.figures.sent += u64::from(record.sent.is_some());
+        sums.figures.completed += u64::from(record.outcome == Outcome::Completed);
+        sums.slice.take(record);
     }
 
     /// `in_flight` gives mean and peak of a stretch of time; nothing is said of what lies beyond `until`.
     pub(super) fn figures(self, until: Nanos, in_flight: impl Fn((Nanos, Nanos)) -> (f64, u32)) -> Vec<StageFigures> {
-        let whole = |(end, mut figures): (Nanos, StageFigures)| {
-            let start = Nanos::from_secs_f64(figures.start).min(until);
-            (figures.concurrency_mean, figures.concurrency_peak) = in_flight((start, end.min(until)));
-            figures
+        let whole = |sums: Sums| {
+            let (start, end) = (sums.start.min(until), sums.end.min(until));
+            let seconds = end.since(start).as_secs_f64();
+            let per_second = |count: f64| if seconds > 0.0 { count / seconds } else { 0.0 };
+            let (concurrency_mean, concurrency_peak) = in_flight((start, end));
+            StageFigures {
+                concurrency_mean,
+                concurrency_peak,
+                requests_per_second: per_second(sums.completed as f64),
+                output_tokens_per_second: per_second(sums.output_tokens),
+                latency: sums.slice.told(),
+                ..sums.figures
+            }
         };
         self.0.into_iter().map(whole).collect()
     }

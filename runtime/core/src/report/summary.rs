@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Accounting, Distribution, Percentile, Report, STAGE_HEADS, TOO_FEW, TrialReport, staged};
+use super::{
+    ADJUSTED, Accounting, Distribution, Percentile, REPEATED_HEADS, Report, SERVER_HEADS, SLICE_HEADS, STAGE_HEADS, TOO_FEW,
+    TrialReport, of_several_servers, staged,
+};
 use crate::{
     figures,
     search::{LimitFigure, ProbeOutcome, SearchReport},
@@ -39,7 +42,9 @@ pub fn summary_markdown(report: &Report) -> String {
     if !report.trials.is_empty() {
         trials(&mut text, report);
     }
+    repeated(&mut text, report);
     stages(&mut text, &report.trials);
+    servers(&mut text, &report.trials);
     let warnings: Vec<&str> = report.further_warnings().collect();
     if !warnings.is_empty() {
         text.push_str("\n## Warnings\n\n");
@@ -96,7 +101,7 @@ fn trials(text: &mut String, report: &Report) {
     let _ = writeln!(text, "|---|---|---|{}", "---:|".repeat(if has_due { 7 } else { 5 }));
     report.trials.iter().for_each(|trial| row(text, trial, has_due));
     let clock = if has_due { ", from sending where it does not say from due" } else { ", from sending" };
-    let _ = writeln!(text, "\nTimes in milliseconds{clock}; percentiles of completed requests.\n");
+    let _ = writeln!(text, "\nTimes in milliseconds{clock}; percentiles of completed requests; {ADJUSTED}.\n");
     let remarks = report.remarks();
     remarks.iter().for_each(|remark| _ = writeln!(text, "- {remark}"));
     if !remarks.is_empty() {
@@ -107,6 +112,7 @@ fn trials(text: &mut String, report: &Report) {
         if let Some(certainty) = &trial.certainty {
             let _ = writeln!(text, "  - {certainty}");
         }
+        trial.slo_lines().iter().for_each(|line| _ = writeln!(text, "  - {line}"));
     }
 }
 
@@ -132,20 +138,48 @@ fn row(text: &mut String, trial: &TrialReport, has_due: bool) {
     );
 }
 
+/// What repetitions say together.
+fn repeated(text: &mut String, report: &Report) {
+    if report.repeated.is_empty() {
+        return;
+    }
+    text.push_str("\nOver repetitions:\n\n");
+    table(text, &REPEATED_HEADS, 2, report.repeated.iter().flat_map(|point| point.rows()).map(Vec::from));
+}
+
 /// A table for each trial whose load changes.
 fn stages(text: &mut String, trials: &[TrialReport]) {
     for trial in staged(trials) {
-        let _ = writeln!(text, "\n`{}`, {}:\n\n| {} |", trial.id, trial.load.label(), STAGE_HEADS.join(" | "));
-        let _ = writeln!(text, "|---|---|{}", "---:|".repeat(STAGE_HEADS.len() - 2));
-        trial.load.stages.iter().for_each(|stage| _ = writeln!(text, "| {} |", stage.cells().join(" | ")));
+        let _ = writeln!(text, "\n`{}`, {}:\n", trial.id, trial.load.label());
+        let heads: Vec<&str> = STAGE_HEADS.into_iter().chain(SLICE_HEADS).collect();
+        table(text, &heads, 2, trial.load.stages.iter().map(|stage| stage.cells()));
     }
+}
+
+/// A table for each trial that asked several servers.
+fn servers(text: &mut String, trials: &[TrialReport]) {
+    for trial in of_several_servers(trials) {
+        let _ = writeln!(text, "\n`{}`, by server:\n", trial.id);
+        let heads: Vec<&str> = SERVER_HEADS.into_iter().chain(SLICE_HEADS).collect();
+        table(text, &heads, 1, trial.servers.iter().map(|server| server.cells()));
+    }
+}
+
+/// A table whose first columns are words and whose others are figures.
+fn table(text: &mut String, heads: &[&str], words: usize, rows: impl Iterator<Item = Vec<String>>) {
+    let _ = writeln!(text, "| {} |", heads.join(" | "));
+    let _ = writeln!(text, "|{}{}", "---|".repeat(words), "---:|".repeat(heads.len() - words));
+    rows.for_each(|cells| _ = writeln!(text, "| {} |", cells.join(" | ")));
 }
 
 /// Median and 99th percentile; one that too few samples allow is no figure to mail around.
 fn pair(distribution: Option<&Distribution>) -> String {
     let Some(found) = distribution else { return "–".to_owned() };
     let [p50, p99] = [Percentile::P50, Percentile::P99].map(|percentile| match found.shown(percentile) {
-        Some(seconds) => milliseconds(seconds),
+        Some(seconds) => match found.adjusted_beside(percentile) {
+            Some(adjusted) => format!("{} ({adjusted})", milliseconds(seconds)),
+            None => milliseconds(seconds),
+        },
         None => TOO_FEW.to_owned(),
     });
     format!("{p50} / {p99}")

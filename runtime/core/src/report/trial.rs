@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, drift::Drift, gather::Gathered, stages::Stages, steady,
+    TrialReport, Window, drift::Drift, gather::Gathered, servers::Servers, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
@@ -26,7 +26,7 @@ use crate::{
     record::{Kind, Record, Stage},
     schedule::Schedule,
     search,
-    statistics::{Independence, distribution, distribution_of_histogram},
+    statistics::{self, Independence, WITH_INTERVAL, among_answered, distribution, distribution_of_histogram, percentile},
     tally::{Latency, LostRow, TrialTally},
     trial::{Api, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
     units::Nanos,
@@ -78,22 +78,25 @@ pub fn trial(
     let plan = &frame.plan.trial;
     let (start, planned_end) = planned_window(frame);
     let mut gathered = Gathered::new((start, planned_end), plan);
-    let mut stages = Stages::new(&plan.load);
+    let mut stages = Stages::new(&plan.load, has_one_answer(&plan.request));
     let mut drift = Drift::new(plan, start);
-    rows.for_each(|(_, record)| {
+    let mut servers = Servers::new(urls(&frame.plan), has_one_answer(&plan.request));
+    rows.map(|(_, record)| stamped(record, plan.request.stream)).for_each(|record| {
         stages.take(&record);
         drift.take(&record);
+        servers.take(&record);
         gathered.take(&record);
     });
     lost.iter().for_each(|row| {
         stages.take(&row.record);
+        servers.take(&row.record);
         gathered.take(&row.record);
     });
     let end = if planned_end == Nanos(u64::MAX) { gathered.last_end.max(start) } else { planned_end };
     let window = Window { start: start.as_secs_f64(), end: end.as_secs_f64(), seconds: end.since(start).as_secs_f64() };
     let timeline = tally.timeline();
-    // Sorting a hundred thousand samples once more is for those who judge by them.
-    let limits = if plan.place.is_some() { gathered.limit_figures(tally) } else { Vec::new() };
+    let limits = gathered.limit_figures(tally);
+    let slo_limits = gathered.slo_figures(&limits);
     let (latency, percentile_source) = latencies(&mut gathered, tally, has_one_answer(&plan.request));
     let client = client(frame, tally);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
@@ -122,6 +125,7 @@ pub fn trial(
             ("replay", Some(per_second(measured as f64)), None)
         }
     };
+    let over_makespan = over_makespan(&gathered, &latency, evidence.completed);
     let mut report = TrialReport {
         id: plan.id.clone(),
         parameters: plan.parameters.clone(),
@@ -160,11 +164,17 @@ pub fn trial(
         throughput: Throughput {
             requests_per_second: per_second(gathered.completed as f64),
             output_tokens_per_second: per_second(gathered.output_tokens),
-            total_tokens_per_second: per_second(gathered.output_tokens + gathered.input_tokens as f64),
+            total_tokens_per_second: gathered
+                .total_input
+                .map(|_| per_second(gathered.output_tokens + gathered.input_tokens as f64)),
             goodput_requests_per_second: (!plan.slo.limits.is_empty()).then(|| per_second(gathered.good as f64)),
+            goodput_output_tokens_per_second: (!plan.slo.limits.is_empty()).then(|| per_second(gathered.good_output as f64)),
+            ..over_makespan
         },
         percentile_source,
         slo: gathered.attainment(),
+        slo_limits,
+        servers: servers.told(),
         client,
         server: server(frame),
         cost: cost(frame, gathered.output_tokens),
@@ -176,6 +186,33 @@ pub fn trial(
         report.probe = Some(search::judge(spec, place, &report, limits));
     }
     report
+}
+
+/// Base URLs of the servers, by ordinal.
+fn urls(plan: &Plan) -> Vec<String> {
+    plan.shares.first().map(|share| share.servers.clone()).unwrap_or_default()
+}
+
+/// An answer in one piece has no first token, whatever rows of old say.
+fn stamped(record: Record, is_streamed: bool) -> Record {
+    if is_streamed { record } else { Record { first: None, first_output: None, ..record } }
+}
+
+/// What other tools call throughput, from the first sending to the last end, and what one answer gets.
+fn over_makespan(gathered: &Gathered<'_>, latency: &Latencies, completed: u64) -> Throughput {
+    let makespan_seconds = gathered.first_sent.map_or(0.0, |first| gathered.last_end.since(first).as_secs_f64());
+    let over = |count: u64| if makespan_seconds > 0.0 { count as f64 / makespan_seconds } else { 0.0 };
+    let inverse = |seconds: f64| (seconds > 0.0).then(|| 1.0 / seconds);
+    let (failed, sent) = gathered.errors;
+    Throughput {
+        makespan_seconds,
+        makespan_output_tokens_per_second: over(gathered.total_output),
+        makespan_requests_per_second: over(completed),
+        tps_user_p50: latency.tpot_seconds.as_ref().and_then(|tpot| inverse(tpot.p50)),
+        tps_user_p1: latency.tpot_seconds.as_ref().and_then(|tpot| inverse(tpot.p99)),
+        error_rate: if sent == 0 { 0.0 } else { failed as f64 / sent as f64 },
+        ..Throughput::default()
+    }
 }
 
 /// Where the measured stage lies; it ends at the end of time where only its requests can say.
@@ -215,6 +252,11 @@ fn has_choices(request: &RequestSpec) -> bool {
 /// Every latency's distribution, and where its percentiles come from.
 fn latencies(gathered: &mut Gathered<'_>, tally: &TrialTally, has_one_answer: bool) -> (Latencies, BTreeMap<String, String>) {
     let mut sources = BTreeMap::new();
+    let endless = gathered.endless();
+    let adjusted = |answered: usize, at: &dyn Fn(f64) -> Option<f64>| -> BTreeMap<String, Option<f64>> {
+        let value = |quantile| among_answered(quantile, answered as u64, endless).and_then(at);
+        WITH_INTERVAL.iter().map(|(name, quantile)| ((*name).to_owned(), value(*quantile))).collect()
+    };
     let mut of = |latency: Latency| -> Option<Distribution> {
         let is_gap = matches!(latency, Latency::Itl | Latency::Icl);
         if !has_one_answer && (is_gap || latency == Latency::Tpot) {
@@ -223,9 +265,20 @@ fn latencies(gathered: &mut Gathered<'_>, tally: &TrialTally, has_one_answer: bo
         let samples = if is_gap { None } else { gathered.samples(latency) };
         let independence = if is_gap { Independence::Pooled } else { Independence::Independent };
         let (found, source) = match samples {
-            Some(samples) => (distribution(samples), "records"),
-            None => (distribution_of_histogram(tally.latency(latency), independence), "histogram"),
+            Some(mut samples) => {
+                statistics::sort(&mut samples);
+                let adjusted = adjusted(samples.len(), &|among| percentile(&samples, among));
+                (distribution(samples).map(|found| Distribution { adjusted, ..found }), "records")
+            }
+            None => {
+                let histogram = tally.latency(latency);
+                let adjusted = adjusted(histogram.count() as usize, &|among| histogram.quantile(among));
+                let found = distribution_of_histogram(histogram, independence);
+                (found.map(|found| Distribution { adjusted, ..found }), "histogram")
+            }
         };
+        let found =
+            found.map(|found| if has_adjusted(latency) { found } else { Distribution { adjusted: BTreeMap::new(), ..found } });
         found.inspect(|_| _ = sources.insert(format!("{}_seconds", latency.name()), source.to_owned()))
     };
     let latencies = Latencies {
@@ -241,6 +294,12 @@ fn latencies(gathered: &mut Gathered<'_>, tally: &TrialTally, has_one_answer: bo
         connect_seconds: of(Latency::Connect),
     };
     (latencies, sources)
+}
+
+/// Latencies that every request was to have one of.
+fn has_adjusted(latency: Latency) -> bool {
+    use Latency::{E2el, E2elScheduled, Tpot, Ttft, TtftScheduled};
+    matches!(latency, Ttft | TtftScheduled | E2el | E2elScheduled | Tpot)
 }
 
 fn client(frame: &TrialFrame, tally: &TrialTally) -> ClientFigures {
@@ -311,7 +370,7 @@ fn evidence(
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
         requested_output_tokens: gathered.asked_output,
-        input_tokens: if requested > 0 { counted_input } else { gathered.total_input },
+        input_tokens: if requested > 0 { counted_input } else { gathered.total_input.unwrap_or(0) },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
         // The prompts of a dataset share what they share, and a turn what was said before.

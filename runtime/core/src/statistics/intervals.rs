@@ -7,6 +7,8 @@ use statrs::{
 
 /// What an interval leaves out on each side.
 const TAIL: f64 = 0.025;
+/// What MLPerf leaves out.
+const EARLY_STOPPING_TAIL: f64 = 0.01;
 /// The normal quantile at 97.5 %.
 const NORMAL_975: f64 = 1.959_963_984_540_054;
 
@@ -41,6 +43,18 @@ fn first_rank(count: u64, holds: impl Fn(u64) -> bool) -> u64 {
 /// P(X ≤ k) of a binomial.
 fn binomial_at_most(k: u64, count: u64, chance: f64) -> f64 {
     if k >= count { 1.0 } else { beta_reg((count - k) as f64, k as f64 + 1.0, 1.0 - chance) }
+}
+
+/// MLPerf's early stopping: the rank (from 1) of the sorted samples that the true quantile does not exceed in 99 of 100
+/// cases; `None` with too few samples to say so (p99 needs 662).
+#[must_use]
+pub fn early_stopping_rank(count: u64, quantile: f64) -> Option<u64> {
+    if count == 0 || !(0.0 < quantile && quantile < 1.0) {
+        return None;
+    }
+    // So many samples may lie above it: the most for which fewer or as many are a case in a hundred.
+    let above = first_rank(count, |above| binomial_at_most(above, count, 1.0 - quantile) > EARLY_STOPPING_TAIL).checked_sub(1)?;
+    (above >= 1).then(|| count - above + 1)
 }
 
 /// Wilson's interval of a share of successes; `None` without trials.
@@ -105,6 +119,17 @@ mod tests {
             assert!(below(high) - below(low) >= 0.95, "{count} {quantile}");
             assert!(below(low + 1) > TAIL && below(high - 1) < 1.0 - TAIL, "{count} {quantile}: not the tightest");
         }
+    }
+
+    #[test]
+    fn early_stopping_needs_as_many_samples_as_mlperf_says() {
+        for (quantile, fewest) in [(0.9, 64), (0.99, 662)] {
+            assert_eq!(early_stopping_rank(fewest - 1, quantile), None);
+            assert_eq!(early_stopping_rank(fewest, quantile), Some(fewest), "the largest");
+        }
+        let rank = early_stopping_rank(100_000, 0.99).unwrap();
+        assert!((99_000..99_100).contains(&rank), "{rank}");
+        assert_eq!((early_stopping_rank(0, 0.9), early_stopping_rank(5, 1.0)), (None, None));
     }
 
     #[test]

@@ -7,5 +7,5 @@
 mod intervals;
 mod percentiles;
 
-pub use intervals::{TInterval, order_statistic_ranks, t_interval, wilson};
-pub use percentiles::{Independence, distribution, distribution_of_histogram, percentile, sort};
+pub use intervals::{TInterval, early_stopping_rank, order_statistic_ranks, t_interval, wilson};
+pub use percentiles::{Independence, WITH_INTERVAL, among_answered, distribution, distribution_of_histogram, percentile, sort};

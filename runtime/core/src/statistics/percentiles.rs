@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::order_statistic_ranks;
+use super::{early_stopping_rank, order_statistic_ranks};
 use crate::{histogram::Histogram, report::Distribution};
 
 /// The percentiles that carry a confidence interval.
-const WITH_INTERVAL: [(&str, f64); 3] = [("p50", 0.50), ("p90", 0.90), ("p99", 0.99)];
+pub const WITH_INTERVAL: [(&str, f64); 4] = [("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99)];
 
 /// Whether samples say anything about each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub fn distribution(mut samples: Vec<f64>) -> Option<Distribution> {
         Some([samples[low as usize - 1], samples[high as usize - 1]])
     };
     let numbers = Numbers { count: samples.len() as u64, mean, stddev: variance.sqrt(), min, max };
-    Some(numbers.filled(at, interval))
+    let bound = |quantile| Some(samples[early_stopping_rank(samples.len() as u64, quantile)? as usize - 1]);
+    Some(numbers.filled(at, interval, bound))
 }
 
 /// The same from a histogram, to its three digits.
@@ -62,7 +63,20 @@ pub fn distribution_of_histogram(histogram: &Histogram, independence: Independen
         let (low, high) = order_statistic_ranks(count, quantile)?;
         Some([low, high].map(|rank| at(rank as f64 / count as f64)))
     };
-    Some(Numbers { count, mean, stddev, min, max }.filled(at, interval))
+    let bound = |quantile| {
+        let rank = early_stopping_rank(count, quantile).filter(|_| independence == Independence::Independent)?;
+        Some(at(rank as f64 / count as f64))
+    };
+    Some(Numbers { count, mean, stddev, min, max }.filled(at, interval, bound))
+}
+
+/// The place (0–1) among `answered` samples of what stands at `quantile` once `endless` ones are put behind them; `None`
+/// where that lies among the latter.
+#[must_use]
+pub fn among_answered(quantile: f64, answered: u64, endless: u64) -> Option<f64> {
+    let place = quantile * (answered + endless).saturating_sub(1) as f64;
+    let among = place / answered.saturating_sub(1).max(1) as f64;
+    (answered > 0 && among <= 1.0).then_some(among)
 }
 
 /// What both ways to a distribution have in hand.
@@ -75,7 +89,14 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn filled(self, at: impl Fn(f64) -> f64, interval: impl Fn(f64) -> Option<[f64; 2]>) -> Distribution {
+    fn filled(
+        self,
+        at: impl Fn(f64) -> f64,
+        interval: impl Fn(f64) -> Option<[f64; 2]>,
+        bound: impl Fn(f64) -> Option<f64>,
+    ) -> Distribution {
+        let early_stopping =
+            WITH_INTERVAL.iter().filter_map(|(name, quantile)| Some(((*name).to_owned(), bound(*quantile)?))).collect();
         let ci: BTreeMap<String, [f64; 2]> =
             WITH_INTERVAL.iter().filter_map(|(name, quantile)| Some(((*name).to_owned(), interval(*quantile)?))).collect();
         Distribution {
@@ -95,6 +116,8 @@ impl Numbers {
             p99_9: at(0.999),
             max: self.max,
             ci,
+            adjusted: BTreeMap::new(),
+            early_stopping,
         }
     }
 }
@@ -133,17 +156,18 @@ mod tests {
             |n: u32| -> Vec<String> { distribution((0..n).map(f64::from).collect()).unwrap().ci.into_keys().collect() };
         assert!(intervals(5).is_empty());
         assert_eq!(intervals(6), ["p50"]);
-        assert_eq!(intervals(100), ["p50", "p90"]);
-        assert_eq!(intervals(368), ["p50", "p90", "p99"]);
-        assert_eq!(intervals(367), ["p50", "p90"]);
+        assert_eq!(intervals(100), ["p50", "p90", "p95"]);
+        assert_eq!(intervals(368), ["p50", "p90", "p95", "p99"]);
+        assert_eq!(intervals(367), ["p50", "p90", "p95"]);
     }
 
     #[test]
     fn pooled_gaps_have_no_interval() {
         let mut histogram = Histogram::new();
         (1..=10_000).for_each(|n| histogram.record(n * 10_000));
-        assert!(distribution_of_histogram(&histogram, Independence::Pooled).unwrap().ci.is_empty());
-        assert_eq!(distribution_of_histogram(&histogram, Independence::Independent).unwrap().ci.len(), 3);
+        let pooled = distribution_of_histogram(&histogram, Independence::Pooled).unwrap();
+        assert!(pooled.ci.is_empty() && pooled.early_stopping.is_empty());
+        assert_eq!(distribution_of_histogram(&histogram, Independence::Independent).unwrap().ci.len(), 4);
     }
 
     proptest! {

@@ -47,8 +47,8 @@ impl Seconds {
         if let (Some(sent), Some(end)) = (record.sent, record.end.or(record.last)) {
             spread(sent.0, end.0, |second, from, to| self.0.entry(second).or_default().in_flight_nanos += to - from);
         }
-        if let (Some(first), Some(last), Some(tokens)) = (record.first, record.last, record.output_tokens) {
-            self.tokens(first.0, last.0, u64::from(tokens));
+        if let (Some(last), Some(tokens)) = (record.last, record.output_tokens) {
+            self.tokens(record.first.unwrap_or(last).0, last.0, u64::from(tokens));
         }
         if record.outcome == Outcome::Completed {
             if let (Some(first), Some(seconds)) = (record.first, record.ttft()) {
