@@ -176,6 +176,7 @@ fn share(shape: &Shape) -> LoadShare {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            remote: None,
             runtime_args: Vec::new(),
         },
         servers: vec![shape.url.clone()],

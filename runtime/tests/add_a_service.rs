@@ -101,6 +101,7 @@ fn spec(config: &Value) -> ServiceSpec {
         gpus: 0,
         custom: None,
         layout: Default::default(),
+        remote: None,
         runtime_args: Vec::new(),
     }
 }

@@ -35,6 +35,7 @@ fn spec(service: &str, config: Value) -> ServiceSpec {
         gpus: 1,
         custom: None,
         layout: Default::default(),
+        remote: None,
         runtime_args: Vec::new(),
     }
 }

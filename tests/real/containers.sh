@@ -127,6 +127,53 @@ if [ -L "$BIN/apptainer" ]; then
     check "they stand before the image" sh -c "tail -n 1 '$APPTAINER_STANDIN_LOG' | jq -e '. as \$words | index(\"--writable-tmpfs\") < index(\"$SCRATCH/image.sif\")' >/dev/null"
 fi
 
+if [ -L "$BIN/apptainer" ]; then
+    export APPTAINER_STANDIN_REGISTRY=$SCRATCH/registry
+    mkdir -p "$APPTAINER_STANDIN_REGISTRY"
+    cp "$SCRATCH/image.sif" "$APPTAINER_STANDIN_REGISTRY/site_boxed_1"
+    pulled() { # pulled NAME REMOTE FURTHER: a recipe of two servers whose image is not there
+        recipe "$1" apptainer "$SCRATCH/store/$1.sif" "" "$DUMMY"
+        sed -i "s|sif\"}}|sif\", remote: \"$2\"}}|; s|mode: local|mode: local, node_allocation: {servers: {nodes: 2}, clients: {nodes: 1}}|" "$SCRATCH/$1.yaml"
+    }
+    drafts() { find "$SCRATCH/store" -name '*.partial' -o -name '*.pulling'; }
+    no_drafts() { [ -z "$(drafts)" ]; }
+
+    say "two server nodes lack an image that can be pulled"
+    pulled brought docker://site/boxed:1
+    : >"$APPTAINER_STANDIN_LOG"
+    APPTAINER_STANDIN_PULL_SECONDS=2 lead "$SCRATCH/brought.yaml" --local-nodes 3
+    cat "$RUN_DIR/summary.md"
+    check "the run ends with 0" test "$EXIT_CODE" = 0
+    check "one of them pulled it, once" test "$(grep -c '"pull"' "$APPTAINER_STANDIN_LOG")" = 1
+    check "both ran it" test "$(grep -c '"exec"' "$APPTAINER_STANDIN_LOG")" = 2
+    check "the image is whole" cmp "$SCRATCH/image.sif" "$SCRATCH/store/brought.sif"
+    check "no half of it is left" no_drafts
+    check "nothing is left" nothing_is_left
+
+    say "an image that the registry lacks"
+    pulled lacked docker://site/none:1
+    lead "$SCRATCH/lacked.yaml" --local-nodes 3
+    tail -n 3 "$SCRATCH/err"
+    check "the run fails" test "$EXIT_CODE" = 1
+    check "what, whence, why and what to do are told" grep -q 'cannot pull the image `.*lacked.sif` from `docker://site/none:1`, which artifacts.service names: .*exited with code 255' "$SCRATCH/err"
+    check "and what to do" grep -q 'hbnode prefetch RECIPE' "$SCRATCH/err"
+    check "no half of it is left" no_drafts
+
+    say "killed in the middle of a pull"
+    pulled killed docker://site/boxed:1
+    APPTAINER_STANDIN_PULL_SECONDS=30 "$HBNODE" --leader "$SCRATCH/killed.yaml" --local-nodes 3 --results "$SCRATCH/results" --json >/dev/null 2>&1 &
+    leader=$!
+    check "half of it is there" wait_for 20 sh -c "ls '$SCRATCH'/store/killed.sif.*.partial >/dev/null 2>&1"
+    kill -9 "$leader"
+    no_pull() { ! pgrep -f 'pull .*killed.sif' >/dev/null; }
+    check "nobody goes on pulling" wait_for 40 no_pull
+    check "no image has the name" test ! -e "$SCRATCH/store/killed.sif"
+    say "and the next run pulls it"
+    lead "$SCRATCH/killed.yaml" --local-nodes 3
+    check "the run ends with 0" test "$EXIT_CODE" = 0
+    check "the image is whole" cmp "$SCRATCH/image.sif" "$SCRATCH/store/killed.sif"
+fi
+
 say "a runtime that is not on the node"
 recipe absent podman "$SCRATCH/image" "" "$DUMMY"
 if command -v podman >/dev/null; then

@@ -85,6 +85,14 @@ pub enum Ending {
     GuardianLost,
 }
 
+impl Ending {
+    /// Whether it says that all went well.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -19,7 +19,7 @@ pub(super) enum ImageProblem {
     /// The image is not there.
     #[error(
         "cannot read the image `{path}`, which artifacts.service.path names: {source}; \
-         bring it to a folder that every server node sees",
+         bring it to a folder that every server node sees, or say where it is pulled from (artifacts.service.remote)",
         path = path.display()
     )]
     Unreadable {

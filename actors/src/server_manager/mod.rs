@@ -4,6 +4,7 @@
 mod command;
 mod image;
 pub mod key;
+mod pull;
 pub mod readiness;
 mod server;
 

@@ -27,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     command::{base_url, command_of, policy_of, service_of, without_secrets},
     image,
+    pull::Puller,
     readiness::{NotReady, Question, ask, ask_all},
 };
 use crate::{
     child::{
         ChildError, Ended, GuardedChild,
-        guarded::LastWords,
+        guarded::{LastWords, LineSink},
         ports::{PortLease, Ports},
     },
     messages::{LogCollectorMsg, ServerManagerMsg, UplinkMsg},
@@ -138,17 +139,11 @@ impl Life {
         let _leases = self.leased_ports(&*service).await?;
         let _scratch = self.scratch(&*service)?;
         let command = command_of(&*service, &self.order, &self.surroundings.own_exe)?;
-        self.looked_at_image(&command).await?;
+        let sink = self.sink();
+        self.looked_at_image(&command, &sink).await?;
         if self.stop.is_cancelled() {
             return Ok(Fact::ServerStopped { server: self.order.server });
         }
-        let source = self.order.name();
-        let logs = self.surroundings.logs.clone();
-        let sink = Arc::new(move |lines| {
-            if logs.cast(LogCollectorMsg::Wrote { source: source.clone(), lines }).is_err() {
-                tracing::debug!("lines of a server are lost: the log collector is gone");
-            }
-        });
         let child = GuardedChild::spawn(&command, &self.surroundings.own_exe, policy, sink)
             .await
             .map_err(|error| missing_runtime(&self.order.service, &error))?;
@@ -164,6 +159,16 @@ impl Life {
             ports,
         });
         Ok(self.watched(&*service, child).await)
+    }
+
+    /// Takes its output.
+    fn sink(&self) -> LineSink {
+        let (source, logs) = (self.order.name(), self.surroundings.logs.clone());
+        Arc::new(move |lines| {
+            if logs.cast(LogCollectorMsg::Wrote { source: source.clone(), lines }).is_err() {
+                tracing::debug!("lines of a server are lost: the log collector is gone");
+            }
+        })
     }
 
     /// From the start of the process to its end.
@@ -265,10 +270,17 @@ impl Life {
 
     /// Whether what the container needs is here. Its digest is made meanwhile, once for all servers: a big image takes
     /// a while to read, and it is read in any case.
-    async fn looked_at_image(&self, command: &CommandLine) -> Result<(), String> {
+    async fn looked_at_image(&self, command: &CommandLine, sink: &LineSink) -> Result<(), String> {
         let spec = self.order.service.clone();
         let is_wrapped = is_wrapped(&spec, command, &self.surroundings.own_exe);
         if !is_wrapped {
+            return Ok(());
+        }
+        let progress = |what| self.tell(Fact::ServerProgressed { server: self.order.server, what });
+        let puller =
+            Puller { own_exe: &self.surroundings.own_exe, sink: Arc::clone(sink), stop: &self.stop, progress: &progress };
+        puller.bring(&spec).await?;
+        if self.stop.is_cancelled() {
             return Ok(());
         }
         let checked = tokio::task::spawn_blocking({

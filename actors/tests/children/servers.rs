@@ -145,6 +145,7 @@ impl Bed {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            remote: None,
             runtime_args: Vec::new(),
         };
         let request = RequestSpec {

@@ -65,6 +65,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            remote: None,
             runtime_args: Vec::new(),
         },
         load: LoadSpec {

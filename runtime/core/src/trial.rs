@@ -70,6 +70,9 @@ pub struct ServiceSpec {
     pub runtime: ContainerRuntime,
     /// The image, or the executable where the runtime is `bare`; `None` means the service's own default.
     pub path: Option<PathBuf>,
+    /// Where the image is pulled from, where it is not there.
+    #[serde(default)]
+    pub remote: Option<String>,
     /// `source:target[:mode]` as the recipe has them.
     pub binds: Vec<String>,
     /// Further words for the server's command line.

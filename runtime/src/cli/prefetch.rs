@@ -23,7 +23,7 @@ pub fn run(words: &PrefetchWords, is_quiet: bool) -> Exit {
             return Exit::BadWords;
         }
     };
-    let needs = needs(&checked.recipe, &checked.trials);
+    let needs = needs(&checked.trials);
     if needs.is_empty() {
         if !is_quiet {
             println!("nothing to bring: the recipe starts nothing that needs an image, a program or a model");

@@ -7,10 +7,7 @@ mod bring;
 
 use std::{collections::BTreeSet, path::Path, process::Command, process::Stdio};
 
-use hb_core::{
-    recipe::Recipe,
-    trial::{ContainerRuntime, ServiceSpec, Trial},
-};
+use hb_core::trial::{ContainerRuntime, ServiceSpec, Trial};
 use hb_services::{
     prefetch::{ModelPlace, hub_download, image_pull, model_place},
     runtime::{Accelerator, PASSED, wrap},
@@ -62,13 +59,11 @@ pub enum Way {
 
 /// All that the recipe's servers need, each thing once, images before what is brought with them.
 #[must_use]
-pub fn needs(recipe: &Recipe, trials: &[Trial]) -> Vec<Need> {
-    let remote =
-        recipe.artifacts.as_ref().and_then(|artifacts| artifacts.service.as_ref()).and_then(|service| service.remote.clone());
+pub fn needs(trials: &[Trial]) -> Vec<Need> {
     let mut seen = BTreeSet::new();
     let mut needs: Vec<Need> = Vec::new();
     let started: Vec<&Trial> = trials.iter().filter(|trial| trial.service.endpoints.is_empty()).collect();
-    let images = started.iter().filter_map(|trial| image(&trial.service, remote.as_deref()));
+    let images = started.iter().filter_map(|trial| image(&trial.service));
     let models = started.iter().filter_map(|trial| model(trial));
     let datasets = trials.iter().filter_map(|trial| trial.load.dataset.as_ref()).map(|dataset| dataset_file(&dataset.path));
     let tokenizers = trials.iter().filter_map(|trial| trial.load.tokenizer.as_ref()).map(|spec| tokenizer_file(&spec.path));
@@ -81,7 +76,7 @@ pub fn needs(recipe: &Recipe, trials: &[Trial]) -> Vec<Need> {
 }
 
 /// The image, or the program where no image is used.
-fn image(spec: &ServiceSpec, remote: Option<&str>) -> Option<Need> {
+fn image(spec: &ServiceSpec) -> Option<Need> {
     let path = spec.path.as_ref()?.display().to_string();
     if spec.runtime == ContainerRuntime::Bare {
         let state =
@@ -95,7 +90,7 @@ fn image(spec: &ServiceSpec, remote: Option<&str>) -> Option<Need> {
     };
     let what = format!("image {path}");
     // Podman's images have no other place than their name.
-    let remote = remote.or_else(|| (spec.runtime == ContainerRuntime::Podman).then_some(path.as_str()));
+    let remote = spec.remote.as_deref().or_else(|| (spec.runtime == ContainerRuntime::Podman).then_some(path.as_str()));
     let Some(remote) = remote.filter(|_| !is_there) else {
         let asked = "bring it there, or say where it comes from: `artifacts.service.remote: docker://…`".to_owned();
         return Some(Need { what, state: if is_there { State::There } else { State::ByHand(asked) } });

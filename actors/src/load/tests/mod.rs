@@ -241,6 +241,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            remote: None,
             runtime_args: Vec::new(),
         },
         servers: vec![url.to_owned()],

@@ -125,6 +125,7 @@ fn spec() -> ServiceSpec {
         gpus: 0,
         custom: None,
         layout: Default::default(),
+        remote: None,
         runtime_args: Vec::new(),
     }
 }

@@ -52,6 +52,8 @@ const FINISH_WITHIN: Span = Span::from_secs(20);
 const STOP_SERVERS_WITHIN: Span = Span::from_secs(30);
 /// The books have so long to write a trial's results down.
 const CLOSE_WITHIN: Span = Span::from_secs(300);
+/// An image of tens of gigabytes may be pulled before the first server starts.
+const PULL_WITHIN: Span = Span::from_secs(3600);
 /// A ready server is noticed this much later than its own deadline at most.
 const READY_MARGIN: Span = Span::from_secs(5);
 
@@ -512,7 +514,9 @@ impl Run {
     fn deploy(&mut self) -> Vec<Effect> {
         let Some(plan) = &self.plan else { return Vec::new() };
         let service = &plan.trial.service;
-        let within = Span(service.ready_limit().0.saturating_mul(service.layout.stages()) + READY_MARGIN.0);
+        let pulls = if service.remote.is_some() { PULL_WITHIN } else { Span::ZERO };
+        let starts = service.ready_limit().0.saturating_mul(service.layout.stages());
+        let within = Span(starts + pulls.0 + READY_MARGIN.0);
         let mut effects = if plan.trial.service.endpoints.is_empty() {
             self.servers.start(plan)
         } else {

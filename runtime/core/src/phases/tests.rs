@@ -41,6 +41,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             gpus: 0,
             custom: None,
             layout: Default::default(),
+            remote: None,
             runtime_args: Vec::new(),
         },
         load: LoadSpec {

@@ -75,6 +75,7 @@ fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>)
         path: recipe.service_path(),
         binds: recipe.binds.clone(),
         extra_args,
+        remote: recipe.artifacts.as_ref().and_then(|artifacts| artifacts.service.as_ref()).and_then(|image| image.remote.clone()),
         runtime_args: recipe.artifacts.as_ref().map(|artifacts| artifacts.extra_args.clone()).unwrap_or_default(),
         gpus: resources.and_then(|resources| resources.gpus).unwrap_or(0),
         custom: custom.map(|custom| CustomService {
