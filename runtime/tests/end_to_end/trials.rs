@@ -74,7 +74,7 @@ fn a_finished_trial_is_kept_when_a_later_one_fails() {
 #[test]
 fn a_server_that_runs_already_is_measured_without_a_recipe() {
     let scene = Scene::new();
-    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);
+    let dummy = Dummy::start(&scene, &["--model=dummy", "--ttft=5ms", "--tpot=1ms"]);
     let results = scene.path("results");
     let words = ["--model", "dummy", "--concurrency", "2,4", "--duration", "1s", "--warmup", "0s", "--json", "--results"];
     let url = dummy.url();
