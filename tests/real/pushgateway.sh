@@ -34,6 +34,24 @@ wait "$leading"
 gone() { ! curl -fs "$URL/metrics" | grep -q '^hbnode_'; }
 check "the groups are deleted at the end" wait_for 10 gone
 
+say "the old words"
+if (exec 3<>/dev/tcp/127.0.0.1/9091) 2>/dev/null; then
+    say "SKIPPED: the old words name a gateway at port 9091, and that is taken here"
+else
+    URL=http://127.0.0.1:9091
+    prometheus-pushgateway --web.listen-address=127.0.0.1:9091 >"$SCRATCH/old.log" 2>&1 &
+    old=$!
+    trap 'kill $gateway $old 2>/dev/null' EXIT
+    check "the gateway is ready" wait_for 10 curl -fs "$URL/-/ready"
+    recipe unused
+    sed -i '/^monitoring:/d' "$SCRATCH/recipe.yaml"
+    lead "$SCRATCH/recipe.yaml" --pushgateway-node localhost --monitor-interval 1 &
+    leading=$!
+    check "--pushgateway-node pushes there, as often as --monitor-interval says" wait_for 12 pushed
+    wait "$leading"
+    check "the groups are deleted at the end" wait_for 10 gone
+fi
+
 say "a gateway that is away"
 recipe "http://127.0.0.1:$(free_port)"
 lead "$SCRATCH/recipe.yaml"

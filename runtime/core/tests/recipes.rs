@@ -187,6 +187,32 @@ fn zero_where_zero_means_something_is_accepted() {
     assert_eq!(found.problems.len(), 1, "a bare number is a warning: {:?}", found.problems);
 }
 
+#[test]
+fn a_sampling_field_that_is_null_stays_and_means_that_the_field_is_left_out() {
+    let text = "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n  duration: 10s\n  sampling: {ignore_eos: null, max_completion_tokens: \"{gen_tokens}\"}\n";
+    let found = reading(text);
+    assert_eq!(found.problems, []);
+    let recipe = found.recipe.unwrap();
+    let again = reading(&resolved_text(&recipe)).recipe.unwrap();
+    for recipe in [recipe, again] {
+        let sampling = trials(&recipe)[0].request.sampling.clone();
+        let expected = serde_json::json!({"ignore_eos": null, "max_completion_tokens": "{gen_tokens}"});
+        assert_eq!(serde_json::Value::Object(sampling), expected);
+    }
+}
+
+#[test]
+fn a_job_may_last_longer_than_any_load_of_it() {
+    let text = |limit: &str| {
+        format!(
+            "scenario: s\norchestration: {{mode: local, job_config: {{time_limit: {limit}}}}}\nworkload: {{service: dummy, duration: 60s}}\n"
+        )
+    };
+    let found = reading(&text("14-00:00:00"));
+    assert!(found.recipe.is_some(), "{}", show(&found.problems, &text("14-00:00:00"), "long.yaml"));
+    check_broken(&text("400d"), "orchestration.job_config.time_limit", Some(2));
+}
+
 /// What the shell's words stand for in one suite.
 const OF_SUITES: &[(&str, &str, &str)] = &[
     ("pushgateway.sh", "$1", "http://127.0.0.1:1"),
@@ -225,20 +251,6 @@ const OF_ALL: &[(&str, &str)] = &[
 ];
 
 /// The recipes inside `tests/real/*.sh`, with the shell's own words filled in.
-#[test]
-fn a_sampling_field_that_is_null_stays_and_means_that_the_field_is_left_out() {
-    let text = "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n  duration: 10s\n  sampling: {ignore_eos: null, max_completion_tokens: \"{gen_tokens}\"}\n";
-    let found = reading(text);
-    assert_eq!(found.problems, []);
-    let recipe = found.recipe.unwrap();
-    let again = reading(&resolved_text(&recipe)).recipe.unwrap();
-    for recipe in [recipe, again] {
-        let sampling = trials(&recipe)[0].request.sampling.clone();
-        let expected = serde_json::json!({"ignore_eos": null, "max_completion_tokens": "{gen_tokens}"});
-        assert_eq!(serde_json::Value::Object(sampling), expected);
-    }
-}
-
 #[test]
 fn recipes_of_the_real_suites_are_accepted_as_they_stand() {
     let mut count = 0;

@@ -127,6 +127,9 @@ fn sets(source: &Source, words: &LeadWords, written: Option<&Recipe>) -> Vec<(St
     let is_monitoring = words.enable_monitoring || words.pushgateway_node.is_some() || words.monitor_interval.is_some();
     set("monitoring.enabled", is_monitoring.then(|| "true".to_owned()));
     set("monitoring.pushgateway.node", words.pushgateway_node.clone());
+    // The old monitor pushed what it sampled, as often as it did.
+    let pushes_every = words.monitor_interval.filter(|_| words.pushgateway_node.is_some());
+    set("monitoring.pushgateway.interval", pushes_every.map(|seconds| format!("{seconds}s")));
     let account = std::env::var("MLUX_ACCOUNT").ok().filter(|_| !hb_core::recipe::names_account(&source.bytes));
     sets.extend(account.map(|account| ("account".to_owned(), account)));
     sets.extend(words.sets.iter().cloned());
