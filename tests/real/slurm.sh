@@ -7,12 +7,11 @@ set -euo pipefail
 [ "$(id -u)" = 0 ] || skip "the Slurm test bed needs root"
 export HB_TESTBED=${HB_TESTBED_SLURM:-/var/tmp/hb-slurm}
 # A shared file system that is nearly full. What is mounted later, the hosts do not see.
-SMALL=$SCRATCH/small
-mkdir "$SMALL"
-chmod 755 "$SCRATCH"
-mount -t tmpfs -o size=4m,mode=777 none "$SMALL"
+SMALL=$(mktemp -d /var/tmp/hb-small.XXXXXX)
+chmod 755 "$SCRATCH" "$SMALL"
+mount -t tmpfs -o size=4m,mode=777 none "$SMALL" || skip "no file system can be mounted here"
 "$TESTBED/slurm-up" --nodes 3 --port "${SLURM_SSH_PORT:-8823}" >"$SCRATCH/up" 2>&1 || { tail -n 5 "$SCRATCH/up"; skip "the Slurm test bed cannot be started here"; }
-trap '"$TESTBED/slurm-down" >/dev/null 2>&1; umount "$SMALL"; rmdir "$SMALL" "$SCRATCH" 2>/dev/null' EXIT
+trap '"$TESTBED/slurm-down" >/dev/null 2>&1; umount "$SMALL"; rmdir "$SMALL"' EXIT
 
 HOME_DIR=$HB_TESTBED/home/bench
 install -m 755 "$HBNODE" "$HOME_DIR/hbnode"
