@@ -120,6 +120,8 @@ pub enum UplinkMsg {
     Batch(Box<Batch>),
     /// Post this fact, after everything that was handed in before it was acknowledged.
     Fact(Fact),
+    /// An executor of this node will play this share: for the node's own view, and posted to nobody.
+    Plays(Playing),
     /// Post this sample; the newest few are kept while the leader is slow.
     Reading(NodeReading),
     /// Post these lines.
@@ -134,6 +136,19 @@ pub enum UplinkMsg {
     Posted(PostResult),
     /// Answered when everything handed in so far is acknowledged, or nobody is there to take it.
     GetDrained(RpcReplyPort<()>),
+}
+
+/// An executor's part in a trial.
+#[derive(Debug, Clone)]
+pub struct Playing {
+    /// The trial.
+    pub trial: TrialId,
+    /// The executor.
+    pub executor: u32,
+    /// Clients of a closed loop, or the most in flight of an open one.
+    pub threads: u32,
+    /// The service that is asked.
+    pub service: String,
 }
 
 /// How a post ended.

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use crate::{
     cluster::InboxHandle,
-    messages::{NodeIdentity, PostResult, UplinkMsg},
+    messages::{NodeIdentity, Playing, PostResult, UplinkMsg},
     wire::WireError,
 };
 
@@ -43,6 +43,8 @@ pub struct NodeShare {
     pub live: NodeLive,
     /// The newest sample.
     pub reading: Option<NodeReading>,
+    /// The service that the load asks or asked last.
+    pub service: Option<String>,
     /// The share of a load that was built last, by its trial, or why it could not be.
     pub built: Option<(TrialId, Result<(), String>)>,
 }
@@ -80,6 +82,8 @@ pub struct Posting {
     share: watch::Sender<NodeShare>,
     /// The trial that is shown, and its sums.
     shown: Option<(TrialId, NodeSums)>,
+    /// What each executor of the newest trial plays.
+    plays: Option<(TrialId, BTreeMap<u32, u32>)>,
     inbox: Option<InboxHandle>,
     /// Whether there is no leader and will be none.
     is_alone: bool,
@@ -100,6 +104,7 @@ impl Actor for Uplink {
             identity: arguments.identity,
             share: arguments.share,
             shown: None,
+            plays: None,
             inbox: None,
             is_alone: false,
             main: Lane::default(),
@@ -114,6 +119,7 @@ impl Actor for Uplink {
         match msg {
             UplinkMsg::Batch(batch) => posting.batch(*batch),
             UplinkMsg::Fact(fact) => posting.fact(fact),
+            UplinkMsg::Plays(playing) => posting.plays(playing),
             UplinkMsg::Reading(reading) => posting.reading(reading),
             UplinkMsg::Logs(logs) => posting.logs(logs),
             UplinkMsg::InboxFound(inbox) => posting.inbox = Some(inbox),
@@ -143,9 +149,20 @@ impl Posting {
         if let Some((_, sums)) = &mut self.shown {
             sums.take(batch);
             let (in_flight, is_running) = (u64::from(batch.health.in_flight), !batch.is_last);
-            let live = NodeLive { in_flight, is_running, ..sums.live() };
+            let of_it = self.plays.as_ref().filter(|(played, _)| played == trial);
+            let threads = of_it.map_or(0, |(_, plays)| plays.values().sum());
+            let live = NodeLive { in_flight, is_running, threads, ..sums.live() };
             self.share.send_modify(|share| share.live = live);
         }
+    }
+
+    fn plays(&mut self, Playing { trial, executor, threads, service }: Playing) {
+        let (_, plays) = match &mut self.plays {
+            Some(plays) if plays.0 == trial => plays,
+            plays => plays.insert((trial, BTreeMap::new())),
+        };
+        plays.insert(executor, threads);
+        self.share.send_modify(|share| share.service = Some(service));
     }
 
     fn fact(&mut self, fact: Fact) {

@@ -22,7 +22,7 @@ use crate::{
     lease::Lease,
     limits,
     load::{Clock, Ledger, Prepared},
-    messages::{ExecutorSupervisorMsg, UplinkMsg},
+    messages::{ExecutorSupervisorMsg, Playing, UplinkMsg},
     orchestrator::unix_nanos,
     server_manager::key::Key,
     supervision::Intensity,
@@ -183,6 +183,8 @@ impl Supervising {
                 let source = Source { trial: trial.clone(), node: work.share.node.clone(), incarnation, executor, epoch: 0 };
                 work.ledger = Some(Ledger::new(source));
                 work.prepared = Some(prepared);
+                let (threads, service) = (work.share.threads(), work.share.service.service.clone());
+                self.post(UplinkMsg::Plays(Playing { trial: trial.clone(), executor, threads, service }));
                 Fact::LoadPrepared { trial, executor }
             }
             Err(why) => {

@@ -206,10 +206,10 @@ fn samples(of: &Of, load: &NodeLive, reading: Option<&NodeReading>) -> Vec<Sampl
     }
 }
 
-/// One node's share in Prometheus' text format 0.0.4.
+/// One node's share in Prometheus' text format 0.0.4. A node that knows no service yet has no figures under its name.
 #[must_use]
 pub fn exposition(load: &NodeLive, reading: Option<&NodeReading>, service: &str, labels: &Labels) -> String {
-    let filled = CATALOG.iter().map(|family| (family, samples(&family.of, load, reading)));
+    let filled = of(service).map(|family| (family, samples(&family.of, load, reading)));
     let families = filled.filter(|(_, samples)| !samples.is_empty()).map(|(family, samples)| {
         let mut described = MetricFamily::default();
         described.set_name(named(family, service));
@@ -257,7 +257,7 @@ fn metrics(kind: Type, samples: &[Sample], labels: &Labels) -> Vec<Metric> {
 #[must_use]
 pub fn json(load: &NodeLive, reading: Option<&NodeReading>, service: &str) -> Value {
     let mut all = serde_json::Map::new();
-    for family in &CATALOG {
+    for family in of(service) {
         for Sample { suffix, label, value } in samples(&family.of, load, reading) {
             let name = named(family, service) + suffix;
             match label {
@@ -272,7 +272,12 @@ pub fn json(load: &NodeLive, reading: Option<&NodeReading>, service: &str) -> Va
 /// The names that are exported for a service, for dashboards and their tests.
 #[must_use]
 pub fn names(service: &str) -> Vec<String> {
-    CATALOG.iter().map(|family| named(family, service)).collect()
+    of(service).map(|family| named(family, service)).collect()
+}
+
+/// The families of a node that asks this service; without one, those that begin with no service's name.
+fn of(service: &str) -> impl Iterator<Item = &'static Family> {
+    CATALOG.iter().filter(move |family| !service.is_empty() || !family.name.contains("{service}"))
 }
 
 /// A family's name; what a metric's name cannot hold becomes `_`.

@@ -233,3 +233,11 @@ pub struct LoadShare {
     #[serde(default)]
     pub counting: Option<Counting>,
 }
+
+impl LoadShare {
+    /// Clients of a closed loop, or the most in flight of an open one; 0 where nothing bounds that.
+    #[must_use]
+    pub fn threads(&self) -> u32 {
+        if self.load.model.is_open() { self.max_in_flight.unwrap_or(0) } else { self.clients.len() as u32 }
+    }
+}

@@ -76,6 +76,10 @@ fn view(mut share: watch::Receiver<NodeShare>, mut shown: NodeView) -> watch::Re
             if let Some(reading) = &now.reading {
                 shown.node.clone_from(&reading.node.0);
             }
+            // A node that nobody leads learns of it with its load.
+            if let Some(service) = now.service {
+                shown.service = service;
+            }
             (shown.load, shown.reading) = (now.live, now.reading);
             sender.send_replace(shown.clone());
         }

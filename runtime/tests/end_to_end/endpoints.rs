@@ -116,6 +116,7 @@ fn a_node_without_a_leader_runs_loads_of_its_own_and_keeps_none_of_their_windows
     let mut running = scene.start(&["--standalone", "--address", "127.0.0.1", "--client-port", &port]);
     let token = running.word_after("the token of /start and /stop: ");
     let node = format!("127.0.0.1:{port}");
+    assert_eq!(get(&node, "/metrics").json()["_requests_total"], Value::Null, "before a load it knows no service");
     let requests = || get(&node, "/status").json()["requests_total"].as_u64().unwrap();
     let work =
         json!({"server_url": dummy.url(), "service": "openai", "model": "m", "duration": 30, "concurrency": 2}).to_string();
@@ -125,6 +126,7 @@ fn a_node_without_a_leader_runs_loads_of_its_own_and_keeps_none_of_their_windows
         assert_eq!(started.status, 200, "{}", started.body);
         let before = dummy.received();
         until("answers", LIMIT, || (dummy.received() > before + 9 && requests() > 0).then_some(()));
+        assert_eq!(get(&node, "/metrics").json()["openai_threads"], 2.0);
         let stopped = post(&node, "/stop", Some(&token), "");
         assert_eq!(stopped.status, 200, "{}", stopped.body);
         assert!(stopped.json()["metrics"]["openai_requests_total"].as_f64().is_some_and(|count| count > 0.0), "{}", stopped.body);

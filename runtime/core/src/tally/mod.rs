@@ -63,15 +63,7 @@ struct Share {
 
 impl Share {
     fn of(share: &LoadShare, since: Nanos) -> Self {
-        Self {
-            node: share.node.clone(),
-            threads: match share.load.model.is_open() {
-                false => share.clients.len() as u32,
-                true => share.max_in_flight.unwrap_or(0),
-            },
-            numbers: share.numbers,
-            since,
-        }
+        Self { node: share.node.clone(), threads: share.threads(), numbers: share.numbers, since }
     }
 }
 
