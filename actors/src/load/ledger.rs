@@ -446,7 +446,7 @@ mod tests {
                     asked_tokens: full,
                     chunks: full,
                     first_chunk_tokens: Some(full),
-                    tokens_source: Some(hb_core::record::TokensSource::Tokenizer),
+                    tokens_source: Some(hb_core::record::TokensSource::Usage),
                     server: Some(u16::MAX),
                     status: Some(599),
                     fingerprint: Some(full),

@@ -174,10 +174,6 @@ impl<'de> Deserialize<'de> for Kind {
 pub enum TokensSource {
     /// The server's own `usage` or `eval_count`.
     Usage,
-    /// The server's `/tokenize`.
-    Tokenize,
-    /// A local `tokenizer.json`.
-    Tokenizer,
     /// One token for each event that carried content.
     Events,
 }

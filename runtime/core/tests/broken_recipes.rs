@@ -53,6 +53,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("a word in a list of numbers", LOCAL, "  concurrency: [1, two, 4]\n"),
     ("an empty list", LOCAL, "  concurrency: []\n"),
     ("no stages", LOCAL, "  stages: []\n"),
+    ("a limit that an answer in one piece cannot meet", LOCAL, "  stream: false\n  slo: {ttft_p99: 1s, e2el_p99: 2s}\n"),
     ("no tokenizer", LOCAL, "  tokenizer: \"\"\n"),
     ("a negative number", LOCAL, "  concurrency: -4\n"),
     ("a number in quotes", LOCAL, "  concurrency: \"4\"\n"),

@@ -205,8 +205,6 @@ impl<'a> Gathered<'a> {
     pub(super) fn tokens_source(&self) -> Option<String> {
         let name = |source: &TokensSource| match source {
             TokensSource::Usage => "usage",
-            TokensSource::Tokenize => "tokenize",
-            TokensSource::Tokenizer => "tokenizer",
             TokensSource::Events => "events",
         };
         match self.sources.len() {

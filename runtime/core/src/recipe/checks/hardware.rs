@@ -48,10 +48,14 @@ fn images(recipe: &Recipe, problems: &mut Vec<Problem>) {
         let problem = Problem::error("artifacts.extra_args", "words for a container runtime, while there is none", "nothing");
         problems.push(problem.advise("name artifacts.runtime, or write servers.service_config.extra_args for the server itself"));
     }
+    if recipe.workload.service == "dummy" && recipe.service_path().is_some() {
+        let problem = Problem::warning("artifacts.service.path", "an image or program for the Dummy", "nothing");
+        problems.push(problem.advise("the Dummy is hbnode itself and runs on the node as it is; leave it out"));
+    }
     let remote = artifacts.service.as_ref().and_then(|artifact| artifact.remote.as_ref());
     if remote.is_some() && of_service.is_none() && artifacts.container.is_none() {
         let problem = Problem::warning("artifacts.service.remote", "where to pull from, and no path", "a path beside it");
-        problems.push(problem.advise("a run pulls nothing: bring the image to a file and name it as `path`"));
+        problems.push(problem.advise("name the file that it is pulled to as `path`"));
     }
     if artifacts.python.is_some() {
         let problem = Problem::warning("artifacts.python", "a client image", "nothing");

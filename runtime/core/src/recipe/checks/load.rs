@@ -23,10 +23,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     lengths("workload.turns", &workload.turns, "turn", problems);
     turns::check(workload, problems);
     prefix(workload, problems);
-    for name in workload.slo.iter().flat_map(|slo| slo.keys()).filter(|name| slo_name(name).is_none()) {
-        let accepted = "ttft, tpot or e2el with a percentile, such as `ttft_p99`";
-        problems.push(Problem::error(format!("workload.slo.{name}"), format!("`{name}`"), accepted));
-    }
+    limits(workload, problems);
     stages(&workload.stages, problems);
     of_stages::check(workload, problems);
     stop_when::check(workload, problems);
@@ -35,6 +32,29 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     if workload.tokenizer.as_ref().is_some_and(String::is_empty) {
         problems.push(Problem::error("workload.tokenizer", "an empty path", "a `tokenizer.json`, or the folder that holds it"));
     }
+    pushgateway(recipe, problems);
+}
+
+/// Each limit of `slo` is one that an answer can meet.
+fn limits(workload: &Workload, problems: &mut Vec<Problem>) {
+    let is_whole = workload.stream.as_ref().is_some_and(|stream| stream.values().contains(&false));
+    for name in workload.slo.iter().flat_map(|slo| slo.keys()) {
+        let path = format!("workload.slo.{name}");
+        match slo_name(name) {
+            None => {
+                let accepted = "ttft, tpot or e2el with a percentile, such as `ttft_p99`";
+                problems.push(Problem::error(path, format!("`{name}`"), accepted));
+            }
+            Some((metric, _)) if is_whole && metric != "e2el" => {
+                let found = format!("`{name}` beside `stream: false`: an answer in one piece has no {metric}, and would never meet it");
+                problems.push(Problem::error(path, found, "e2el, or `stream: true`"));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn pushgateway(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let gateway = recipe.monitoring.as_ref().and_then(|monitoring| monitoring.pushgateway.as_ref());
     let Some(gateway) = gateway else { return };
     if gateway.url.is_some() == gateway.node.is_some() {
