@@ -2,11 +2,9 @@
 # A run against llama.cpp's own server, which nobody here wrote: the totals must be the server's own.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/llamacpp.bash"
 
-export PORT=${PORT:-8089}
-"$TESTBED/openai-server-up" >"$SCRATCH/server" || skip "llama.cpp's server cannot be had here"
-trap '"$TESTBED/openai-server-down"' EXIT
-URL=$(sed -n 's/^URL=//p' "$SCRATCH/server")
+llamacpp 8089
 
 # The server's own count of generated tokens.
 generated() { curl -fs "$URL/metrics" | awk '$1 == "llamacpp:tokens_predicted_total" {print int($2)}'; }

@@ -3,11 +3,9 @@
 # prompts and answers as long as the trace says, to the token, by the server's own count.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/llamacpp.bash"
 
-export PORT=${PORT:-8091}
-"$TESTBED/openai-server-up" >"$SCRATCH/server" || skip "llama.cpp's server cannot be had here"
-trap '"$TESTBED/openai-server-down"' EXIT
-URL=$(sed -n 's/^URL=//p' "$SCRATCH/server")
+llamacpp 8091
 
 # Four requests on each tick of 3 s, as in the public conversation trace; a block of 512 tokens has one id.
 python3 - "$SCRATCH" <<'PY'

@@ -3,21 +3,15 @@
 # and nothing that was finished is measured again. Then an allocation without a step.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/bed.bash"
 
-[ "$(id -u)" = 0 ] || skip "the Slurm test bed needs root"
-export HB_TESTBED=${HB_TESTBED_RESUME:-/var/tmp/hb-resume}
-"$TESTBED/slurm-up" --nodes 3 --port "${RESUME_SSH_PORT:-8826}" >"$SCRATCH/up" 2>&1 ||
-    { tail -n 5 "$SCRATCH/up"; skip "the Slurm test bed cannot be started here"; }
-trap '"$TESTBED/slurm-down" >/dev/null 2>&1' EXIT
-
-HOME_DIR=$HB_TESTBED/home/bench
+bed resume 3 "${RESUME_SSH_PORT:-8826}"
 HB=$HB_TESTBED/hbnode-of-the-site
 install -m 755 "$HBNODE" "$HB"
-on_login() { "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$@"; }
-is_over() { ! on_login squeue -h -j "$1" -t all -o %T 2>/dev/null | grep -Eq 'PENDING|CONFIGURING|RUNNING|COMPLETING'; }
+is_over() { ! user squeue -h -j "$1" -t all -o %T 2>/dev/null | grep -Eq 'PENDING|CONFIGURING|RUNNING|COMPLETING'; }
 # submitted ARGS…: runs `hbnode run ARGS --json`, sets JOB and DIR.
 submitted() {
-    on_login "$HB" run "$@" --json >"$SCRATCH/run" 2>"$SCRATCH/run.err" || { cat "$SCRATCH/run.err"; return 1; }
+    user "$HB" run "$@" --json >"$SCRATCH/run" 2>"$SCRATCH/run.err" || { cat "$SCRATCH/run.err"; return 1; }
     JOB=$(jq -r .job "$SCRATCH/run") DIR=$(jq -r .dir "$SCRATCH/run")
 }
 newest_run() { find "$1/results" -mindepth 2 -maxdepth 2 -type d ! -path '*/.hbnode/*' | sort | tail -n 1; }
@@ -66,12 +60,12 @@ FIRST=$JOB
 check "a dry run shows how it goes on" sh -c '"$@" | grep -q -- "--resume results/outlasting/"' - \
     "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$HB" run --resume "$JOB" --dry-run
 submitted --resume "$JOB"
-again() { { on_login "$HB" run --resume "$FIRST" 2>&1 || true; } | tee "$SCRATCH/again" | grep "job $JOB is not over"; }
+again() { { user "$HB" run --resume "$FIRST" 2>&1 || true; } | tee "$SCRATCH/again" | grep "job $JOB is not over"; }
 check "resumed a second time, it names the job that goes on with it" again
 check "and submits nothing" test "$("$TESTBED/on-host" -u bench login squeue -h -o %A | sort -u | wc -l)" = 1
-on_login "$HB" status
+user "$HB" status
 check "its continuation is another job in the same folder" test "$JOB" != "$FIRST" -a -s "$DIR/job.id"
-check "it is followed to its end" on_login timeout 150 "$HB" fetch --follow "$JOB"
+check "it is followed to its end" user timeout 150 "$HB" fetch --follow "$JOB"
 FETCHED=$(readlink -f "$HOME_DIR/results/outlasting/latest")
 cat "$FETCHED/summary.md"
 check "the whole is complete" holds "$FETCHED" '.run.complete and (.trials | length == 2) and all(.trials[]; .complete)'
@@ -89,9 +83,9 @@ submitted q.yaml --set 'orchestration.job_config.extra_sbatch=[--requeue]'
 begun() { grep -qs '"trial_begun","number":2' "$DIR"/results/*/*/events.jsonl; }
 check "it comes to its second trial" wait_for 90 begun
 "$TESTBED/on-host" login scontrol requeue "$JOB"
-waits() { on_login squeue -h -j "$JOB" -o %T | grep -q PENDING; }
+waits() { user squeue -h -j "$JOB" -o %T | grep -q PENDING; }
 check "it waits again" wait_for 60 waits
-on_login "$HB" status "$JOB"
+user "$HB" status "$JOB"
 check "and is not taken for over" sh -c '! "$@" 2>/dev/null' - \
     "$TESTBED/on-host" -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$HB" fetch "$JOB"
 # Slurm holds a requeued job for two minutes.
@@ -119,7 +113,7 @@ check "with a report of its part" holds "$RUN_DIR" '(.run.complete | not) and (.
 
 say "an allocation without a step"
 recipe by-hand "duration: 5s" "00:10:00" >"$HOME_DIR/s.yaml"
-allocated() { on_login timeout 120 salloc -Q -N3 --ntasks-per-node=2 -p cpu -t 10 "$@"; }
+allocated() { user timeout 120 salloc -Q -N3 --ntasks-per-node=2 -p cpu -t 10 "$@"; }
 code=0
 allocated "$HB" --leader s.yaml --json >"$SCRATCH/out" 2>"$SCRATCH/err" || { code=$?; tail -n 20 "$SCRATCH/err"; }
 check "it ends with the leader's code" test "$code" = 0

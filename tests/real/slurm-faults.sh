@@ -6,26 +6,19 @@
 # shellcheck disable=SC2016,SC2317,SC2329 # jq has variables of its own; rows are called by their names
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/bed.bash"
 
-[ "$(id -u)" = 0 ] || skip "the Slurm test bed needs root"
-export HB_TESTBED=${HB_TESTBED_FAULTS:-/var/tmp/hb-slurm-faults}
-PORT=${FAULTS_SSH_PORT:-8829}
-"$TESTBED/slurm-up" --nodes 5 --port "$PORT" >"$SCRATCH/up" 2>&1 ||
-    { tail -n 5 "$SCRATCH/up"; skip "the Slurm test bed cannot be started here"; }
+bed faults 5 "${FAULTS_SSH_PORT:-8829}"
 end_all() {
     local pid
     for pid in $(jobs -p); do kill "$pid" 2>/dev/null || true; done
-    "$TESTBED/slurm-down" >/dev/null 2>&1
+    bed_down
 }
 trap end_all EXIT
-
-HOME_DIR=$HB_TESTBED/home/bench
 HB=$HB_TESTBED/hbnode-of-the-site
 TABLE=$SCRATCH/table.md
 HOSTS=(node001 node002 node003 node004 node005)
 install -m 755 "$HBNODE" "$HB"
-on() { "$TESTBED/on-host" "$@"; }
-user() { on -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$@"; }
 
 # recipe NAME POLICY WORKLOAD: the leader's host samples only, two hosts serve, two ask. More lines come from stdin.
 # All want the same: Slurm ends a heterogeneous job as a whole when it gives up one of its nodes, --no-kill or not.

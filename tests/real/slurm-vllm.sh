@@ -5,16 +5,14 @@
 # Not over Ray: there vLLM's CPU backend takes all ranks for neighbours in one /dev/shm, which two hosts do not share.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/bed.bash"
 
-[ "$(id -u)" = 0 ] || skip "the Slurm test bed needs root"
 V=${HB_TESTBED:-/var/tmp/hb-testbed}
 ls "$V"/vllm/ready-* >/dev/null 2>&1 || skip "vLLM is not installed; HB_REAL_VLLM=1 tests/real/vllm.sh installs it"
 available=$(awk '/MemAvailable/ {print int($2 / 1048576)}' /proc/meminfo)
 [ "$available" -ge 8 ] || skip "two ranks need about 6 GiB of memory, and $available GiB are available"
 VLLM=$V/vllm/venv/bin/vllm
-export HB_TESTBED=${HB_TESTBED_SLURM:-/var/tmp/hb-slurm}
-"$TESTBED/slurm-up" --nodes 3 --port "${SLURM_SSH_PORT:-8823}" >"$SCRATCH/up" 2>&1 || { tail -n 5 "$SCRATCH/up"; skip "the Slurm test bed cannot be started here"; }
-trap '"$TESTBED/slurm-down" >/dev/null 2>&1' EXIT
+bed slurm 3 "${SLURM_SSH_PORT:-8823}"
 install -m 755 "$HBNODE" "$HB_TESTBED/hbnode-of-the-site"
 # Python may lie in a folder of root's own; then root is the person, with a home folder of its own beside the other.
 who=(-u bench)

@@ -3,19 +3,16 @@
 # that is killed.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/bed.bash"
 
-[ "$(id -u)" = 0 ] || skip "the Slurm test bed needs root"
-export HB_TESTBED=${HB_TESTBED_SLURM:-/var/tmp/hb-slurm}
 # A shared file system that is nearly full. What is mounted later, the hosts do not see.
 SMALL=$(mktemp -d /var/tmp/hb-small.XXXXXX)
 chmod 755 "$SCRATCH" "$SMALL"
 mount -t tmpfs -o size=4m,mode=777 none "$SMALL" || skip "no file system can be mounted here"
-"$TESTBED/slurm-up" --nodes 3 --port "${SLURM_SSH_PORT:-8823}" >"$SCRATCH/up" 2>&1 || { tail -n 5 "$SCRATCH/up"; skip "the Slurm test bed cannot be started here"; }
-trap '"$TESTBED/slurm-down" >/dev/null 2>&1; umount "$SMALL"; rmdir "$SMALL"' EXIT
+bed slurm 3 "${SLURM_SSH_PORT:-8823}"
+trap 'bed_down; umount "$SMALL"; rmdir "$SMALL"' EXIT
 
-HOME_DIR=$HB_TESTBED/home/bench
 install -m 755 "$HBNODE" "$HOME_DIR/hbnode"
-user() { "$TESTBED/on-host" -u bench login "$@"; }
 # submitted by the ordinary user, from the ordinary user's folder, as one would by hand
 srun() { user timeout 150 srun -N3 -n3 --ntasks-per-node=1 --no-kill --kill-on-bad-exit=0 -D "$HOME_DIR" "$@"; }
 

@@ -3,16 +3,10 @@
 # every way in which a host can refuse, then a leader that is killed and a host that loses power.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/bed.bash"
 
-[ "$(id -u)" = 0 ] || skip "the test bed needs root"
-export HB_TESTBED=${HB_TESTBED_SSH:-/var/tmp/hb-ssh}
-"$TESTBED/slurm-up" --nodes 3 --port "${SSH_SSH_PORT:-8827}" >"$SCRATCH/up" 2>&1 || { tail -n 5 "$SCRATCH/up"; skip "the test bed cannot be started here"; }
-trap '"$TESTBED/slurm-down" >/dev/null 2>&1' EXIT
-
-HOME_DIR=$HB_TESTBED/home/bench
+bed ssh 3 "${SSH_SSH_PORT:-8827}"
 HOSTS=(node001 node002 node003)
-on() { "$TESTBED/on-host" "$@"; }
-user() { on -u bench login env -C "$HOME_DIR" HOME="$HOME_DIR" "$@"; }
 
 # An sshd on every node; the user's own key, configuration and known hosts, as a person has them.
 KEY=$(cut -d' ' -f1,2 "$HB_TESTBED/etc/ssh_host_ed25519_key.pub")

@@ -2,15 +2,12 @@
 # A local tokenizer.json before llama.cpp's own server, whose /tokenize is hidden: the server counts what was asked.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/llamacpp.bash"
 
-export PORT=${PORT:-8089}
-"$TESTBED/openai-server-up" >"$SCRATCH/server" || skip "llama.cpp's server cannot be had here"
+llamacpp 8089
+HIDDEN=/tokenize
+relayed
 TOKENIZER=${HB_TESTBED:-/var/tmp/hb-testbed}/llamacpp/tiny
-DOOR=$(free_port)
-"$TESTBED/relay" "$DOOR" "$PORT" "$SCRATCH/asked.jsonl" /tokenize &
-RELAY=$!
-trap 'kill $RELAY; "$TESTBED/openai-server-down"' EXIT
-wait_for 10 curl -fs "http://127.0.0.1:$DOOR/health" || { say "the relay does not answer"; exit 1; }
 
 ask() { # API TOKENIZER
     cat >"$SCRATCH/recipe.yaml" <<YAML

@@ -2,14 +2,10 @@
 # Conversations with llama.cpp's own server: the second request really holds what the server answered to the first.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.bash"
+. "$HERE/lib/llamacpp.bash"
 
-export PORT=${PORT:-8089}
-"$TESTBED/openai-server-up" >"$SCRATCH/server" || skip "llama.cpp's server cannot be had here"
-DOOR=$(free_port)
-"$TESTBED/relay" "$DOOR" "$PORT" "$SCRATCH/asked.jsonl" &
-RELAY=$!
-trap 'kill $RELAY; "$TESTBED/openai-server-down"' EXIT
-wait_for 10 curl -fs "http://127.0.0.1:$DOOR/health" || { say "the relay does not answer"; exit 1; }
+llamacpp 8089
+relayed
 
 talk() { # API
     cat >"$SCRATCH/recipe.yaml" <<YAML
