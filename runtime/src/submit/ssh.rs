@@ -1,9 +1,11 @@
 //! The person's own `ssh`: its configuration, agent, jump hosts. One connection carries all scripts.
 
 use std::{
-    fs::Permissions,
+    fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
+    path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use hb_core::launch::shell;
@@ -19,8 +21,13 @@ pub struct Ssh {
     folder: TempDir,
 }
 
+/// Where the folder lies: the path of a socket may have 107 bytes at most, and a personal TMPDIR may be long.
+const PLACE: &str = "/tmp";
+const PREFIX: &str = "hbnode-ssh-";
 /// The socket's name in its folder.
 const SOCKET: &str = "s";
+/// A folder that has been empty for so long is of a process that was killed: `ssh` takes its socket along, not the folder.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
 
 impl Ssh {
     /// Prepares for a host.
@@ -31,11 +38,11 @@ impl Ssh {
         if host.trim().is_empty() || host.starts_with('-') {
             return Err(TargetError::NoHost { host: host.to_owned() });
         }
-        // The path of a socket may have 107 bytes at most, and a personal TMPDIR may be long. The folder is its owner's
-        // alone: whoever could put a socket of their own at the path first would be taken for the host.
+        remove_left(Path::new(PLACE));
+        // Its owner's alone: whoever could put a socket of their own at the path first would be taken for the host.
         let owner_only = Permissions::from_mode(0o700);
-        let cause = |cause| TargetError::File { doing: "create a folder in", path: "/tmp".into(), cause };
-        let folder = tempfile::Builder::new().prefix("hbnode-ssh-").permissions(owner_only).tempdir_in("/tmp").map_err(cause)?;
+        let cause = |cause| TargetError::File { doing: "create a folder in", path: PLACE.into(), cause };
+        let folder = tempfile::Builder::new().prefix(PREFIX).permissions(owner_only).tempdir_in(PLACE).map_err(cause)?;
         let socket = folder.path().join(SOCKET).display().to_string();
         Ok(Self { host: host.to_owned(), words: words(place, &socket), folder })
     }
@@ -117,6 +124,18 @@ fn words(place: &Where, socket: &str) -> Vec<String> {
     words
 }
 
+/// Removes the empty folders that killed processes of this user left. A folder that is not empty, or another's, stays.
+fn remove_left(place: &Path) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let is_left =
+            || entry.metadata().and_then(|data| data.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_AFTER));
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) && is_left() {
+            // It may be in use, or another user's.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
 /// The login shell there may be any; the script is for `sh`.
 fn remote(script: &str) -> String {
     format!("exec sh -c {}", shell(script))
@@ -175,6 +194,24 @@ mod tests {
         assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         drop(ssh);
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn an_empty_folder_that_a_killed_process_left_is_removed_and_one_in_use_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let folder = place.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let (left, used, new, other) =
+            (made("hbnode-ssh-left"), made("hbnode-ssh-used"), made("hbnode-ssh-new"), made("another"));
+        fs::write(used.join(SOCKET), "").unwrap();
+        for folder in [&left, &used, &other] {
+            fs::File::open(folder).unwrap().set_modified(std::time::SystemTime::now() - LEFT_AFTER * 2).unwrap();
+        }
+        remove_left(place.path());
+        assert_eq!([&left, &used, &new, &other].map(|folder| folder.exists()), [false, true, true, true]);
     }
 
     #[test]

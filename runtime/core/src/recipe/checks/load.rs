@@ -46,7 +46,8 @@ fn limits(workload: &Workload, problems: &mut Vec<Problem>) {
                 problems.push(Problem::error(path, format!("`{name}`"), accepted));
             }
             Some((metric, _)) if is_whole && metric != "e2el" => {
-                let found = format!("`{name}` beside `stream: false`: an answer in one piece has no {metric}, and would never meet it");
+                let found =
+                    format!("`{name}` beside `stream: false`: an answer in one piece has no {metric}, and would never meet it");
                 problems.push(Problem::error(path, found, "e2el, or `stream: true`"));
             }
             Some(_) => {}
