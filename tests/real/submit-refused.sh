@@ -23,13 +23,14 @@ refused() {
     while [ "$1" != -- ]; do parts+=("$1"); shift; done
     shift
     before=$(there) jobs=$(jobs_of_user)
+    touch "$SCRATCH/refused-at"
     outside run r.yaml "$@" >"$SCRATCH/refused" 2>&1 || exit_code=$?
     line=$(grep -v '^warning' "$SCRATCH/refused" | tr '\n' ' ' | tr -s ' ')
     printf '    %.400s\n' "$line"
     for part in "${parts[@]}"; do grep -q -- "$part" <<<"$line" || { say "not said: $part"; return 1; }; done
     [ "$exit_code" = "$code" ] || { say "ended with $exit_code"; return 1; }
     [ "$(there)" = "$before" ] || { say "left behind:"; diff <(echo "$before") <(there); return 1; }
-    [ "$(jobs_of_user)" = "$jobs" ] && ! ls -d /tmp/hbnode-ssh-* 2>/dev/null
+    [ "$(jobs_of_user)" = "$jobs" ] && [ -z "$(find /tmp -maxdepth 1 -name 'hbnode-ssh-*' -newer "$SCRATCH/refused-at")" ]
 }
 login=(--host login --ssh-config "$CONFIG")
 
