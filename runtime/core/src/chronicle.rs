@@ -97,9 +97,11 @@ impl Chronicle {
     }
 
     fn server_told(&mut self, node: &str, fact: &Fact) {
-        if let Fact::ServerStarted { server, .. } = fact {
-            // What is known of a process that was there before says nothing of this one.
-            self.servers.remove(server);
+        if let Fact::ServerStarted { server, .. } = fact
+            && let Some(known) = self.servers.get_mut(server)
+        {
+            // What is known of a process that was there before says nothing of this one; its image may be read already.
+            known.retain(|name, _| name.starts_with("image"));
         }
         let (server, known): (u32, Vec<(&str, Value)>) = match fact {
             Fact::ServerStarted { server, name, pid, command, .. } => {
@@ -266,10 +268,13 @@ mod tests {
             |pid| Fact::ServerStarted { server: 0, name: "server 0".into(), pid, command: Vec::new(), ports: Default::default() };
         tell(started(1));
         tell(Fact::ServerExited { server: 0, why: "killed".into() });
+        // Its image is read while it is started, and either may be over first.
+        tell(Fact::ImageRead { server: 0, image: "s.sif".into(), digest: "sha256:0".into() });
         tell(started(2));
         let server = chronicle.close_trial(0, 9 * SECOND).server;
         assert_eq!(server["0"]["pid"], 2);
         assert_eq!(server["0"].get("exited"), None);
+        assert_eq!(server["0"]["image_digest"], "sha256:0");
     }
 
     #[test]
