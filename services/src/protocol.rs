@@ -34,6 +34,15 @@ impl Prompt {
             Self::Messages(messages) => Some(messages.iter().flat_map(texts).collect::<Vec<_>>().join("\n").into()),
         }
     }
+
+    /// The bytes it takes in a body, nearly.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::TokenIds(ids) => ids.len() * 6,
+            Self::Messages(messages) => messages.iter().flat_map(texts).map(|text| text.len() + 64).sum(),
+        }
+    }
 }
 
 /// The texts of a message, whose content is one text or a list of parts.

@@ -8,13 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use hb_core::record::Kind;
+use hb_core::{record::Kind, units::Nanos};
 use hb_services::protocol::{Answer, Reader};
 use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{connection::Link, drive::Engine, seen::Seen};
+use super::{Clock, connection::Link, drive::Engine, seen::Seen};
 
 /// The start of a refusal's body that is read.
 const REFUSAL_BYTES: usize = 64 * 1024;
@@ -40,92 +40,132 @@ impl Limits {
     }
 }
 
+/// How an exchange goes on behind the answer's head.
+pub(super) enum Begun {
+    /// With the answer.
+    Answering(Answering),
+    /// Not at all: the server refused, and so the answer was.
+    Refused(Answer, Option<Link>),
+}
+
 impl Engine {
-    /// Sends `request` and reads its answer. An error leaves a connection that cannot be used again.
-    pub(super) async fn exchange(
+    /// Sends `request` and reads the answer's head. An error leaves a connection that cannot be used again.
+    pub(super) async fn begin(
         &self,
         link: &mut Link,
         seen: &mut Seen<'_>,
         request: Request<Full<Bytes>>,
-        reader: &mut dyn Reader,
         begun: Instant,
-    ) -> Result<Option<Kind>, Kind> {
+    ) -> Result<Head, Kind> {
         let limits = Limits {
             first_by: Instant::now() + self.timeouts.first_byte.0,
             total_by: begun + self.timeouts.total.0,
             between: self.timeouts.between_chunks.0,
         };
         seen.due.sent(self.clock.now());
-        let mut alarm = pin!(sleep_until(limits.next(None).0));
+        let mut alarm = Box::pin(sleep_until(limits.next(None).0));
         let response = head(link, request, alarm.as_mut(), limits).await?;
-        let status = response.status();
-        seen.status = Some(status.as_u16());
-        let mut body = response.into_body();
-        if !status.is_success() {
-            let (start, is_whole) = refusal(link, &mut body, alarm.as_mut()).await;
-            let (kind, message) = self.prepared.protocol.refusal(status.as_u16(), &start);
-            seen.answer = Some(Answer { kind: Some(kind), message, ..Answer::default() });
-            return if is_whole { Ok(Some(kind)) } else { Err(kind) };
-        }
-        let ended = poll_fn(|cx| self.poll_body(cx, link, &mut body, reader, seen, alarm.as_mut(), limits)).await;
-        let answer = reader.finish();
-        let said = answer.kind;
-        seen.answer = Some(answer);
-        match ended {
-            // HTTP says that all of it came, so nobody cut it.
-            Ok(()) => Ok(said.map(|kind| if kind == Kind::Truncated { Kind::NoEndMark } else { kind })),
-            // What the server itself said comes before the way in which the connection ended.
-            Err(_) if matches!(said, Some(Kind::ErrorEvent | Kind::Aborted)) => Err(said.unwrap_or(Kind::ErrorEvent)),
-            Err(kind) => Err(kind),
-        }
+        seen.status = Some(response.status().as_u16());
+        Ok(Head { response, alarm, limits })
     }
 
-    /// Reads the body as far as it has come.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one exchange, each borrowed on its own")]
-    fn poll_body(
-        &self,
-        cx: &mut Context<'_>,
-        link: &mut Link,
-        body: &mut Incoming,
-        reader: &mut dyn Reader,
-        seen: &mut Seen<'_>,
-        mut alarm: Pin<&mut Sleep>,
-        limits: Limits,
-    ) -> Poll<Result<(), Kind>> {
+    /// Takes the exchange on behind the answer's head.
+    pub(super) async fn go_on(&self, mut link: Link, head: Head) -> Begun {
+        let Head { response, mut alarm, limits } = head;
+        let status = response.status();
+        let mut body = response.into_body();
+        if status.is_success() {
+            let (reader, clock) = (self.prepared.reader(), self.clock);
+            return Begun::Answering(Answering { link, body, reader, clock, limits, alarm, rings: None });
+        }
+        let (start, is_whole) = refusal(&mut link, &mut body, alarm.as_mut()).await;
+        let (kind, message) = self.prepared.protocol.refusal(status.as_u16(), &start);
+        Begun::Refused(Answer { kind: Some(kind), message, ..Answer::default() }, is_whole.then_some(link))
+    }
+}
+
+/// An answer that is coming: what every read touches, side by side.
+pub(super) struct Answering {
+    link: Link,
+    body: Incoming,
+    reader: Box<dyn Reader>,
+    clock: Clock,
+    limits: Limits,
+    alarm: Pin<Box<Sleep>>,
+    /// When the alarm rings, if it knows whom to wake.
+    rings: Option<Nanos>,
+}
+
+impl Answering {
+    /// Reads what has come; ready when the answer is over, properly or not.
+    pub fn poll(&mut self, cx: &mut Context<'_>, seen: &mut Seen<'_>) -> Poll<Result<(), Kind>> {
+        let mut has_read = false;
         loop {
-            match link.poll_data(cx, body) {
+            match self.link.poll_data(cx, &mut self.body) {
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(Err(_))) if seen.over.is_some() => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(Err(kind))) => return Poll::Ready(Err(kind)),
                 Poll::Ready(Some(Ok(data))) => {
-                    let progress = reader.feed(&data)?;
+                    has_read = true;
+                    let progress = self.reader.feed(&data)?;
                     let (was_over, had_content) = (seen.over.is_some(), seen.last.is_some());
-                    seen.content(link.read_at(), progress);
+                    seen.content(self.read_at(), progress);
                     if let Some(last) = seen.last.filter(|_| !had_content) {
                         // From here on silence counts, and it may end earlier than the wait for the first content.
-                        alarm.as_mut().reset(limits.next(Some(self.clock.instant(last))).0);
+                        self.set_alarm(self.limits.next(Some(self.clock.instant(last))).0);
                     }
                     if progress.is_over && !was_over {
-                        alarm.as_mut().reset(Instant::now() + BODY_END_GRACE);
+                        self.set_alarm(Instant::now() + BODY_END_GRACE);
                     }
                 }
+                // A task that was woken by bytes need not ask an alarm that will wake it.
+                Poll::Pending if has_read && self.rings.is_some_and(|rings| self.read_at() < rings) => return Poll::Pending,
                 Poll::Pending => {
-                    if alarm.as_mut().poll(cx).is_pending() {
+                    if self.alarm.as_mut().poll(cx).is_pending() {
+                        self.rings = Some(self.clock.of(self.alarm.deadline().into_std()));
                         return Poll::Pending;
                     }
                     if seen.over.is_some() {
                         return Poll::Ready(Ok(()));
                     }
                     // The alarm is set again only when it rings, so that a token costs no timer.
-                    let (by, kind) = limits.next(seen.last.map(|last| self.clock.instant(last)));
+                    let (by, kind) = self.limits.next(seen.last.map(|last| self.clock.instant(last)));
                     if Instant::now() >= by {
                         return Poll::Ready(Err(kind));
                     }
-                    alarm.as_mut().reset(by);
+                    self.set_alarm(by);
                 }
             }
         }
     }
+
+    fn read_at(&self) -> Nanos {
+        self.clock.of(self.link.read_at())
+    }
+
+    fn set_alarm(&mut self, at: Instant) {
+        self.alarm.as_mut().reset(at);
+        self.rings = None;
+    }
+
+    /// What the answer that ended so has come to, and what can serve the next one.
+    pub fn finish(mut self, ended: Result<(), Kind>) -> (Answer, Result<Option<Kind>, Kind>, Link, Box<dyn Reader>) {
+        let answer = self.reader.finish();
+        let kind = match ended {
+            // HTTP says that all of it came, so nobody cut it.
+            Ok(()) => Ok(answer.kind.map(|kind| if kind == Kind::Truncated { Kind::NoEndMark } else { kind })),
+            // What the server itself said comes before the way in which the connection ended.
+            Err(kind) => Err(answer.kind.filter(|said| matches!(said, Kind::ErrorEvent | Kind::Aborted)).unwrap_or(kind)),
+        };
+        (answer, kind, self.link, self.reader)
+    }
+}
+
+/// The head of an answer, and what goes on behind it.
+pub(super) struct Head {
+    response: Response<Incoming>,
+    alarm: Pin<Box<Sleep>>,
+    limits: Limits,
 }
 
 /// The answer's head.

@@ -10,25 +10,18 @@ use hdrhistogram::{
     serialization::{Serializer as _, V2Serializer},
 };
 
-use super::token_gaps::TokenGaps;
+use super::answer_gaps::AnswerGaps;
 
 /// Histograms kept side by side, so that requests on different cores seldom wait for each other.
 const SHARDS: usize = 4;
 const LOWEST_NANOS: u64 = 1_000;
 const HIGHEST_NANOS: u64 = 3_600_000_000_000;
 
-/// The time before a read with content, and the events that it brought.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Gap {
-    pub nanos: u64,
-    pub events: u32,
-}
-
 struct Pair {
     itl: Histogram<u64>,
     icl: Histogram<u64>,
     /// What answers left behind, for the next ones.
-    spare: Vec<TokenGaps>,
+    spare: Vec<AnswerGaps>,
 }
 
 impl Pair {
@@ -57,23 +50,19 @@ impl Gaps {
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
     }
 
-    /// Takes the gaps between events of request `index`; one lock for many of them.
-    pub fn add(&self, index: u64, gaps: &mut Vec<Gap>) {
+    /// Takes what lies between the events of request `index`; one lock for many of them.
+    pub fn add(&self, index: u64, gaps: &mut AnswerGaps) {
         let mut pair = self.pair(index);
-        for gap in gaps.drain(..) {
-            pair.icl.saturating_record(gap.nanos);
-            // Events of one read came together: nothing lay between them.
-            pair.icl.saturating_record_n(0, u64::from(gap.events.saturating_sub(1)));
-        }
+        gaps.hand_over(|nanos, times| pair.icl.saturating_record_n(nanos, times));
     }
 
     /// An empty place for the gaps of request `index`.
-    pub fn place(&self, index: u64) -> TokenGaps {
+    pub fn place(&self, index: u64) -> AnswerGaps {
         self.pair(index).spare.pop().unwrap_or_default()
     }
 
     /// Request `index` has ended, and the gaps between its tokens are known.
-    pub fn add_tokens(&self, index: u64, mut gaps: TokenGaps, after_first: Option<u32>) {
+    pub fn add_tokens(&self, index: u64, mut gaps: AnswerGaps, after_first: Option<u32>) {
         let mut pair = self.pair(index);
         gaps.drain(after_first, |nanos, tokens| pair.itl.saturating_record_n(nanos, tokens));
         pair.spare.push(gaps);

@@ -19,12 +19,7 @@ use hb_core::{
     units::Nanos,
 };
 
-use super::{
-    gaps::{Gap, Gaps},
-    health::Lags,
-    messages::Messages,
-    token_gaps::TokenGaps,
-};
+use super::{answer_gaps::AnswerGaps, gaps::Gaps, health::Lags, messages::Messages};
 
 /// More than a record takes on the wire: every field at its longest.
 const RECORD_BYTES: usize = 208;
@@ -232,15 +227,15 @@ impl Book {
         self.epoch
     }
 
-    pub fn gaps(&self, index: u64, gaps: &mut Vec<Gap>) {
+    pub fn gaps(&self, index: u64, gaps: &mut AnswerGaps) {
         self.ledger.gaps.add(index, gaps);
     }
 
-    pub fn place_for_gaps(&self, index: u64) -> TokenGaps {
+    pub fn place_for_gaps(&self, index: u64) -> AnswerGaps {
         self.ledger.gaps.place(index)
     }
 
-    pub fn token_gaps(&self, index: u64, gaps: TokenGaps, after_first: Option<u32>) {
+    pub fn token_gaps(&self, index: u64, gaps: AnswerGaps, after_first: Option<u32>) {
         self.ledger.gaps.add_tokens(index, gaps, after_first);
     }
 
@@ -460,7 +455,9 @@ mod tests {
             }
         }
         for nanos in 0..20_000u64 {
-            ledger.gaps.add(nanos, &mut vec![Gap { nanos: nanos * nanos * 9, events: 1 }]);
+            let mut gaps = AnswerGaps::default();
+            gaps.push(nanos * nanos * 9, None, 1);
+            ledger.gaps.add(nanos, &mut gaps);
         }
         let batches = ledger.cut(late, true);
         let sizes: Vec<_> = batches.iter().map(|batch| rmp_serde::to_vec_named(batch).unwrap().len()).collect();

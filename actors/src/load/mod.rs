@@ -12,6 +12,7 @@
 //!
 //! The Executor owns the tasks; this module knows no actor.
 
+mod answer_gaps;
 mod closed;
 mod connection;
 mod drive;
@@ -31,7 +32,6 @@ mod supply;
 mod talk;
 #[cfg(test)]
 pub(crate) mod tests;
-mod token_gaps;
 mod window;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
@@ -137,7 +137,12 @@ impl Clock {
     /// Now, since the trial's start; zero before it.
     #[must_use]
     pub fn now(self) -> Nanos {
-        Nanos::from(Instant::now().saturating_duration_since(self.start))
+        self.of(Instant::now())
+    }
+
+    /// This instant, since the trial's start; zero before it.
+    fn of(self, instant: Instant) -> Nanos {
+        Nanos::from(instant.saturating_duration_since(self.start))
     }
 
     fn instant(self, at: Nanos) -> tokio::time::Instant {

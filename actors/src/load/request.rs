@@ -1,10 +1,12 @@
 //! One request from its due instant to its row: the attempts, and what becomes of the connection.
 
+use std::future::poll_fn;
+
 use hb_core::record::{Kind, Record};
-use hb_services::{is_same_model, protocol::Reader};
+use hb_services::is_same_model;
 use tokio::time::Instant;
 
-use super::{drive::Engine, ledger::Due, seen::Seen, server::Server, supply::Made};
+use super::{drive::Engine, exchange::Begun, ledger::Due, seen::Seen, server::Server, supply::Made};
 
 /// How a request ended, for whoever asks the next one.
 pub(super) struct Ended {
@@ -18,11 +20,8 @@ impl Engine {
     /// Sends `due` to server `server` and ends it.
     pub(super) async fn carry_out(&self, due: Due, made: Made, server: u32) -> Ended {
         let mut seen = Seen::new(&due);
-        let ended = self.ending.unless(self.attempts(&mut seen, &made, server)).await;
-        let kind = match ended {
-            Ok(Ok(kind)) => kind,
-            Ok(Err(kind)) | Err(kind) => Some(kind),
-        };
+        let ended = self.asked(&mut seen, &made, &self.prepared.servers[server as usize]).await;
+        let kind = ended.unwrap_or_else(Some);
         if let (Some(kind), Some(message)) = (kind, seen.answer.as_mut().and_then(|answer| answer.message.take())) {
             due.book().told(kind, &message, &self.prepared.share.servers[server as usize]);
         }
@@ -47,23 +46,32 @@ impl Engine {
         Ended { kind, text }
     }
 
-    async fn attempts(&self, seen: &mut Seen<'_>, made: &Made, server: u32) -> Result<Option<Kind>, Kind> {
-        let server = &self.prepared.servers[server as usize];
-        let mut reader = self.prepared.reader();
-        self.prepared.lease.held().await;
-        // Where the load or the server ends midway, the reader is dropped with the future.
-        let kind = server.ending.unless(self.attempts_with(seen, made, server, reader.as_mut())).await?;
+    /// Sends it and reads the answer, unless load or server end before.
+    async fn asked(&self, seen: &mut Seen<'_>, made: &Made, server: &Server) -> Result<Option<Kind>, Kind> {
+        // On the heap, as its kilobytes would lie between the few bytes that every read of an answer touches.
+        let begun = Box::pin(self.begun(seen, made, server));
+        let mut answering = match self.ending.unless(server.ending.unless(begun)).await??? {
+            Begun::Answering(answering) => answering,
+            Begun::Refused(answer, link) => {
+                link.into_iter().for_each(|link| server.keep(link));
+                let kind = answer.kind;
+                seen.answer = Some(answer);
+                return Ok(kind);
+            }
+        };
+        let ended = self.ending.unless(server.ending.unless(poll_fn(|cx| answering.poll(cx, seen)))).await??;
+        let (answer, kind, link, reader) = answering.finish(ended);
+        seen.answer = Some(answer);
         self.prepared.keep(reader);
+        if kind.is_ok() {
+            server.keep(link);
+        }
         kind
     }
 
-    async fn attempts_with(
-        &self,
-        seen: &mut Seen<'_>,
-        made: &Made,
-        server: &Server,
-        reader: &mut dyn Reader,
-    ) -> Result<Option<Kind>, Kind> {
+    /// Sends it, once more where a kept connection was closed before it was taken up.
+    async fn begun(&self, seen: &mut Seen<'_>, made: &Made, server: &Server) -> Result<Begun, Kind> {
+        self.prepared.lease.held().await;
         let begun = Instant::now();
         loop {
             // Where one idle connection was found closed the others may be, too: what is tried again gets a new one.
@@ -73,22 +81,17 @@ impl Engine {
                 None => {
                     let opening = Instant::now();
                     let by = begun + self.timeouts.connect.0.min(self.timeouts.total.0);
-                    let link = server.connect(by, self.clock).await?;
+                    let link = server.connect(by).await?;
                     seen.connect = Some(opening.elapsed().into());
                     link
                 }
             };
             seen.attempts += 1;
             let (was_used, before) = (link.is_used, link.bytes_read());
-            let result = self.exchange(&mut link, seen, server.request(made.body.clone()), reader, begun).await;
-            match result {
-                Err(Kind::Reset) if was_used && link.was_passed_over(before) => continue,
+            match self.begin(&mut link, seen, server.request(made.body.clone()), begun).await {
+                Err(Kind::Reset) if was_used && link.was_passed_over(before) => {}
                 Err(kind) => return Err(kind),
-                Ok(kind) => {
-                    link.is_used = true;
-                    server.keep(link);
-                    return Ok(kind);
-                }
+                Ok(head) => return Ok(self.go_on(link, head).await),
             }
         }
     }

@@ -6,7 +6,7 @@ use hb_core::{
 };
 use hb_services::protocol::{Answer, Progress};
 
-use super::{gaps::Gap, ledger::Due, token_gaps::TokenGaps};
+use super::{answer_gaps::AnswerGaps, ledger::Due};
 
 /// Gaps are handed over when there are so many…
 const GAPS_HELD: usize = 32;
@@ -30,8 +30,7 @@ pub(super) struct Seen<'a> {
     pub status: Option<u16>,
     pub attempts: u8,
     pub answer: Option<Answer>,
-    gaps: Vec<Gap>,
-    token_gaps: TokenGaps,
+    gaps: AnswerGaps,
     handed: Nanos,
     uncounted: u64,
 }
@@ -52,8 +51,7 @@ impl<'a> Seen<'a> {
             status: None,
             attempts: 0,
             answer: None,
-            gaps: Vec::with_capacity(GAPS_HELD),
-            token_gaps: due.book().place_for_gaps(due.index),
+            gaps: due.book().place_for_gaps(due.index),
             handed: Nanos(0),
             uncounted: 0,
         }
@@ -72,26 +70,22 @@ impl<'a> Seen<'a> {
         }
         let tokens = progress.tokens.unwrap_or(progress.events);
         let gap = match self.last {
-            Some(last) => {
-                let nanos = at.0.saturating_sub(last.0);
-                Some((Gap { nanos, events: progress.events }, progress.tokens))
-            }
+            Some(last) => Some((at.0.saturating_sub(last.0), progress.tokens, progress.events)),
             None => {
                 (self.first, self.first_tokens, self.handed) = (Some(at), progress.tokens, at);
                 // What came together with the first event came without a gap.
                 let more = progress.events - 1;
-                (more > 0).then(|| (Gap { nanos: 0, events: more }, progress.tokens.map(|tokens| tokens.min(more))))
+                (more > 0).then(|| (0, progress.tokens.map(|tokens| tokens.min(more)), more))
             }
         };
         self.last = Some(at);
         self.events += progress.events;
         self.tokens += tokens;
         self.uncounted += u64::from(tokens);
-        if let Some((gap, tokens)) = gap.filter(|_| self.due.stage == Stage::Measure) {
-            self.token_gaps.push(gap.nanos, tokens, gap.events);
-            self.gaps.push(gap);
+        if let Some((nanos, tokens, events)) = gap.filter(|_| self.due.stage == Stage::Measure) {
+            self.gaps.push(nanos, tokens, events);
         }
-        if self.gaps.len() >= GAPS_HELD || at.0.saturating_sub(self.handed.0) > GAPS_HELD_NANOS {
+        if self.gaps.unhanded() >= GAPS_HELD || at.0.saturating_sub(self.handed.0) > GAPS_HELD_NANOS {
             self.hand_over(at);
         }
     }
@@ -99,7 +93,7 @@ impl<'a> Seen<'a> {
     fn hand_over(&mut self, at: Nanos) {
         self.handed = at;
         self.due.book().count_tokens(std::mem::take(&mut self.uncounted));
-        if !self.gaps.is_empty() {
+        if self.gaps.unhanded() > 0 {
             self.due.book().gaps(self.due.index, &mut self.gaps);
         }
     }
@@ -115,7 +109,7 @@ impl<'a> Seen<'a> {
         };
         let first_chunk_tokens = answer.first_chunk_tokens.or(self.first_tokens);
         let after_first = output_tokens.map(|tokens| tokens.saturating_sub(first_chunk_tokens.unwrap_or(1)));
-        self.due.book().token_gaps(self.due.index, self.token_gaps, after_first);
+        self.due.book().token_gaps(self.due.index, self.gaps, after_first);
         Record {
             first: self.first,
             last: self.last,

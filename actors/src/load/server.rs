@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Clock, LoadError,
+    LoadError,
     connection::{Link, Stream},
     ending::Ending,
 };
@@ -117,14 +117,15 @@ impl Server {
         }
     }
 
-    /// Takes a connection back, if it can serve again.
+    /// Takes a connection back that has carried an answer, if it can serve again.
     pub fn keep(&self, mut link: Link) {
+        link.is_used = true;
         if link.is_ready() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
         }
     }
 
-    pub async fn connect(&self, deadline: Instant, clock: Clock) -> Result<Link, Kind> {
+    pub async fn connect(&self, deadline: Instant) -> Result<Link, Kind> {
         let connecting = async {
             let addresses = self.addresses.get_or_try_init(|| async {
                 let found: Vec<_> = tokio::net::lookup_host((self.host.as_str(), self.port))
@@ -145,7 +146,7 @@ impl Server {
                     })?))
                 }
             };
-            Link::new(stream, clock, self.version).await
+            Link::new(stream, self.version).await
         };
         timeout_at(deadline, connecting).await.unwrap_or(Err(Kind::ConnectTimeout))
     }

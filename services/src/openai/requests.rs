@@ -1,7 +1,10 @@
 //! Request bodies.
 
+use std::borrow::Cow;
+
 use hb_core::trial::{Api, RequestSpec};
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::protocol::{Call, Prompt, messages};
 
@@ -11,36 +14,72 @@ const ASKED_TOKENS: &str = "{gen_tokens}";
 /// The request for these prompts. What the recipe puts into `sampling` wins over every default here, and `null` takes a
 /// default out; `stream` is no default, because it decides how the answer is read.
 pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: u32) -> Call {
-    let mut body = Map::new();
-    body.insert("model".into(), model.into());
+    let mut body = Body(Vec::with_capacity(8 + request.sampling.len()));
+    body.set("model", Field::Text(model.into()));
     let path = match request.api {
         Api::Chat => {
-            body.insert("messages".into(), messages(prompts));
+            body.set("messages", Field::Value(Cow::Owned(messages(prompts))));
             "/v1/chat/completions"
         }
         Api::Completions | Api::Generate => {
-            body.insert("prompt".into(), prompt(prompts));
+            body.set("prompt", prompt(prompts));
             "/v1/completions"
         }
     };
-    body.insert("max_tokens".into(), gen_tokens.into());
-    body.insert("temperature".into(), 0.into());
+    body.set("max_tokens", Field::Number(gen_tokens));
+    body.set("temperature", Field::Number(0));
     // So that every answer has the asked length; servers that do not know it ignore it.
-    body.insert("ignore_eos".into(), true.into());
+    body.set("ignore_eos", Field::Flag(true));
     if request.stream {
-        body.insert("stream_options".into(), json!({"include_usage": true}));
+        body.set("stream_options", Field::Value(Cow::Owned(json!({"include_usage": true}))));
     }
     for (field, value) in &request.sampling {
         if value == ASKED_TOKENS {
-            body.remove("max_tokens");
-            body.insert(field.clone(), gen_tokens.into());
+            body.0.retain(|(name, _)| *name != "max_tokens");
+            body.set(field, Field::Number(gen_tokens));
         } else {
-            body.insert(field.clone(), value.clone());
+            body.set(field, Field::Value(Cow::Borrowed(value)));
         }
     }
-    body.retain(|_, value| !value.is_null());
-    body.insert("stream".into(), request.stream.into());
-    Call { path, body: Value::Object(body).to_string().into() }
+    body.0.retain(|(_, value)| !matches!(value, Field::Value(value) if value.is_null()));
+    body.set("stream", Field::Flag(request.stream));
+    let mut bytes = Vec::with_capacity(REST_BYTES + prompts.iter().map(Prompt::bytes).sum::<usize>());
+    serde_json::to_writer(&mut bytes, &body).expect("a vector takes every byte, and every key is a text");
+    Call { path, body: bytes.into() }
+}
+
+/// What a body takes beside its prompts, most often.
+const REST_BYTES: usize = 192;
+
+/// A body's fields in their order. Neither a prompt nor a field's name is copied before it is written.
+struct Body<'a>(Vec<(&'a str, Field<'a>)>);
+
+/// The value of one of them.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Field<'a> {
+    Number(u32),
+    Flag(bool),
+    Text(Cow<'a, str>),
+    Ids(&'a [u32]),
+    List(Vec<Self>),
+    Value(Cow<'a, Value>),
+}
+
+impl<'a> Body<'a> {
+    /// Gives the field this value, in its place if it had one.
+    fn set(&mut self, field: &'a str, value: Field<'a>) {
+        match self.0.iter_mut().find(|(name, _)| *name == field) {
+            Some((_, place)) => *place = value,
+            None => self.0.push((field, value)),
+        }
+    }
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(field, value)| (field, value)))
+    }
 }
 
 /// What to write where a server's refusal names a field that stands in a request by default.
@@ -60,14 +99,11 @@ pub fn choices(request: &RequestSpec) -> u32 {
 }
 
 /// `prompt` is a text, a list of ids, or a list of either for a batch.
-fn prompt(prompts: &[Prompt]) -> Value {
-    let one = |prompt: &Prompt| match prompt {
-        Prompt::TokenIds(ids) => Value::from(ids.as_slice()),
-        Prompt::Text(_) | Prompt::Messages(_) => Value::from(prompt.text().unwrap_or_default()),
-    };
+fn prompt(prompts: &[Prompt]) -> Field<'_> {
     match prompts {
-        [single] => one(single),
-        several => several.iter().map(one).collect(),
+        [Prompt::TokenIds(ids)] => Field::Ids(ids),
+        [single] => Field::Text(single.text().unwrap_or_default()),
+        several => Field::List(several.chunks(1).map(prompt).collect()),
     }
 }
 

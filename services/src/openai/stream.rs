@@ -270,19 +270,22 @@ fn add(sum: Option<u32>, more: Option<u32>) -> Option<u32> {
 /// known by two comparisons; looking for each key cost 500 ns, which at a hundred tokens a request was most of it.
 #[derive(Default)]
 struct Usual {
-    head: Vec<u8>,
-    tail: Vec<u8>,
+    /// The event without its text; empty where none was learned.
+    around: Vec<u8>,
+    /// Where the text belongs.
+    text_at: usize,
 }
 
 impl Usual {
     /// The text and what follows, if `bytes` begin with the learned event and another text. A text without quote and escape ends
     /// nowhere else, so the event is the same JSON but for that string.
     fn strip<'a>(&self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-        let rest = bytes.strip_prefix(b"data: ").filter(|_| !self.head.is_empty())?.strip_prefix(&self.head[..])?;
+        let (head, tail) = self.around.split_at(self.text_at);
+        let rest = bytes.strip_prefix(b"data: ").filter(|_| !head.is_empty())?.strip_prefix(head)?;
         let (text, rest) = rest.split_at_checked(memchr::memchr2(b'"', b'\\', rest)?)?;
         // The end of a line within would be another event's.
         let is_text = !text.is_empty() && std::str::from_utf8(text).is_ok() && !text.contains(&b'\n');
-        let rest = rest.strip_prefix(&self.tail[..])?.strip_prefix(b"\n\n").filter(|_| is_text)?;
+        let rest = rest.strip_prefix(tail)?.strip_prefix(b"\n\n").filter(|_| is_text)?;
         Some((text, rest))
     }
 
@@ -291,10 +294,10 @@ impl Usual {
         let Some(start) = text_start(data) else { return };
         let Some(end) = memchr::memchr(b'"', &data[start..]).map(|length| start + length) else { return };
         if is_plain(&data[start..end]) {
-            self.head.clear();
-            self.head.extend_from_slice(&data[..start]);
-            self.tail.clear();
-            self.tail.extend_from_slice(&data[end..]);
+            self.around.clear();
+            self.around.extend_from_slice(&data[..start]);
+            self.around.extend_from_slice(&data[end..]);
+            self.text_at = start;
         }
     }
 }
@@ -371,7 +374,8 @@ mod tests {
         assert!(!is_like(&usual.replace(" a", "\\n"), &usual.replace(" a", "\\n")), "an escape is no example");
         let mut learned = Usual::default();
         learned.learn(usual.as_bytes());
-        let broken = [b"data: ", &learned.head[..], &[0xff], &learned.tail[..], b"\n\n"].concat();
+        let (head, tail) = learned.around.split_at(learned.text_at);
+        let broken = [b"data: ", head, &[0xff], tail, b"\n\n"].concat();
         assert_eq!(learned.strip(&broken), None, "broken UTF-8 is left to the parser");
         assert_eq!(learned.strip(format!("data: {usual}\n").as_bytes()), None, "an event without its end is none yet");
     }

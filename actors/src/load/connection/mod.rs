@@ -14,13 +14,13 @@ mod troubles;
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use hb_core::{http_version::HttpVersion, record::Kind, units::Nanos};
+use hb_core::{http_version::HttpVersion, record::Kind};
 use http_body_util::Full;
 use hyper::{
     Request, Response,
@@ -32,15 +32,19 @@ use hyper_util::rt::TokioIo;
 pub(super) use self::stream::Stream;
 use self::{
     http2::Http2,
-    stream::{Reads, Stamped},
+    stream::{Stamped, reading},
     troubles::{body_kind, head_trouble},
 };
-use super::Clock;
+
+/// What a connection reads at once at most; no answer's head may be longer. Left to itself, hyper comes to hold several
+/// times as much for each, which costs memory and cache and saves no read that counts.
+const READ_BYTES: usize = 32 * 1024;
 
 /// A connection to a server.
 pub(super) struct Link {
     spoken: Spoken,
-    reads: Arc<Reads>,
+    bytes_read: u64,
+    read_at: Instant,
     /// Whether it has carried an answer.
     pub is_used: bool,
     /// Whether the server has shown that it took up the request that failed.
@@ -62,17 +66,17 @@ struct Http1 {
 }
 
 impl Link {
-    pub async fn new(stream: Stream, clock: Clock, version: HttpVersion) -> Result<Self, Kind> {
-        let reads = Arc::new(Reads::default());
-        let io = TokioIo::new(Stamped { stream, clock, reads: reads.clone() });
+    pub async fn new(stream: Stream, version: HttpVersion) -> Result<Self, Kind> {
+        let io = TokioIo::new(Stamped(stream));
         let spoken = match version {
             HttpVersion::Http1 => {
-                let (sender, connection) = http1::handshake(io).await.map_err(|_| Kind::Connect)?;
+                let shaking = http1::Builder::new().read_buf_exact_size(Some(READ_BYTES)).handshake(io);
+                let (sender, connection) = shaking.await.map_err(|_| Kind::Connect)?;
                 Spoken::Http1(Http1 { sender, connection: Some(Box::new(connection)) })
             }
             HttpVersion::Http2 => Spoken::Http2(Http2::new(io).await.map_err(|_| Kind::Connect)?),
         };
-        Ok(Self { spoken, reads, is_used: false, was_taken_up: false })
+        Ok(Self { spoken, bytes_read: 0, read_at: Instant::now(), is_used: false, was_taken_up: false })
     }
 
     /// Whether another request can be sent on it; sees a close that has arrived.
@@ -93,12 +97,12 @@ impl Link {
     }
 
     /// The instant of the last read.
-    pub fn read_at(&self) -> Nanos {
-        self.reads.at()
+    pub fn read_at(&self) -> Instant {
+        self.read_at
     }
 
     pub fn bytes_read(&self) -> u64 {
-        self.reads.bytes()
+        self.bytes_read
     }
 
     /// Whether the request that failed before its answer began may be sent anew on another connection: the server has
@@ -113,14 +117,16 @@ impl Link {
 
     /// Does what can be done on the socket now.
     fn turn(&mut self, cx: &mut Context<'_>) {
-        match &mut self.spoken {
+        let read = reading(|| match &mut self.spoken {
             Spoken::Http1(http1) => {
                 if http1.connection.as_mut().is_some_and(|connection| Pin::new(connection).poll(cx).is_ready()) {
                     http1.connection = None;
                 }
             }
             Spoken::Http2(http2) => http2.turn(cx),
-        }
+        });
+        self.bytes_read += read.bytes;
+        self.read_at = read.at.unwrap_or(self.read_at);
     }
 
     pub fn poll_head<F>(&mut self, cx: &mut Context<'_>, response: Pin<&mut F>) -> Poll<Result<Response<Incoming>, Kind>>
@@ -138,14 +144,10 @@ impl Link {
 
     /// The next bytes of the body; `None` at its proper end.
     pub fn poll_data(&mut self, cx: &mut Context<'_>, body: &mut Incoming) -> Poll<Option<Result<Bytes, Kind>>> {
-        let mut quiet = Context::from_waker(Waker::noop());
         loop {
-            let mut polled = Pin::new(&mut *body).poll_frame(&mut quiet);
-            if polled.is_pending() {
-                self.turn(cx);
-                polled = Pin::new(&mut *body).poll_frame(&mut quiet);
-            }
-            match polled {
+            // First the socket: hyper reads nothing more while something that it read waits here to be taken.
+            self.turn(cx);
+            match Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop())) {
                 Poll::Pending => return Poll::Pending,
                 // To hyper a stream that the server gave up without an error is at its end, too.
                 Poll::Ready(None) if matches!(self.spoken, Spoken::Http2(_)) && !body.is_end_stream() => {

@@ -1,40 +1,37 @@
 //! The bytes' way to a server and back, through TLS or not, with the instant of each read.
 
 use std::{
+    cell::Cell,
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll},
+    time::Instant,
 };
 
-use hb_core::units::Nanos;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::load::Clock;
-
-/// When bytes were last read, and how many there were.
-#[derive(Debug, Default)]
-pub(super) struct Reads {
-    at: AtomicU64,
-    bytes: AtomicU64,
+/// What came in, and when.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Read {
+    pub bytes: u64,
+    /// The instant of the last read.
+    pub at: Option<Instant>,
 }
 
-impl Reads {
-    /// The instant of the last read.
-    pub fn at(&self) -> Nanos {
-        Nanos(self.at.load(Ordering::Relaxed))
-    }
+thread_local! {
+    /// What was read on this thread. Whoever turns a connection takes it right after, so it need not be shared.
+    static READ: Cell<Read> = const { Cell::new(Read { bytes: 0, at: None }) };
+}
 
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
+/// What `turning` a connection reads.
+pub(super) fn reading(turning: impl FnOnce()) -> Read {
+    READ.set(Read::default());
+    turning();
+    READ.take()
 }
 
 /// The bytes' way.
@@ -87,20 +84,15 @@ impl AsyncWrite for Stream {
 }
 
 /// A stream that stamps what it reads.
-pub(super) struct Stamped {
-    pub stream: Stream,
-    pub clock: Clock,
-    pub reads: Arc<Reads>,
-}
+pub(super) struct Stamped(pub Stream);
 
 impl AsyncRead for Stamped {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = Pin::new(&mut self.0).poll_read(cx, buf);
         let read = buf.filled().len() - before;
         if read > 0 {
-            self.reads.at.store(self.clock.now().0, Ordering::Relaxed);
-            self.reads.bytes.fetch_add(read as u64, Ordering::Relaxed);
+            READ.set(Read { bytes: READ.get().bytes + read as u64, at: Some(Instant::now()) });
         }
         polled
     }
@@ -108,18 +100,18 @@ impl AsyncRead for Stamped {
 
 impl AsyncWrite for Stamped {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        Pin::new(&mut self.0).poll_write(cx, buf)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.0).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
     }
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.0.is_write_vectored()
     }
 }

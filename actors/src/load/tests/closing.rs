@@ -33,7 +33,7 @@ async fn a_request_on_a_connection_that_was_just_closed_fails_and_does_not_wait_
             .unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let mut theirs = accepted.unwrap().0;
-    let mut link = Link::new(Stream::Plain(client.unwrap()), Clock::beginning(Instant::now()), HttpVersion::Http1).await.unwrap();
+    let mut link = Link::new(Stream::Plain(client.unwrap()), HttpVersion::Http1).await.unwrap();
     let answering = async {
         read_request(&mut theirs).await.unwrap();
         theirs.write_all(json("{}").as_bytes()).await.unwrap();

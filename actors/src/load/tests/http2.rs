@@ -179,8 +179,7 @@ async fn a_refused_stream_of_a_kept_connection_is_sent_anew_and_another_reset_is
     for (reason, attempts) in [(Reason::REFUSED_STREAM, 2), (Reason::INTERNAL_ERROR, 1)] {
         let server = speaking(Manner::Resets(reason)).await;
         let stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
-        let clock = Clock::beginning(Instant::now());
-        let mut link = Link::new(Stream::Plain(stream), clock, HttpVersion::Http2).await.unwrap();
+        let mut link = Link::new(Stream::Plain(stream), HttpVersion::Http2).await.unwrap();
         let to = Server::new(&server.url, "/v1/completions", None, HttpVersion::Http2, || unreachable!("no TLS")).unwrap();
         let mut response = std::pin::pin!(link.send(to.request("{}".into())));
         let kind = std::future::poll_fn(|cx| link.poll_head(cx, response.as_mut())).await.unwrap_err();

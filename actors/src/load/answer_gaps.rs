@@ -1,37 +1,82 @@
 //! The gaps of one answer, kept until the number of its tokens is known.
 //!
 //! An event says seldom how many tokens it has, and several may come in one (speculative decoding, busy servers). Only
-//! the answer's end tells, so what lies between two tokens is known only then.
+//! the answer's end tells, so what lies between two tokens is known only then. What lies between two events is handed
+//! over while the answer comes.
 
 /// Gaps that are kept of one answer, at eight bytes each.
 const HELD: usize = 16_384;
-const NANOS_BITS: u32 = 40;
+const NANOS_BITS: u32 = 42;
+const COUNT_BITS: u32 = (u64::BITS - NANOS_BITS) / 2;
 const MAX_NANOS: u64 = (1 << NANOS_BITS) - 1;
-const MAX_WEIGHT: u64 = (1 << (u64::BITS - NANOS_BITS)) - 1;
+const MAX_COUNT: u32 = (1 << COUNT_BITS) - 1;
+
+/// A gap in one number: nanoseconds (at most 73 minutes) below, above them the tokens and the events behind it.
+#[derive(Debug, Clone, Copy)]
+struct Packed(u64);
+
+impl Packed {
+    /// Neither count may be above [`MAX_COUNT`].
+    fn new(nanos: u64, weight: u32, events: u32) -> Self {
+        let counts = (u64::from(events) << COUNT_BITS) | u64::from(weight);
+        Self((counts << NANOS_BITS) | nanos.min(MAX_NANOS))
+    }
+
+    fn nanos(self) -> u64 {
+        self.0 & MAX_NANOS
+    }
+
+    fn weight(self) -> u64 {
+        (self.0 >> NANOS_BITS) & u64::from(MAX_COUNT)
+    }
+
+    fn events(self) -> u64 {
+        self.0 >> (NANOS_BITS + COUNT_BITS)
+    }
+}
 
 /// The gaps of one answer. Beyond [`HELD`] of them the rest is kept as one sum, and counts with its mean.
 #[derive(Default)]
-pub(super) struct TokenGaps {
-    /// Each in one number: nanoseconds (at most 18 minutes) below, weight above.
-    held: Vec<u64>,
+pub(super) struct AnswerGaps {
+    held: Vec<Packed>,
+    /// How many of them were handed over.
+    handed: usize,
     rest_nanos: u64,
     rest_weight: u64,
     weight: u64,
     is_untold: bool,
 }
 
-impl TokenGaps {
+impl AnswerGaps {
     /// A read with content came `nanos` after the one before. It brought so many tokens, or else events.
     pub fn push(&mut self, nanos: u64, tokens: Option<u32>, events: u32) {
-        let weight = u64::from(tokens.unwrap_or(events)).min(MAX_WEIGHT);
         self.is_untold |= tokens.is_none();
-        self.weight += weight;
-        if self.held.len() < HELD {
-            self.held.push((weight << NANOS_BITS) | nanos.min(MAX_NANOS));
-        } else {
-            self.rest_nanos = self.rest_nanos.saturating_add(nanos);
-            self.rest_weight += weight;
+        let (mut nanos, mut weight, mut events) = (nanos, tokens.unwrap_or(events), events);
+        self.weight += u64::from(weight);
+        while weight > MAX_COUNT || events > MAX_COUNT {
+            self.held.push(Packed::new(nanos, weight.min(MAX_COUNT), events.min(MAX_COUNT)));
+            (nanos, weight, events) = (0, weight.saturating_sub(MAX_COUNT), events.saturating_sub(MAX_COUNT));
         }
+        self.held.push(Packed::new(nanos, weight, events));
+    }
+
+    /// How many were not handed over yet.
+    pub fn unhanded(&self) -> usize {
+        self.held.len() - self.handed
+    }
+
+    /// Calls `record` with each gap between events that was not handed over yet, and with how many there are of it.
+    pub fn hand_over(&mut self, mut record: impl FnMut(u64, u64)) {
+        for gap in &self.held[self.handed..] {
+            record(gap.nanos(), gap.events().min(1));
+            // Events of one read came together: nothing lay between them.
+            record(0, gap.events().saturating_sub(1));
+        }
+        for gap in self.held.drain(self.held.len().min(HELD)..) {
+            self.rest_nanos = self.rest_nanos.saturating_add(gap.nanos());
+            self.rest_weight += gap.weight();
+        }
+        self.handed = self.held.len();
     }
 
     /// Calls `record` with the time per token and the number of tokens of each gap, and is empty again.
@@ -43,7 +88,7 @@ impl TokenGaps {
         let weight = self.weight;
         let tokens = after_first.filter(|_| self.is_untold).map_or(weight, u64::from);
         let rest = (self.rest_weight > 0).then_some((self.rest_nanos, self.rest_weight));
-        let held = self.held.iter().map(|gap| (gap & MAX_NANOS, gap >> NANOS_BITS));
+        let held = self.held.iter().map(|gap| (gap.nanos(), gap.weight()));
         // What lies between the last token that was counted and here.
         let (mut nanos, mut passed, mut seen, mut counted) = (0_u64, 0_u64, 0_u64, 0_u64);
         for (gap, share) in held.chain(rest) {
@@ -77,7 +122,7 @@ mod tests {
     type Pushed<'a> = &'a [(u64, Option<u32>, u32)];
 
     fn check(pushed: Pushed<'_>, after_first: Option<u32>, expected: &[(u64, u64)]) {
-        let mut gaps = TokenGaps::default();
+        let mut gaps = AnswerGaps::default();
         // The buffer serves one answer after another.
         for _ in 0..2 {
             pushed.iter().for_each(|(nanos, tokens, events)| gaps.push(*nanos, *tokens, *events));
@@ -117,14 +162,34 @@ mod tests {
 
     #[test]
     fn what_cannot_be_held_counts_with_its_mean() {
-        let mut gaps = TokenGaps::default();
+        let mut gaps = AnswerGaps::default();
         let all = HELD as u64 + 1_000;
-        (0..all).for_each(|at| gaps.push(if at < HELD as u64 { 8 } else { at % 2 * 8 }, None, 1));
+        let mut handed = (0, 0);
+        for at in 0..all {
+            gaps.push(if at < HELD as u64 { 8 } else { at % 2 * 8 }, None, 1);
+            if gaps.unhanded() == 32 || at + 1 == all {
+                gaps.hand_over(|nanos, times| handed = (handed.0 + nanos * times, handed.1 + times));
+            }
+        }
+        assert_eq!(handed, (HELD as u64 * 8 + 500 * 8, all), "between events every gap counts as it was");
         let (mut values, mut sum, mut count) = (0, 0, 0);
         gaps.drain(u32::try_from(all * 2).ok(), |nanos, tokens| {
             (values, sum, count) = (values + 1, sum + nanos * tokens, count + tokens)
         });
         assert_eq!((values, count), (HELD + 1, all * 2));
         assert_eq!(sum, HELD as u64 * 8 + 500 * 8, "no time is lost");
+    }
+    #[test]
+    fn what_one_read_brought_came_without_gaps_however_much_it_was() {
+        let mut gaps = AnswerGaps::default();
+        gaps.push(7_000, None, 3);
+        gaps.push(9_000, Some(10_000), 5_000);
+        let mut between = std::collections::BTreeMap::new();
+        gaps.hand_over(|nanos, times| *between.entry(nanos).or_insert(0) += times);
+        assert_eq!(between, [(0, 2 + 4_999), (7_000, 1), (9_000, 1)].into());
+        assert_eq!(gaps.unhanded(), 0);
+        let mut tokens = 0;
+        gaps.drain(None, |_, count| tokens += count);
+        assert_eq!(tokens, 10_003, "a count that needs more bits than there are is not cut");
     }
 }
