@@ -32,8 +32,10 @@ use crate::{
     wire::WireError,
 };
 
-/// Every executor starts its trial this long after the order, so that the order has reached all of them.
+/// Every executor starts its trial this long after the order, so that the order has reached all of them…
 const START_AHEAD: Duration = Duration::from_millis(300);
+/// …and so long where all of them are on the leader's own host.
+const START_AHEAD_HERE: Duration = Duration::from_millis(40);
 
 /// An order that got no answer is given again after this pause.
 const ORDER_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -383,7 +385,7 @@ impl Leading {
                 Effect::TakeStock { trial, executors } => self.take_stock(me, trial, executors),
                 Effect::JoinLoad { trial, shares } => self.join_load(me, &trial, shares),
                 Effect::DrillAt { trial, after, kill } => {
-                    me.send_after(after.0 + START_AHEAD, move || OrchestratorMsg::DrillDue(trial, kill));
+                    me.send_after(after.0 + self.start_ahead(), move || OrchestratorMsg::DrillDue(trial, kill));
                 }
                 Effect::CloseTrial { trial, is_complete } => self.close_trial(me, trial, is_complete),
                 Effect::WriteOff(node) => self.write(BooksMsg::NodeLost(node)),
@@ -460,7 +462,7 @@ impl Leading {
 
     /// One instant on every clock: each node is told it on its own.
     fn start_load(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
-        let start = unix_nanos() + START_AHEAD.as_nanos() as i128;
+        let start = unix_nanos() + self.start_ahead().as_nanos() as i128;
         self.started_at = Some(start);
         self.tell(Happened::LoadStarted { start_unix_nanos: i64::try_from(start).unwrap_or(i64::MAX) });
         self.write(BooksMsg::Started(trial.clone(), start));
@@ -473,6 +475,12 @@ impl Leading {
             self.join_load(me, &trial, early);
         }
         self.cast(me, OrchestratorMsg::LoadStarted(trial));
+    }
+
+    /// How long after the order a load starts.
+    fn start_ahead(&self) -> Duration {
+        let is_here = |node: &NodeName| self.nodes.named(node).is_some_and(|member| member.hello.host == self.own_host);
+        if self.run.loads().iter().all(|(node, _)| is_here(node)) { START_AHEAD_HERE } else { START_AHEAD }
     }
 
     fn order_start(&self, me: &ActorRef<OrchestratorMsg>, trial: &TrialId, node: NodeName, executor: u32, since: Nanos) {
@@ -502,7 +510,7 @@ impl Leading {
             self.early.extend(shares);
             return;
         };
-        let since = (unix_nanos() + START_AHEAD.as_nanos() as i128 - start).max(0);
+        let since = (unix_nanos() + self.start_ahead().as_nanos() as i128 - start).max(0);
         let since = Nanos(u64::try_from(since).unwrap_or(u64::MAX));
         let left_by: BTreeSet<u32> = shares.iter().filter_map(|share| share.left_by).collect();
         let to: BTreeSet<NodeName> = shares.iter().map(|share| share.node.clone()).collect();
