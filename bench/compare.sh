@@ -75,6 +75,7 @@ folder = pathlib.Path(sys.argv[1])
 columns = [
     ("CPU s/Mtoken", "cpu_per_million_tokens", 2), ("CPU s/1000 req", "cpu_per_thousand_requests", 4),
     ("req/s", "requests_per_second", 0), ("TTFT p50 ms", "ttft_error_p50_ms", 2), ("TTFT p99 ms", "ttft_error_p99_ms", 2),
+    ("from sending", "ttft_error_from_sending_p99_ms", 2),
     ("TPOT p99 ms", "tpot_error_p99_ms", 3), ("ITL p99 ms", "itl_error_p99_ms", 2), ("RSS MB", "peak_memory_mb", 0),
 ]
 print("| load | client | " + " | ".join(title for title, _, _ in columns) + " | failed |")

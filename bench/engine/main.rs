@@ -111,7 +111,12 @@ fn figures(shape: &Shape, batches: &[Batch], wall: Duration, cpu: f64) -> Result
 
 fn seen(row: &Record) -> Option<Seen> {
     let (first, last) = (row.first?, row.last?);
-    Some(Seen { first: since(first, row.due), rest: since(last, first), tokens: row.output_tokens? })
+    Some(Seen {
+        first: since(first, row.due),
+        sent: since(row.sent?, row.due),
+        rest: since(last, first),
+        tokens: row.output_tokens?,
+    })
 }
 
 fn since(later: Nanos, earlier: Nanos) -> Duration {

@@ -116,6 +116,7 @@ impl Floor {
             .header(HOST, &self.address)
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(self.body.clone()))?;
+        let sent = Instant::now();
         let mut body = sender.send_request(request).await?.into_body();
         let (mut first, mut last, mut tokens) = (None, due, 0);
         while let Some(frame) = body.frame().await {
@@ -130,6 +131,6 @@ impl Floor {
         }
         self.idle.lock().expect("no task panicked").push(sender);
         let first = first.ok_or("an answer without a token")?;
-        Ok(Seen { first: first - due, rest: last - first, tokens })
+        Ok(Seen { first: first - due, sent: sent - due, rest: last - first, tokens })
     }
 }

@@ -66,6 +66,8 @@ impl Shape {
 pub struct Seen {
     /// From the instant it was due to its first token.
     pub first: Duration,
+    /// From the instant it was due to its sending.
+    pub sent: Duration,
     /// From its first token to its last.
     pub rest: Duration,
     /// Tokens read.
@@ -86,6 +88,7 @@ pub struct Figures {
     ttft_error_p50_ms: f64,
     ttft_error_p99_ms: f64,
     ttft_error_max_ms: f64,
+    ttft_error_from_sending_p99_ms: f64,
     tpot_error_p99_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     itl_error_p99_ms: Option<f64>,
@@ -98,6 +101,7 @@ impl Figures {
     pub fn of(shape: &Shape, seen: &[Seen], failed: u64, wall: Duration, cpu_seconds: f64) -> Self {
         let millis = |span: Duration| span.as_secs_f64() * 1e3;
         let first = sorted(seen.iter().map(|seen| (millis(seen.first) - shape.ttft).abs()));
+        let from_sending = sorted(seen.iter().map(|seen| (millis(seen.first.saturating_sub(seen.sent)) - shape.ttft).abs()));
         let told = |seen: &Seen| (millis(seen.rest) / f64::from(seen.tokens - 1) - shape.tpot).abs();
         let tpot = sorted(seen.iter().filter(|seen| seen.tokens > 1).map(told));
         let tokens = seen.iter().map(|seen| u64::from(seen.tokens)).sum::<u64>();
@@ -113,6 +117,7 @@ impl Figures {
             ttft_error_p50_ms: quantile(&first, 0.5),
             ttft_error_p99_ms: quantile(&first, 0.99),
             ttft_error_max_ms: quantile(&first, 1.0),
+            ttft_error_from_sending_p99_ms: quantile(&from_sending, 0.99),
             tpot_error_p99_ms: quantile(&tpot, 0.99),
             itl_error_p99_ms: None,
             peak_memory_mb: peak_memory_mb(),
