@@ -26,6 +26,9 @@ use hb_core::{
 use hb_services::dummy::{DummyConfig, serve};
 use tokio_util::sync::CancellationToken;
 
+const START_AHEAD: Duration = Duration::from_millis(40);
+const START_AHEAD_FOR_A_CLIENT: Duration = Duration::from_micros(60);
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Parser)]
@@ -75,7 +78,9 @@ fn load(shape: &Shape) -> Result<(), Failure> {
     let ledger = Ledger::new(source);
     let load = tokio::runtime::Builder::new_multi_thread().worker_threads(shape.threads).enable_all().build()?;
     let cuts = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let cpu = cpu_seconds();
+    // As the Orchestrator starts it, too: so long after the order, in which clients open their connections.
+    let began = Instant::now() + START_AHEAD + START_AHEAD_FOR_A_CLIENT * shape.in_flight;
     let clock = Clock::beginning(began);
     let mut batches = Vec::new();
     cuts.block_on(async {

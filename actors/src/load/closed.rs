@@ -21,7 +21,15 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
     let warmup = Nanos::from(share.load.warmup.0);
     let numbers = share.numbers;
     let since = engine.clock.since;
-    let started = engine.ending.unless(tokio::time::sleep_until(engine.clock.instant(since))).await;
+    let start = engine.clock.instant(since);
+    let starting = async {
+        // All clients ask at the start, and what opening a connection takes would be in no answer's time but the first.
+        if tokio::time::Instant::now() < start && present.peek().is_some_and(|stretch| stretch.start <= since) {
+            engine.prepared.connect_ahead(client, start).await;
+        }
+        tokio::time::sleep_until(start).await;
+    };
+    let started = engine.ending.unless(starting).await;
     let mut due = if engine.book.epoch() == 0 { since } else { engine.clock.now() };
     let mut asked = 0;
     let mut talk: Option<Talk> = None;

@@ -22,6 +22,7 @@ use hb_services::{
     protocol::{Prompt, Protocol, Reader},
 };
 use rustls::ClientConfig;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::{LoadError, server::Server, supply::Supply, window::Window};
@@ -153,6 +154,12 @@ impl Prepared {
     /// The server of a client's request number `asked`.
     pub(super) fn server_of(&self, client: u32, asked: u64, index: u64) -> u32 {
         self.router().pick(client, asked, index)
+    }
+
+    /// Opens a connection for a client's first request, if that can be done by `deadline`.
+    pub(super) async fn connect_ahead(&self, client: u32, deadline: Instant) {
+        // Where requests go by their index, which is not known yet, any client's connection is as good as another's.
+        self.servers[self.server_of(client, 0, client.into()) as usize].connect_ahead(deadline).await;
     }
 
     fn router(&self) -> RwLockReadGuard<'_, Router> {

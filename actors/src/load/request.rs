@@ -76,20 +76,16 @@ impl Engine {
         loop {
             // Where one idle connection was found closed the others may be, too: what is tried again gets a new one.
             let kept = if seen.attempts == 0 { server.idle() } else { None };
+            let was_kept = kept.is_some();
             let mut link = match kept {
                 Some(link) => link,
-                None => {
-                    let opening = Instant::now();
-                    let by = begun + self.timeouts.connect.0.min(self.timeouts.total.0);
-                    let link = server.connect(by).await?;
-                    seen.connect = Some(opening.elapsed().into());
-                    link
-                }
+                None => server.connect(begun + self.timeouts.connect.0.min(self.timeouts.total.0)).await?,
             };
+            seen.connect = link.opened_in.take().or(seen.connect);
             seen.attempts += 1;
-            let (was_used, before) = (link.is_used, link.bytes_read());
+            let before = link.bytes_read();
             match self.begin(&mut link, seen, server.request(made.body.clone()), begun).await {
-                Err(Kind::Reset) if was_used && link.was_passed_over(before) => {}
+                Err(Kind::Reset) if was_kept && link.was_passed_over(before) => {}
                 Err(kind) => return Err(kind),
                 Ok(head) => return Ok(self.go_on(link, head).await),
             }

@@ -125,7 +125,16 @@ impl Server {
         }
     }
 
+    /// Opens a connection ahead of the request that will want it, if that can be done by `deadline`. Where it cannot, the
+    /// request itself will find out.
+    pub async fn connect_ahead(&self, deadline: Instant) {
+        if let Ok(link) = self.connect(deadline).await {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+        }
+    }
+
     pub async fn connect(&self, deadline: Instant) -> Result<Link, Kind> {
+        let opening = Instant::now();
         let connecting = async {
             let addresses = self.addresses.get_or_try_init(|| async {
                 let found: Vec<_> = tokio::net::lookup_host((self.host.as_str(), self.port))
@@ -146,7 +155,9 @@ impl Server {
                     })?))
                 }
             };
-            Link::new(stream, self.version).await
+            let mut link = Link::new(stream, self.version).await?;
+            link.opened_in = Some(opening.elapsed().into());
+            Ok(link)
         };
         timeout_at(deadline, connecting).await.unwrap_or(Err(Kind::ConnectTimeout))
     }

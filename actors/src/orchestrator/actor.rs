@@ -34,8 +34,10 @@ use crate::{
 
 /// Every executor starts its trial this long after the order, so that the order has reached all of them…
 const START_AHEAD: Duration = Duration::from_millis(300);
-/// …and so long where all of them are on the leader's own host.
+/// …and so long where all of them are on the leader's own host…
 const START_AHEAD_HERE: Duration = Duration::from_millis(40);
+/// …and longer by so much for each client, which opens its connection meanwhile.
+const START_AHEAD_FOR_A_CLIENT: Duration = Duration::from_micros(60);
 
 /// An order that got no answer is given again after this pause.
 const ORDER_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -480,7 +482,8 @@ impl Leading {
     /// How long after the order a load starts.
     fn start_ahead(&self) -> Duration {
         let is_here = |node: &NodeName| self.nodes.named(node).is_some_and(|member| member.hello.host == self.own_host);
-        if self.run.loads().iter().all(|(node, _)| is_here(node)) { START_AHEAD_HERE } else { START_AHEAD }
+        let for_orders = if self.run.loads().iter().all(|(node, _)| is_here(node)) { START_AHEAD_HERE } else { START_AHEAD };
+        for_orders + START_AHEAD_FOR_A_CLIENT * u32::try_from(self.run.most_clients()).unwrap_or(u32::MAX)
     }
 
     fn order_start(&self, me: &ActorRef<OrchestratorMsg>, trial: &TrialId, node: NodeName, executor: u32, since: Nanos) {

@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use hb_core::{http_version::HttpVersion, record::Kind};
+use hb_core::{http_version::HttpVersion, record::Kind, units::Nanos};
 use http_body_util::Full;
 use hyper::{
     Request, Response,
@@ -45,6 +45,8 @@ pub(super) struct Link {
     spoken: Spoken,
     bytes_read: u64,
     read_at: Instant,
+    /// How long it took to be opened, until the first request takes it.
+    pub opened_in: Option<Nanos>,
     /// Whether it has carried an answer.
     pub is_used: bool,
     /// Whether the server has shown that it took up the request that failed.
@@ -76,7 +78,7 @@ impl Link {
             }
             HttpVersion::Http2 => Spoken::Http2(Http2::new(io).await.map_err(|_| Kind::Connect)?),
         };
-        Ok(Self { spoken, bytes_read: 0, read_at: Instant::now(), is_used: false, was_taken_up: false })
+        Ok(Self { spoken, bytes_read: 0, read_at: Instant::now(), opened_in: None, is_used: false, was_taken_up: false })
     }
 
     /// Whether another request can be sent on it; sees a close that has arrived.

@@ -156,4 +156,10 @@ impl Run {
         let loads = self.trial.iter().flat_map(UnderWay::loads);
         loads.map(|(node, executor)| (node.clone(), executor)).collect()
     }
+
+    /// The most clients that one executor of the trial plays.
+    #[must_use]
+    pub fn most_clients(&self) -> usize {
+        self.trial.iter().map(UnderWay::most_clients).max().unwrap_or(0)
+    }
 }

@@ -158,6 +158,11 @@ impl UnderWay {
         self.executors.iter().filter(is_built).map(|(executor, (node, _))| (node, *executor))
     }
 
+    /// The most clients that one executor plays.
+    pub fn most_clients(&self) -> usize {
+        self.shares.values().map(|share| share.clients.len()).max().unwrap_or(0)
+    }
+
     /// Orders that have the clients of these servers ask the others, and the URLs of those that were not left before.
     pub fn leave_servers(&mut self, lost: &BTreeSet<u32>) -> (Vec<Effect>, Vec<String>) {
         let mut gone: BTreeMap<u32, String> = BTreeMap::new();
