@@ -27,7 +27,7 @@ use crate::{
     schedule::Schedule,
     search,
     statistics::{self, Independence, WITH_INTERVAL, among_answered, distribution, distribution_of_histogram, percentile},
-    tally::{Latency, LostRow, TrialTally},
+    tally::{ExecutorHealth, Latency, LostRow, TrialTally},
     trial::{Api, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
     units::Nanos,
     verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
@@ -98,7 +98,8 @@ pub fn trial(
     let limits = gathered.limit_figures(tally);
     let slo_limits = gathered.slo_figures(&limits);
     let (latency, percentile_source) = latencies(&mut gathered, tally, has_one_answer(&plan.request));
-    let client = client(frame, tally);
+    let executors = tally.executors((start, end));
+    let client = client(frame, tally, &executors);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
     gathered.in_flight.sort();
     let in_flight = |window| gathered.in_flight.within(window);
@@ -108,7 +109,7 @@ pub fn trial(
         steady: steady.as_deref().map(thirds),
         drifts: drift.found(end),
         closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
-        ..evidence(frame, tally, &gathered, &latency, &client)
+        ..evidence(frame, tally, &gathered, &latency, &client, &executors)
     };
 
     let mut other_accounting = gathered.accounting.clone();
@@ -302,9 +303,8 @@ fn has_adjusted(latency: Latency) -> bool {
     matches!(latency, Ttft | TtftScheduled | E2el | E2elScheduled | Tpot)
 }
 
-fn client(frame: &TrialFrame, tally: &TrialTally) -> ClientFigures {
-    let executors = tally.executors();
-    let most = |figure: fn(&crate::tally::ExecutorHealth) -> f64| executors.values().map(figure).fold(0.0, f64::max);
+fn client(frame: &TrialFrame, tally: &TrialTally, executors: &BTreeMap<u32, ExecutorHealth>) -> ClientFigures {
+    let most = |figure: fn(&ExecutorHealth) -> f64| executors.values().map(figure).fold(0.0, f64::max);
     let lag = [("mean", most(|health| health.lag_mean_seconds)), ("max", most(|health| health.lag_max_seconds))];
     ClientFigures {
         calibration: frame.calibration.clone(),
@@ -333,6 +333,7 @@ fn evidence(
     client: &ClientFigures,
 ) -> TrialEvidence {
     let trial = &frame.plan.trial;
+    executors: &BTreeMap<u32, ExecutorHealth>,
     let accounting = gathered.accounting.get(&Stage::Measure).cloned().unwrap_or_default();
     let happened = |names: &[&str]| frame.events.iter().filter(|event| names.contains(&event.what.as_str())).count() as u32;
     let median = |distribution: &Option<Distribution>| distribution.as_ref().map(|found| found.p50);
@@ -342,7 +343,7 @@ fn evidence(
     let (counted_input, requested) = if is_counted { gathered.prompts.compared() } else { (0, 0) };
     let is_open = trial.load.model.is_open();
     let has_dataset = trial.load.dataset.is_some();
-    let clock_step = tally.executors().values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
+    let clock_step = executors.values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
     TrialEvidence {
         // From the batches, while the others are from the rows: a row that is missing unbalances the books.
         due: tally.accounting(Stage::Measure).due,
