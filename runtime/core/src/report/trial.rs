@@ -60,8 +60,10 @@ pub struct TrialFrame {
     pub counted: Counted,
     /// The client's own error floor, where it was measured.
     pub calibration: Option<Value>,
-    /// What happened. The verdict counts `executor_restarted`, `executor_gave_up`, `node_lost` and `server_exited`.
+    /// What happened. The verdict counts `executor_restarted`, `executor_gave_up` and `node_lost`.
     pub events: Vec<TimedEvent>,
+    /// Processes of servers that ended by themselves meanwhile, by their numbers in the plan.
+    pub exited: BTreeSet<u32>,
     /// Whether the protocol can make an answer as long as was asked.
     pub can_force_length: bool,
 }
@@ -331,9 +333,9 @@ fn evidence(
     gathered: &Gathered<'_>,
     latency: &Latencies,
     client: &ClientFigures,
+    executors: &BTreeMap<u32, ExecutorHealth>,
 ) -> TrialEvidence {
     let trial = &frame.plan.trial;
-    executors: &BTreeMap<u32, ExecutorHealth>,
     let accounting = gathered.accounting.get(&Stage::Measure).cloned().unwrap_or_default();
     let happened = |names: &[&str]| frame.events.iter().filter(|event| names.contains(&event.what.as_str())).count() as u32;
     let median = |distribution: &Option<Distribution>| distribution.as_ref().map(|found| found.p50);
@@ -366,7 +368,7 @@ fn evidence(
         ttft_p50_seconds: median(&latency.ttft_seconds),
         executor_restarts: happened(&["executor_restarted", "executor_gave_up"]),
         nodes_lost: happened(&["node_lost"]),
-        servers_exited: happened(&["server_exited"]),
+        servers_exited: servers_exited(frame),
         servers_restarted: frame.counted.restarted(),
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
@@ -391,6 +393,13 @@ fn evidence(
         is_interrupted: frame.ended_early_at_seconds.is_some(),
         ..TrialEvidence::default()
     }
+}
+
+/// Servers that ended by themselves. One of several ranks, or of a cluster's nodes, takes the others along.
+fn servers_exited(frame: &TrialFrame) -> u32 {
+    let servers = &frame.plan.servers;
+    let of = |process: &u32| servers.iter().find(|placed| placed.order.server == *process).map(|placed| placed.order.part.of);
+    frame.exited.iter().map(|process| of(process).unwrap_or(*process)).collect::<BTreeSet<_>>().len() as u32
 }
 
 /// What a closed loop was to keep in flight: every client is busy but for its pause after each answer. Where a number of
