@@ -1,6 +1,6 @@
 //! One point of a recipe: every field has one value, and nothing is left to guess.
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -444,6 +444,16 @@ pub enum DrillTarget {
     Server,
     /// A client node's process gets SIGKILL.
     Node,
+}
+
+impl fmt::Display for DrillTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Executor => "executor",
+            Self::Server => "server",
+            Self::Node => "node",
+        })
+    }
 }
 
 /// What a request asks for.
