@@ -120,6 +120,10 @@ pub enum UplinkMsg {
     Batch(Box<Batch>),
     /// Post this fact, after everything that was handed in before it was acknowledged.
     Fact(Fact),
+    /// Show this window of a load that the node's own endpoint began; it is posted to nobody.
+    OwnBatch(Box<Batch>),
+    /// Show this fact of a load that the node's own endpoint began; it is posted to nobody.
+    OwnFact(Fact),
     /// An executor of this node will play this share: for the node's own view, and posted to nobody.
     Plays(Playing),
     /// Post this sample; the newest few are kept while the leader is slow.
@@ -136,6 +140,35 @@ pub enum UplinkMsg {
     Posted(PostResult),
     /// Answered when everything handed in so far is acknowledged, or nobody is there to take it.
     GetDrained(RpcReplyPort<()>),
+}
+
+/// Who had a load begun. What comes of it goes there and nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderedBy {
+    /// The leader of the run.
+    Leader,
+    /// The node's own endpoint: `POST /start`.
+    Endpoint,
+}
+
+impl OrderedBy {
+    /// What the Uplink is told of a window of the load.
+    #[must_use]
+    pub fn batch(self, batch: Batch) -> UplinkMsg {
+        match self {
+            Self::Leader => UplinkMsg::Batch(Box::new(batch)),
+            Self::Endpoint => UplinkMsg::OwnBatch(Box::new(batch)),
+        }
+    }
+
+    /// What the Uplink is told of a fact of the load.
+    #[must_use]
+    pub fn fact(self, fact: Fact) -> UplinkMsg {
+        match self {
+            Self::Leader => UplinkMsg::Fact(fact),
+            Self::Endpoint => UplinkMsg::OwnFact(fact),
+        }
+    }
 }
 
 /// An executor's part in a trial.
@@ -180,8 +213,10 @@ pub enum ServerManagerMsg {
 /// What a node's ExecutorSupervisor can be told.
 #[derive(RactorMessage)]
 pub enum ExecutorSupervisorMsg {
-    /// Build this share.
+    /// Build this share for the leader.
     Prepare(Box<LoadShare>),
+    /// Build this share for the node's own endpoint, if no load is built or runs here; the answer is whether it is begun.
+    PrepareOwn(Box<LoadShare>, RpcReplyPort<Done>),
     /// Start the prepared load at this Unix time on this node's clock.
     Start {
         /// Its trial.

@@ -21,7 +21,7 @@ use std::{
 
 use hb_core::{
     facts::Fact,
-    orders::Order,
+    orders::{LoadShare, Order},
     trial::DrillTarget,
     units::{NodeName, Span},
 };
@@ -78,6 +78,8 @@ pub enum NodeEnd {
 pub enum NodeMsg {
     /// Carry this out.
     Order(Box<Order>, ractor::RpcReplyPort<Done>),
+    /// Have this share built for the node's own endpoint, if no load is built or runs here.
+    PrepareOwn(Box<LoadShare>, ractor::RpcReplyPort<Done>),
     /// The leader said goodbye.
     Dismissed(String),
     /// The Monitor may be started again now.
@@ -170,6 +172,14 @@ impl NodeDoor {
     pub async fn order(&self, order: Order) -> Result<(), WireError> {
         ask(&self.root, ORDER_WITHIN, |reply| NodeMsg::Order(Box::new(order), reply)).await
     }
+
+    /// Has a load of the node's own built; how far it is, the node's share tells.
+    ///
+    /// # Errors
+    /// Another load is built or runs here, or the node is ending.
+    pub async fn prepare_own(&self, share: LoadShare) -> Result<(), WireError> {
+        ask(&self.root, ORDER_WITHIN, |reply| NodeMsg::PrepareOwn(Box::new(share), reply)).await
+    }
 }
 
 struct RootArguments {
@@ -244,6 +254,7 @@ impl Actor for NodeSupervisor {
                 root.carry_out(*order)?;
                 answer(reply, Ok(()));
             }
+            NodeMsg::PrepareOwn(share, reply) => root.executors.cast(ExecutorSupervisorMsg::PrepareOwn(share, reply))?,
             NodeMsg::Dismissed(why) => root.end(NodeEnd::Dismissed(why)),
             NodeMsg::RestartMonitor(why) => root.restart_monitor(&me, why).await?,
             NodeMsg::GetStopped(reply) => root.stop(reply),

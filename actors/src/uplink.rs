@@ -45,8 +45,19 @@ pub struct NodeShare {
     pub reading: Option<NodeReading>,
     /// The service that the load asks or asked last.
     pub service: Option<String>,
-    /// The share of a load that was built last, by its trial, or why it could not be.
-    pub built: Option<(TrialId, Result<(), String>)>,
+    /// How far the load is that the node's own endpoint began last, by its trial.
+    pub own: Option<(TrialId, OwnLoad)>,
+}
+
+/// How far a load of the node's own is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnLoad {
+    /// Its share is built.
+    Built,
+    /// It cannot be sent, or no longer, and why.
+    Failed(String),
+    /// It has ended.
+    Over,
 }
 
 /// What an Uplink is given.
@@ -119,6 +130,8 @@ impl Actor for Uplink {
         match msg {
             UplinkMsg::Batch(batch) => posting.batch(*batch),
             UplinkMsg::Fact(fact) => posting.fact(fact),
+            UplinkMsg::OwnBatch(batch) => posting.show(&batch),
+            UplinkMsg::OwnFact(fact) => posting.own_fact(fact),
             UplinkMsg::Plays(playing) => posting.plays(playing),
             UplinkMsg::Reading(reading) => posting.reading(reading),
             UplinkMsg::Logs(logs) => posting.logs(logs),
@@ -166,19 +179,23 @@ impl Posting {
     }
 
     fn fact(&mut self, fact: Fact) {
-        let built = match &fact {
-            Fact::LoadPrepared { trial, .. } => Some((trial.clone(), Ok(()))),
-            Fact::LoadFailed { trial, why, .. } => Some((trial.clone(), Err(why.clone()))),
-            _ => None,
-        };
-        if built.is_some() {
-            self.share.send_modify(|share| share.built = built);
-        }
         let identity = self.identity();
         let seq = self.next_fact;
         self.next_fact += 1;
         let fact = NodeFact { node: identity.node, incarnation: identity.incarnation, seq, fact };
         self.main.queue.push_back(Post::Fact(Arc::new(fact)));
+    }
+
+    /// A leader's events and report have nothing to do with a load that it did not order.
+    fn own_fact(&self, fact: Fact) {
+        tracing::info!(?fact, "of a load of this node's own");
+        let own = match fact {
+            Fact::LoadPrepared { trial, .. } => (trial, OwnLoad::Built),
+            Fact::LoadFailed { trial, why, .. } | Fact::ExecutorGaveUp { trial, why, .. } => (trial, OwnLoad::Failed(why)),
+            Fact::LoadFinished { trial, .. } => (trial, OwnLoad::Over),
+            _ => return,
+        };
+        self.share.send_modify(|share| share.own = Some(own));
     }
 
     fn reading(&mut self, mut reading: NodeReading) {

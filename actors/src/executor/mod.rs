@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::supervisor::{ExecutorSupervisor, SupervisorArguments};
 use crate::{
     load::{Clock, Ledger, PanicSwitch, Prepared, drive},
-    messages::{ExecutorSupervisorMsg, UplinkMsg},
+    messages::{ExecutorSupervisorMsg, OrderedBy, UplinkMsg},
 };
 
 /// A window is cut this often.
@@ -43,6 +43,8 @@ pub struct ExecutorArguments {
     pub clock: Clock,
     /// The runtime of the load.
     pub load_runtime: Handle,
+    /// Who had it begun.
+    pub ordered_by: OrderedBy,
     /// Takes its windows.
     pub uplink: ActorRef<UplinkMsg>,
     /// Is told when it is through.
@@ -165,12 +167,12 @@ impl Executing {
     fn post(&self, is_last: bool) {
         let now = Nanos::from(self.arguments.clock.start.elapsed());
         for batch in self.arguments.ledger.cut(now, is_last) {
-            if self.arguments.uplink.cast(UplinkMsg::Batch(Box::new(batch))).is_err() {
+            if self.arguments.uplink.cast(self.arguments.ordered_by.batch(batch)).is_err() {
                 tracing::error!("the uplink is gone; a window is lost");
             }
         }
         for what in self.arguments.ledger.take_messages() {
-            if self.arguments.uplink.cast(UplinkMsg::Fact(Fact::Warned { what })).is_err() {
+            if self.arguments.uplink.cast(self.arguments.ordered_by.fact(Fact::Warned { what })).is_err() {
                 tracing::error!("the uplink is gone; a warning is lost");
             }
         }

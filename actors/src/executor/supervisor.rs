@@ -22,10 +22,11 @@ use crate::{
     lease::Lease,
     limits,
     load::{Clock, Ledger, Prepared},
-    messages::{ExecutorSupervisorMsg, Playing, UplinkMsg},
+    messages::{ExecutorSupervisorMsg, OrderedBy, Playing, UplinkMsg},
     orchestrator::unix_nanos,
     server_manager::key::Key,
     supervision::Intensity,
+    wire::{WireError, answer},
 };
 
 /// What an ExecutorSupervisor is given.
@@ -46,6 +47,7 @@ pub struct ExecutorSupervisor;
 /// A share of the trial that is under way.
 struct Work {
     share: LoadShare,
+    ordered_by: OrderedBy,
     /// Which build of a share it waits for: a trial may be prepared anew with another share.
     build: u64,
     /// A calibration goes on for seconds; it ends with the work.
@@ -90,6 +92,7 @@ impl Actor for ExecutorSupervisor {
     async fn handle(&self, me: ActorRef<Self::Msg>, msg: Self::Msg, state: &mut Supervising) -> Result<(), ActorProcessingErr> {
         match msg {
             ExecutorSupervisorMsg::Prepare(share) => state.prepare(&me, *share),
+            ExecutorSupervisorMsg::PrepareOwn(share, reply) => answer(reply, state.prepare_own(&me, *share)),
             ExecutorSupervisorMsg::Prepared(build, result) => state.prepared(&me, build, result).await,
             ExecutorSupervisorMsg::Start { trial, executor, start_unix_nanos, since } => {
                 let clock = Clock::starting_at(start_unix_nanos, unix_nanos()).joining(since);
@@ -124,6 +127,22 @@ impl Actor for ExecutorSupervisor {
 }
 
 impl Supervising {
+    /// Builds a share for the node's own endpoint, where nothing else is built or runs: not even a share that a trial
+    /// of the leader gave up may be pushed out by it.
+    fn prepare_own(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, share: LoadShare) -> Result<(), WireError> {
+        if let Some(work) = self.works.values().next() {
+            return Err(WireError::Refused(match work.ordered_by {
+                OrderedBy::Endpoint => "a load runs on this node already; stop it first, or wait for its end".to_owned(),
+                OrderedBy::Leader => format!(
+                    "this node has a part in trial `{}` of the run that it belongs to; wait for its end",
+                    work.share.trial
+                ),
+            }));
+        }
+        self.begin_build(me, share, OrderedBy::Endpoint);
+        Ok(())
+    }
+
     fn prepare(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, share: LoadShare) {
         if self.works.get(&share.executor).is_some_and(|work| work.share == share) {
             // The order was repeated, because its answer was lost on the way.
@@ -140,24 +159,32 @@ impl Supervising {
             let has_begun = work.clock.is_some() && (share.left_by.is_none() || work.share.executor == share.executor);
             has_begun || work.share.trial != share.trial
         };
-        if self.works.values().any(is_in_the_way) {
-            self.tell(Fact::LoadFailed {
-                trial: share.trial.clone(),
-                executor: share.executor,
-                why: "this node's load of another trial is not over".into(),
-            });
+        if let Some(work) = self.works.values().find(|work| is_in_the_way(work)) {
+            let why = match work.ordered_by {
+                OrderedBy::Leader => "this node's load of another trial is not over",
+                OrderedBy::Endpoint => {
+                    "a load that `POST /start` began on this node is not over; end such loads with `POST /stop` before a run's"
+                }
+            };
+            let refused = Fact::LoadFailed { trial: share.trial.clone(), executor: share.executor, why: why.into() };
+            self.post(OrderedBy::Leader.fact(refused));
             return;
         }
+        self.begin_build(me, share, OrderedBy::Leader);
+    }
+
+    fn begin_build(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, share: LoadShare, ordered_by: OrderedBy) {
         self.builds += 1;
         let (me, build_number, given, executor) = (me.clone(), self.builds, share.clone(), share.executor);
         let (uplink, lease) = (self.arguments.uplink.clone(), self.arguments.lease.clone());
         let building = self.arguments.load_runtime.spawn(async move {
-            let result = build(given, &uplink, lease).await;
+            let result = build(given, ordered_by, &uplink, lease).await;
             // The node may be ending.
             let _ = me.cast(ExecutorSupervisorMsg::Prepared(build_number, result));
         });
         let work = Work {
             share,
+            ordered_by,
             build: build_number,
             _building: AbortOnDrop(building.abort_handle()),
             prepared: None,
@@ -175,7 +202,7 @@ impl Supervising {
     async fn prepared(&mut self, me: &ActorRef<ExecutorSupervisorMsg>, build: u64, result: Result<Arc<Prepared>, String>) {
         let incarnation = self.arguments.incarnation;
         let Some(work) = self.works.values_mut().find(|work| work.build == build) else { return };
-        let (trial, executor) = (work.share.trial.clone(), work.share.executor);
+        let (trial, executor, ordered_by) = (work.share.trial.clone(), work.share.executor, work.ordered_by);
         let fact = match result {
             Ok(prepared) => {
                 // What was ordered while it was built holds for it, too.
@@ -192,7 +219,7 @@ impl Supervising {
                 Fact::LoadFailed { trial, executor, why }
             }
         };
-        self.tell(fact);
+        self.post(ordered_by.fact(fact));
         // A start that came before the share was built was only noted.
         self.spawn(me, executor).await;
     }
@@ -222,6 +249,7 @@ impl Supervising {
             prepared: Arc::clone(prepared),
             ledger: Arc::clone(ledger),
             clock,
+            ordered_by: work.ordered_by,
             load_runtime: self.arguments.load_runtime.clone(),
             uplink: self.arguments.uplink.clone(),
             supervisor: me.clone(),
@@ -229,8 +257,8 @@ impl Supervising {
         match Actor::spawn_linked(None, Executor, arguments, me.get_cell()).await {
             Ok((executor, _)) => work.executor = Some(executor),
             Err(error) => {
-                let (trial, executor) = (work.share.trial.clone(), work.share.executor);
-                self.tell(Fact::LoadFailed { trial, executor, why: error.to_string() });
+                let (trial, executor, ordered_by) = (work.share.trial.clone(), work.share.executor, work.ordered_by);
+                self.post(ordered_by.fact(Fact::LoadFailed { trial, executor, why: error.to_string() }));
             }
         }
     }
@@ -269,17 +297,17 @@ impl Supervising {
             me.send_after(ASK_AGAIN_AFTER, move || ExecutorSupervisorMsg::Recover(trial, executor));
             return Ok(());
         }
-        let (trial, is_stopped) = (trial.clone(), work.is_stopped);
+        let (trial, is_stopped, ordered_by) = (trial.clone(), work.is_stopped, work.ordered_by);
         let (lost, gap) = (self.bury(executor), Span(failure.at.elapsed()));
         if is_stopped {
             self.finished(executor);
         } else if failure.is_borne {
             self.spawn(me, executor).await;
             let epoch = self.works.get(&executor).and_then(|work| work.ledger.as_ref()).map_or(0, |ledger| ledger.epoch());
-            self.tell(Fact::ExecutorRestarted { trial, executor, epoch, lost, gap, why: failure.why });
+            self.post(ordered_by.fact(Fact::ExecutorRestarted { trial, executor, epoch, lost, gap, why: failure.why }));
         } else {
             self.works.remove(&executor);
-            self.tell(Fact::ExecutorGaveUp { trial, executor, why: failure.why });
+            self.post(ordered_by.fact(Fact::ExecutorGaveUp { trial, executor, why: failure.why }));
             self.answer_stopped();
         }
         Ok(())
@@ -291,7 +319,7 @@ impl Supervising {
         let (Some(ledger), Some(clock)) = (&work.ledger, work.clock) else { return 0 };
         let buried = ledger.bury(Nanos::from(clock.start.elapsed()));
         for batch in buried.batches {
-            self.post(UplinkMsg::Batch(Box::new(batch)));
+            self.post(work.ordered_by.batch(batch));
         }
         buried.lost
     }
@@ -299,7 +327,7 @@ impl Supervising {
     /// The load is over and its last batch was handed in; the fact follows it.
     fn finished(&mut self, executor: u32) {
         let Some(work) = self.works.remove(&executor) else { return };
-        self.tell(Fact::LoadFinished { trial: work.share.trial, executor: work.share.executor });
+        self.post(work.ordered_by.fact(Fact::LoadFinished { trial: work.share.trial, executor: work.share.executor }));
         self.answer_stopped();
     }
 
@@ -356,10 +384,6 @@ impl Supervising {
         }
     }
 
-    fn tell(&self, fact: Fact) {
-        self.post(UplinkMsg::Fact(fact));
-    }
-
     fn post(&self, message: UplinkMsg) {
         if self.arguments.uplink.cast(message).is_err() {
             tracing::error!("the uplink is gone; nothing is posted any more");
@@ -379,14 +403,24 @@ fn is_held_elsewhere(ledger: &Arc<Ledger>) -> bool {
 
 /// What the client itself adds is measured first, where it is to be: bodies that stand ready take memory. That it could
 /// not be measured is told, and nothing else comes of it.
-async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>, lease: Lease) -> Result<Arc<Prepared>, String> {
+async fn build(
+    mut share: LoadShare,
+    ordered_by: OrderedBy,
+    uplink: &ActorRef<UplinkMsg>,
+    lease: Lease,
+) -> Result<Arc<Prepared>, String> {
+    let tell = |fact: Fact| {
+        if uplink.cast(ordered_by.fact(fact)).is_err() {
+            tracing::error!("the uplink is gone; what a share's making came to is lost");
+        }
+    };
     let service = hb_services::resolve(&share.service).map_err(|problem| problem.to_string())?;
     share.request = hb_services::service::request_for(&*service, &share.service, &share.request);
     let servers = share.servers.iter().collect::<BTreeSet<_>>().len() as u64;
     let wanted = Wanted::of_share(&share);
     match limits::sockets().shortage(wanted, servers) {
         Some(why) if wanted.is_certain => return Err(why),
-        Some(why) => tell(uplink, Fact::Warned { what: format!("requests may fail for want of connections: {why}") }),
+        Some(why) => tell(Fact::Warned { what: format!("requests may fail for want of connections: {why}") }),
         None => {}
     }
     if let Some(lasting) = share.load.calibration {
@@ -394,7 +428,7 @@ async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>, lease: Lease)
             Ok(floor) => Fact::Calibrated { trial: share.trial.clone(), executor: share.executor, floor },
             Err(why) => Fact::Warned { what: format!("the client's own error floor is not known: {why}") },
         };
-        tell(uplink, fact);
+        tell(fact);
     }
     let key = match &share.service.api_key {
         Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
@@ -404,13 +438,7 @@ async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>, lease: Lease)
     let is_first = share.executor == 0;
     let prepared = Prepared::build(share, key).await.map_err(|error| error.to_string())?;
     if let Some(what) = prepared.left_out.clone().filter(|_| is_first) {
-        tell(uplink, Fact::Warned { what });
+        tell(Fact::Warned { what });
     }
     Ok(Arc::new(prepared.under(lease)))
-}
-
-fn tell(uplink: &ActorRef<UplinkMsg>, fact: Fact) {
-    if uplink.cast(UplinkMsg::Fact(fact)).is_err() {
-        tracing::error!("the uplink is gone; what a share's making came to is lost");
-    }
 }

@@ -23,9 +23,11 @@ use tokio::{
 
 use super::{ExecutorSupervisor, SupervisorArguments};
 use crate::{
+    cluster::ask::ask,
     load::tests::{Answer, TestServer, closed, server},
     messages::{ExecutorSupervisorMsg, UplinkMsg},
     orchestrator::unix_nanos,
+    wire::WireError,
 };
 
 /// An uplink that hands on what it is told.
@@ -175,6 +177,65 @@ async fn a_trial_that_is_prepared_is_not_pushed_out_by_another() {
     assert!(matches!(refused, Fact::LoadFailed { trial, .. } if trial.as_str() == "other"));
     scene.start();
     scene.asked(2).await;
+    scene.supervisor.stop(None);
+    scene.load.shutdown_background();
+}
+
+/// What the endpoint of the node is answered when it asks for this share.
+async fn asked_for(scene: &Scene, share: LoadShare) -> Result<(), WireError> {
+    ask(&scene.supervisor, Duration::from_secs(5), |reply| ExecutorSupervisorMsg::PrepareOwn(Box::new(share), reply)).await
+}
+
+#[tokio::test]
+async fn a_load_of_the_nodes_own_is_refused_while_one_of_the_leader_is_built_or_runs_and_the_leader_hears_nothing() {
+    let mut scene = Scene::idle().await;
+    let share = scene.share(2);
+    let own = LoadShare { trial: "own".into(), ..share.clone() };
+    // The build waits for the load's only thread.
+    let blocked = scene.block();
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(share))).unwrap();
+    let refused = asked_for(&scene, own.clone()).await.unwrap_err();
+    assert_eq!(refused.to_string(), "this node has a part in trial `t` of the run that it belongs to; wait for its end");
+    drop(blocked);
+    scene.fact(|fact| matches!(fact, Fact::LoadPrepared { .. })).await;
+    assert!(asked_for(&scene, own.clone()).await.is_err(), "it is built, and waits for its start");
+    scene.start();
+    scene.asked(2).await;
+    assert!(asked_for(&scene, own.clone()).await.is_err(), "it runs");
+    scene.supervisor.cast(ExecutorSupervisorMsg::Stop(TrialId::from("t"))).unwrap();
+    let next = scene.fact(|_| true).await;
+    assert!(matches!(next, Fact::LoadFinished { .. }), "a refusal is not the leader's business: {next:?}");
+    assert_eq!(asked_for(&scene, own).await, Ok(()));
+    scene.supervisor.stop(None);
+    scene.load.shutdown_background();
+}
+
+#[tokio::test]
+async fn a_leaders_load_is_refused_while_one_of_the_nodes_own_runs_and_hears_nothing_else_of_it() {
+    let mut scene = Scene::idle().await;
+    let share = scene.share(2);
+    asked_for(&scene, share.clone()).await.unwrap();
+    while !matches!(scene.heard.recv().await, Some(UplinkMsg::OwnFact(Fact::LoadPrepared { .. }))) {}
+    scene.start();
+    scene.asked(2).await;
+    assert!(asked_for(&scene, share.clone()).await.unwrap_err().to_string().contains("stop it first"));
+    scene.supervisor.cast(ExecutorSupervisorMsg::Prepare(Box::new(LoadShare { trial: "run".into(), ..share }))).unwrap();
+    // An executor that fails is told to whoever had it begun.
+    scene.supervisor.cast(ExecutorSupervisorMsg::PanicOne).unwrap();
+    scene.asked(4).await;
+    scene.supervisor.cast(ExecutorSupervisorMsg::Stop(TrialId::from("t"))).unwrap();
+    let (mut facts, mut own) = (Vec::new(), Vec::new());
+    while !own.iter().any(|fact| matches!(fact, Fact::LoadFinished { .. })) {
+        match scene.heard.recv().await.expect("the supervisor still runs") {
+            UplinkMsg::Fact(fact) => facts.push(fact),
+            UplinkMsg::OwnFact(fact) => own.push(fact),
+            UplinkMsg::Batch(batch) => panic!("a leader is posted {batch:?}"),
+            _ => {}
+        }
+    }
+    assert!(own.iter().any(|fact| matches!(fact, Fact::ExecutorRestarted { .. })), "{own:?}");
+    let [Fact::LoadFailed { trial, why, .. }] = &facts[..] else { panic!("{facts:?}") };
+    assert!(trial.as_str() == "run" && why.contains("`POST /start`"), "{why}");
     scene.supervisor.stop(None);
     scene.load.shutdown_background();
 }

@@ -477,6 +477,7 @@ impl Accounts {
             counted: chapter.counted,
             calibration: self.calibration(&plan.trial, chapter.calibration),
             events: chapter.events,
+            exited: chapter.exited,
             // Ollama knows no word that keeps a model from stopping by itself.
             can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),
             plan: *plan,

@@ -1,7 +1,7 @@
 //! What happened, kept in order, and what reports make of it: seconds by phase, the trial's own events,
 //! what is known of its servers, warnings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -36,6 +36,8 @@ pub struct TrialChapter {
     pub phase_seconds: BTreeMap<String, f64>,
     /// What happened while its load ran, or because of it.
     pub events: Vec<TimedEvent>,
+    /// Processes of servers that ended by themselves, by number.
+    pub exited: BTreeSet<u32>,
     /// What is known of the servers, by ordinal.
     pub server: BTreeMap<String, Value>,
     /// What they counted before the load and after it.
@@ -72,10 +74,15 @@ impl Chronicle {
     /// What comes after belongs to the next.
     pub fn close_trial(&mut self, start: i128, now: i128) -> TrialChapter {
         let events = &self.events[self.trial_from..];
+        let exited = events.iter().filter_map(|event| match &event.happened {
+            Happened::NodeTold { fact: Fact::ServerExited { server, .. }, .. } => Some(*server),
+            _ => None,
+        });
         let servers = self.servers.iter().map(|(server, known)| (server.to_string(), json!(known)));
         let chapter = TrialChapter {
             phase_seconds: phase_seconds(events, now),
             events: events.iter().filter_map(|event| timed(event, start)).collect(),
+            exited: exited.collect(),
             server: servers.collect(),
             counted: std::mem::take(&mut self.counted),
             calibration: Floor::told(&std::mem::take(&mut self.floors).into_values().collect::<Vec<_>>()),

@@ -1,16 +1,12 @@
 //! A workload of a node's own: what `POST /start` and `/stop` did on the old executor.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use hb_actors::{node::NodeDoor, uplink::NodeShare};
+use hb_actors::{
+    node::NodeDoor,
+    uplink::{NodeShare, OwnLoad},
+    wire::WireError,
+};
 use hb_core::{
     metrics,
     orders::{LoadShare, Order},
@@ -20,10 +16,7 @@ use hb_core::{
     units::{Nanos, TrialId},
 };
 use serde_json::{Value, json};
-use tokio::{
-    sync::Mutex,
-    time::{sleep, timeout},
-};
+use tokio::{sync::Mutex, time::timeout};
 
 use super::unix_nanos;
 use crate::{
@@ -37,11 +30,6 @@ const BUILT_WITHIN: Duration = Duration::from_secs(60);
 const START_AHEAD: Duration = Duration::from_millis(500);
 /// A stopped load has so long for its last window.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// A load that was started shows its first window within this time, or it never began.
-const FIRST_WINDOW_WITHIN: Duration = Duration::from_secs(8);
-/// The pause between two looks at whether it has stopped.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// Runs one workload at a time on this node alone.
 pub struct Solo(Arc<Inner>);
 
@@ -50,15 +38,13 @@ struct Inner {
     host: String,
     /// The trial that `/start` began, and the service it asks.
     under_way: Mutex<Option<(TrialId, String)>>,
-    /// Whether that trial's load is not over. The node's share says so only from its first window on.
-    is_running: Arc<AtomicBool>,
 }
 
 impl Solo {
     /// For the node behind this door.
     #[must_use]
     pub fn new(door: NodeDoor, host: String) -> Self {
-        Self(Arc::new(Inner { door, host, under_way: Mutex::new(None), is_running: Arc::default() }))
+        Self(Arc::new(Inner { door, host, under_way: Mutex::new(None) }))
     }
 }
 
@@ -77,46 +63,33 @@ impl Control for Solo {
 impl Inner {
     async fn start(&self, workload: Value) -> Result<Value, Refusal> {
         let mut under_way = self.under_way.lock().await;
-        if self.is_running.load(SeqCst) || self.door.share.borrow().live.is_running {
-            return Err(Refusal::Busy("a load runs on this node already; stop it first, or wait for its end".into()));
-        }
         // It may read a file of prompts, and long.
         let read = tokio::task::spawn_blocking(move || trial_of(&workload)).await;
         let trial = read.map_err(|error| Refusal::Failed(error.to_string()))?.map_err(Refusal::Wrong)?;
         let share = share_of(&trial, &self.host).map_err(Refusal::Wrong)?;
         let (id, service) = (trial.id.clone(), trial.service.service.clone());
-        let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
-        self.door.order(Order::PrepareLoad(Box::new(share))).await.map_err(failed)?;
+        // Only who builds the shares of this node knows for certain whether another one is built or runs.
+        self.door.prepare_own(share).await.map_err(|error| match error {
+            WireError::Refused(why) => Refusal::Busy(why),
+            error => failed(error),
+        })?;
+        // What was here before is over.
+        *under_way = None;
         self.built(&id).await?;
         let start_unix_nanos = unix_nanos() + START_AHEAD.as_nanos() as i128;
-        let before = self.door.share.borrow().live.clone();
         self.door
             .order(Order::StartLoad { trial: id.clone(), executor: 0, start_unix_nanos, since: Nanos(0) })
             .await
             .map_err(failed)?;
-        self.is_running.store(true, SeqCst);
-        let (mut share, is_running) = (self.door.share.clone(), Arc::clone(&self.is_running));
-        tokio::spawn(async move {
-            // Without a first window there is no load: what kept it from starting is in the log.
-            if timeout(FIRST_WINDOW_WITHIN, share.wait_for(|share| share.live != before)).await.is_ok_and(|seen| seen.is_ok()) {
-                // The node may be ending.
-                let _ = share.wait_for(|share| !share.live.is_running).await;
-            }
-            is_running.store(false, SeqCst);
-        });
         *under_way = Some((id.clone(), service));
         Ok(json!({ "status": "started", "trial": id }))
     }
 
     /// Until the share of this trial is built.
     async fn built(&self, trial: &TrialId) -> Result<(), Refusal> {
-        let mut share = self.door.share.clone();
-        let is_its = |share: &NodeShare| share.built.as_ref().is_some_and(|(built, _)| built == trial);
-        let seen = timeout(BUILT_WITHIN, share.wait_for(is_its)).await.map(|seen| seen.map(|share| share.built.clone()));
-        let built = match seen {
-            Ok(Ok(built)) => built.map_or(Ok(()), |(_, built)| built),
-            Ok(Err(_)) => Err("this node is ending".to_owned()),
-            Err(_) => Err(format!("the load is not ready after {} s", BUILT_WITHIN.as_secs())),
+        let built = match self.reached(trial, |_| true, BUILT_WITHIN, "is not ready").await {
+            Ok(OwnLoad::Built | OwnLoad::Over) => Ok(()),
+            Ok(OwnLoad::Failed(why)) | Err(why) => Err(why),
         };
         if built.is_err() {
             // What is still being built must not stand in the way of the next.
@@ -130,19 +103,37 @@ impl Inner {
         let Some((trial, service)) = under_way else {
             return Err(Refusal::Busy("no workload of this node's own runs here; a run is stopped where it is led".into()));
         };
-        let failed = |error: hb_actors::wire::WireError| Refusal::Failed(error.to_string());
-        self.door.order(Order::StopLoad { trial }).await.map_err(failed)?;
-        let over = async {
-            while self.is_running.load(SeqCst) {
-                sleep(LOOK_EVERY).await;
-            }
-        };
-        if timeout(STOP_WITHIN, over).await.is_err() {
-            return Err(Refusal::Failed(format!("the load did not end within {} s", STOP_WITHIN.as_secs())));
-        }
+        self.door.order(Order::StopLoad { trial: trial.clone() }).await.map_err(failed)?;
+        let is_over = |own: &OwnLoad| matches!(own, OwnLoad::Over | OwnLoad::Failed(_));
+        self.reached(&trial, is_over, STOP_WITHIN, "did not end").await.map_err(Refusal::Failed)?;
         let share = self.door.share.borrow();
         Ok(json!({ "status": "stopped", "metrics": metrics::json(&share.live, share.reading.as_ref(), &service) }))
     }
+
+    /// How far this trial's load is, as soon as that is what is waited for; or that it did not come to it, with what then
+    /// is so.
+    async fn reached(
+        &self,
+        trial: &TrialId,
+        is_awaited: impl Fn(&OwnLoad) -> bool,
+        within: Duration,
+        otherwise: &str,
+    ) -> Result<OwnLoad, String> {
+        let mut share = self.door.share.clone();
+        let found = |share: &NodeShare| match &share.own {
+            Some((own, load)) if own == trial && is_awaited(load) => Some(load.clone()),
+            _ => None,
+        };
+        match timeout(within, share.wait_for(|share| found(share).is_some())).await {
+            Ok(Ok(share)) => found(&share).ok_or_else(|| "this node is ending".to_owned()),
+            Ok(Err(_)) => Err("this node is ending".to_owned()),
+            Err(_) => Err(format!("the load {otherwise} within {} s", within.as_secs())),
+        }
+    }
+}
+
+fn failed(error: WireError) -> Refusal {
+    Refusal::Failed(error.to_string())
 }
 
 /// The one trial that a workload block means, as the old executor's body wrote it: keys of `workload`, with

@@ -123,6 +123,7 @@ fn retallied(found: &RecoveredTrial, folder: &Path, past: &TrialPast) -> Result<
         server: past.chapter.server.clone(),
         calibration: past.chapter.calibration.clone(),
         events: past.chapter.events.clone(),
+        exited: past.chapter.exited.clone(),
         can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),
         plan,
     };

@@ -65,10 +65,9 @@ fn figures_are_open_and_everything_else_needs_the_token() {
     let first = live();
     until("another live view", LIMIT, || (live() != first).then_some(()));
 
-    assert_eq!(
-        post(&node, "/start", Some(token), &json!({"server_url": "http://127.0.0.1:1", "model": "m"}).to_string()).status,
-        409
-    );
+    let refused = post(&node, "/start", Some(token), &json!({"server_url": "http://127.0.0.1:1", "model": "m"}).to_string());
+    assert_eq!(refused.status, 409);
+    assert!(refused.body.contains("has a part in trial `trial`"), "{}", refused.body);
     assert_eq!(post(&node, "/stop", Some(token), "").status, 409, "a run is stopped where it is led");
     running.signal(Signal::INT);
     running.wait_at_most(LIMIT).run(130);
@@ -106,6 +105,24 @@ fn an_idle_node_runs_a_workload_of_its_own() {
     running.signal(Signal::TERM);
     running.wait_at_most(LIMIT).run(143);
     scene.left().iter().for_each(|(_, line)| assert!(line.contains("dummy --port"), "{line}"));
+}
+
+#[test]
+fn a_run_whose_node_is_busy_with_a_load_of_its_own_ends_and_says_so() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);
+    let port = free_port().to_string();
+    let mut running = scene.lead(RECIPE, &["--client-port", &port, "--set", "servers.service_config.start_delay=3s"]);
+    running.phase("service_deployment");
+    let page = running.word_after("live page: http://");
+    let (_, token) = page.split_once("/?token=").unwrap();
+    let work = json!({"server_url": dummy.url(), "service": "openai", "model": "m", "duration": 30}).to_string();
+    let started = post(&format!("127.0.0.1:{port}"), "/start", Some(token), &work);
+    assert_eq!(started.status, 200, "{}", started.body);
+    let run = running.wait_at_most(LIMIT).run(1);
+    assert!(run.complaints().contains("a load that `POST /start` began on this node is not over"), "{}", run.complaints());
+    let told = |event: &Value| event["event"] == "node_told" && event["fact"].to_string().contains("solo-");
+    assert!(!run.events().iter().any(told), "the node's own load is none of the run's business");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{
     orders::{Admission, Order},
     plan::{Allocation, Plan},
     search::ProbeReport,
-    trial::{DrillTarget, ServiceSpec, Trial},
+    trial::{DrillTarget, IMAGE_READ_WITHIN, ServiceSpec, Trial},
     units::{Nanos, NodeName, Span, TrialId},
 };
 
@@ -342,14 +342,19 @@ impl Run {
     pub fn sure_enough(&mut self, trial: &TrialId, at: Nanos) -> Vec<Effect> {
         let under_way = self.trial.as_mut().filter(|under_way| under_way.id() == trial && !under_way.is_closing);
         match under_way.filter(|_| self.phase == Some(Phase::Execution)) {
-            Some(under_way) => under_way.end_window(at),
+            Some(under_way) => {
+                let mut effects = under_way.end_window(at);
+                effects.extend(under_way.leave_out_drills(at));
+                effects
+            }
             None => Vec::new(),
         }
     }
 
     /// It is time for a drill.
     pub fn drill_due(&mut self, trial: &TrialId, kill: DrillTarget) -> Vec<Effect> {
-        if !self.is_executing(trial) {
+        let is_now = self.is_executing(trial);
+        if !self.trial.as_mut().is_some_and(|under_way| is_now && under_way.takes_drill(kill)) {
             return Vec::new();
         }
         let client = || self.trial.as_ref().and_then(|under_way| under_way.unfinished().pop_last());
@@ -359,7 +364,7 @@ impl Run {
         };
         match node.cloned() {
             Some(node) => vec![Effect::Order(node, Order::Drill { kill })],
-            None => vec![Effect::Warn(format!("a drill found nothing to kill: {kill:?}"))],
+            None => vec![Effect::Warn(format!("a drill found nothing to kill: {kill}"))],
         }
     }
 
@@ -516,7 +521,8 @@ impl Run {
         let service = &plan.trial.service;
         let pulls = if service.remote.is_some() { PULL_WITHIN } else { Span::ZERO };
         let starts = service.ready_limit().0.saturating_mul(service.layout.stages());
-        let within = Span(starts + pulls.0 + READY_MARGIN.0);
+        let reads = if service.image().is_some() { IMAGE_READ_WITHIN } else { Span::ZERO };
+        let within = Span(starts + pulls.0 + reads.0 + READY_MARGIN.0);
         let mut effects = if plan.trial.service.endpoints.is_empty() {
             self.servers.start(plan)
         } else {
@@ -606,6 +612,7 @@ impl Run {
         if self.phase == Some(Phase::Execution) && under_way.is_over() && !under_way.is_closing {
             under_way.is_closing = true;
             let trial = under_way.id().clone();
+            effects.extend(under_way.leave_out_drills(Nanos(0)));
             effects.push(Effect::CloseTrial { trial, is_complete: true });
             effects.push(self.deadline(CLOSE_WITHIN));
         }

@@ -11,8 +11,8 @@ use crate::{
     orders::{Duty, LoadShare, Order},
     plan::{Allocation, Candidate, Left, NodeNeeds},
     trial::{
-        Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
-        ServiceSpec, Slo, Stop, Timeouts, Trial,
+        Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, IMAGE_READ_WITHIN, Layout, Length, LoadModel,
+        LoadSpec, RequestSpec, ServiceSpec, Slo, Stop, Timeouts, Trial,
     },
     units::{Nanos, NodeName, Span, TrialId},
 };
@@ -110,6 +110,7 @@ struct World {
     up: std::collections::BTreeMap<u32, NodeName>,
     deadline: Option<(Phase, u64)>,
     drills: Vec<(NodeName, DrillTarget)>,
+    warnings: Vec<String>,
     /// Whether loads go on until their drills were carried out.
     waits_for_drills: bool,
     /// How late it is, and how long servers and loads take.
@@ -159,6 +160,7 @@ impl World {
             up: std::collections::BTreeMap::new(),
             deadline: None,
             drills: Vec::new(),
+            warnings: Vec::new(),
             waits_for_drills: false,
             now: 0,
             server_seconds: 0,
@@ -333,7 +335,11 @@ impl World {
                 self.finished += 1;
                 Vec::new()
             }
-            Effect::WriteOff(_) | Effect::Fail { .. } | Effect::SearchOver { .. } | Effect::Warn(_) => Vec::new(),
+            Effect::Warn(what) => {
+                self.warnings.push(what);
+                Vec::new()
+            }
+            Effect::WriteOff(_) | Effect::Fail { .. } | Effect::SearchOver { .. } => Vec::new(),
         };
         self.queue.extend(more);
     }
@@ -402,6 +408,28 @@ fn an_undisturbed_run_goes_through_its_phases_once_and_keeps_its_server_up() {
     assert!(world.run.is_complete());
     assert_eq!(world.opened, world.closed);
     assert!(world.up.is_empty(), "servers are ended");
+}
+
+#[test]
+fn servers_in_an_image_have_the_time_in_which_it_is_read() {
+    let deadline = |alter: fn(&mut ServiceSpec)| {
+        let mut trial = trial("a", "m");
+        alter(&mut trial.service);
+        let mut run = World::new(vec![trial], None).run;
+        run.start();
+        run.seated(allocation(2, 1));
+        run.answered(&"node0".into(), OrderKind::Admit, Ok(()));
+        let begun = run.answered(&"node1".into(), OrderKind::Admit, Ok(()));
+        begun.iter().find_map(|effect| if let Effect::Deadline { after, .. } = effect { Some(after.0) } else { None }).unwrap()
+    };
+    let in_an_image = |runtime| {
+        move |service: &mut ServiceSpec| {
+            (service.runtime, service.path) = (runtime, Some("image".into()));
+        }
+    };
+    let bare = deadline(|_| {});
+    assert_eq!(deadline(|service| in_an_image(ContainerRuntime::Apptainer)(service)) - bare, IMAGE_READ_WITHIN.0);
+    assert_eq!(deadline(|service| in_an_image(ContainerRuntime::Podman)(service)), bare, "its images are names");
 }
 
 #[test]
@@ -492,6 +520,42 @@ fn a_drill_is_carried_out_where_it_was_meant() {
     world.waits_for_drills = true;
     world.play(2, &[]);
     assert_eq!(world.drills, [("node0".into(), DrillTarget::Server)]);
+}
+
+#[test]
+fn a_drill_behind_the_end_of_the_window_does_not_happen_and_is_told() {
+    let mut with_drills = trial("a", "m");
+    let drill = |seconds| Drill { at: Span::from_secs(seconds), kill: DrillTarget::Executor };
+    with_drills.load.drills = vec![drill(8), drill(2)];
+    let mut world = World::new(vec![with_drills], None);
+    let begun = world.run.start();
+    world.queue.extend(begun);
+    let seated = world.run.seated(allocation(3, 1));
+    world.queue.extend(seated);
+    while world.run.phase() != Some(Phase::Execution) {
+        let effect = world.queue.pop_front().expect("it goes on");
+        world.carry_out(effect);
+    }
+    let id = TrialId::from("a");
+    assert_eq!(world.run.load_started(&id).len(), 2);
+    // A second of warm-up, and five of the window.
+    let told = |effects: &[Effect]| -> Vec<String> {
+        effects.iter().filter_map(|effect| if let Effect::Warn(what) = effect { Some(what.clone()) } else { None }).collect()
+    };
+    let cut = world.run.sure_enough(&id, Nanos(6_000_000_000));
+    assert_eq!(told(&cut), ["a: the drill at 8s (kill: executor) did not happen: the measured window was over before"]);
+    assert!(matches!(&world.run.drill_due(&id, DrillTarget::Executor)[..], [Effect::Order(_, Order::Drill { .. })]));
+    assert_eq!(world.run.drill_due(&id, DrillTarget::Executor), Vec::new(), "it would fall into the drain");
+}
+
+#[test]
+fn a_drill_that_a_load_did_not_last_for_is_told() {
+    let mut with_drill = trial("a", "m");
+    with_drill.load.drills = vec![Drill { at: Span::from_secs(5), kill: DrillTarget::Node }];
+    let mut world = World::new(vec![with_drill], None);
+    world.play(3, &[]);
+    assert!(world.drills.is_empty());
+    assert_eq!(world.warnings.len(), 1, "{:?}", world.warnings);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::Effect;
 use crate::{
     orders::{LoadShare, Order},
     plan::{Left, Plan, pieces},
+    trial::{Drill, DrillTarget},
     units::{Nanos, NodeName, TrialId},
 };
 
@@ -28,6 +29,8 @@ pub(super) struct UnderWay {
     unknown: BTreeSet<u32>,
     /// Executors that take over what lost ones left, and have not been told to start.
     joining: BTreeSet<u32>,
+    /// The drills of its recipe that were neither carried out nor left out.
+    drills: Vec<Drill>,
     /// Its window was ended before its time.
     has_window_ended: bool,
     pub is_started: bool,
@@ -43,6 +46,7 @@ impl UnderWay {
         let plan = Plan { shares: shares.clone(), ..plan };
         let orders = shares.iter().map(prepare).collect();
         let under_way = Self {
+            drills: plan.trial.load.drills.clone(),
             plan,
             executors,
             shares: shares.into_iter().map(|share| (share.executor, share)).collect(),
@@ -209,6 +213,25 @@ impl UnderWay {
             .into_iter()
             .map(|node| Effect::Order(node.clone(), Order::EndWindow { trial: trial.clone(), at }))
             .collect()
+    }
+
+    /// It is time for a drill: whether it still is to be. The earliest of its kind is meant.
+    pub fn takes_drill(&mut self, kill: DrillTarget) -> bool {
+        let of_kind = self.drills.iter().enumerate().filter(|(_, drill)| drill.kill == kill);
+        let first = of_kind.min_by_key(|(_, drill)| drill.at).map(|(index, _)| index);
+        first.map(|index| self.drills.remove(index)).is_some()
+    }
+
+    /// No drill happens any more that lies at this instant or behind it: a sentence for each.
+    pub fn leave_out_drills(&mut self, from: Nanos) -> Vec<Effect> {
+        let warmup = self.plan.trial.load.warmup.0;
+        let is_behind = |drill: &Drill| Nanos::from(warmup.saturating_add(drill.at.0)) >= from;
+        let (left_out, kept): (Vec<Drill>, _) = std::mem::take(&mut self.drills).into_iter().partition(is_behind);
+        self.drills = kept;
+        let told = |Drill { at, kill }: Drill| {
+            format!("{}: the drill at {at} (kill: {kill}) did not happen: the measured window was over before", self.id())
+        };
+        left_out.into_iter().map(told).map(Effect::Warn).collect()
     }
 
     /// The nodes that are not through, each once, however many executors it has.

@@ -27,7 +27,7 @@ use crate::{
     schedule::Schedule,
     search,
     statistics::{self, Independence, WITH_INTERVAL, among_answered, distribution, distribution_of_histogram, percentile},
-    tally::{Latency, LostRow, TrialTally},
+    tally::{ExecutorHealth, Latency, LostRow, TrialTally},
     trial::{Api, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
     units::Nanos,
     verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
@@ -60,8 +60,10 @@ pub struct TrialFrame {
     pub counted: Counted,
     /// The client's own error floor, where it was measured.
     pub calibration: Option<Value>,
-    /// What happened. The verdict counts `executor_restarted`, `executor_gave_up`, `node_lost` and `server_exited`.
+    /// What happened. The verdict counts `executor_restarted`, `executor_gave_up` and `node_lost`.
     pub events: Vec<TimedEvent>,
+    /// Processes of servers that ended by themselves meanwhile, by their numbers in the plan.
+    pub exited: BTreeSet<u32>,
     /// Whether the protocol can make an answer as long as was asked.
     pub can_force_length: bool,
 }
@@ -98,7 +100,8 @@ pub fn trial(
     let limits = gathered.limit_figures(tally);
     let slo_limits = gathered.slo_figures(&limits);
     let (latency, percentile_source) = latencies(&mut gathered, tally, has_one_answer(&plan.request));
-    let client = client(frame, tally);
+    let executors = tally.executors((start, end));
+    let client = client(frame, tally, &executors);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
     gathered.in_flight.sort();
     let in_flight = |window| gathered.in_flight.within(window);
@@ -108,7 +111,7 @@ pub fn trial(
         steady: steady.as_deref().map(thirds),
         drifts: drift.found(end),
         closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
-        ..evidence(frame, tally, &gathered, &latency, &client)
+        ..evidence(frame, tally, &gathered, &latency, &client, &executors)
     };
 
     let mut other_accounting = gathered.accounting.clone();
@@ -302,9 +305,8 @@ fn has_adjusted(latency: Latency) -> bool {
     matches!(latency, Ttft | TtftScheduled | E2el | E2elScheduled | Tpot)
 }
 
-fn client(frame: &TrialFrame, tally: &TrialTally) -> ClientFigures {
-    let executors = tally.executors();
-    let most = |figure: fn(&crate::tally::ExecutorHealth) -> f64| executors.values().map(figure).fold(0.0, f64::max);
+fn client(frame: &TrialFrame, tally: &TrialTally, executors: &BTreeMap<u32, ExecutorHealth>) -> ClientFigures {
+    let most = |figure: fn(&ExecutorHealth) -> f64| executors.values().map(figure).fold(0.0, f64::max);
     let lag = [("mean", most(|health| health.lag_mean_seconds)), ("max", most(|health| health.lag_max_seconds))];
     ClientFigures {
         calibration: frame.calibration.clone(),
@@ -331,6 +333,7 @@ fn evidence(
     gathered: &Gathered<'_>,
     latency: &Latencies,
     client: &ClientFigures,
+    executors: &BTreeMap<u32, ExecutorHealth>,
 ) -> TrialEvidence {
     let trial = &frame.plan.trial;
     let accounting = gathered.accounting.get(&Stage::Measure).cloned().unwrap_or_default();
@@ -342,7 +345,7 @@ fn evidence(
     let (counted_input, requested) = if is_counted { gathered.prompts.compared() } else { (0, 0) };
     let is_open = trial.load.model.is_open();
     let has_dataset = trial.load.dataset.is_some();
-    let clock_step = tally.executors().values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
+    let clock_step = executors.values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
     TrialEvidence {
         // From the batches, while the others are from the rows: a row that is missing unbalances the books.
         due: tally.accounting(Stage::Measure).due,
@@ -365,7 +368,7 @@ fn evidence(
         ttft_p50_seconds: median(&latency.ttft_seconds),
         executor_restarts: happened(&["executor_restarted", "executor_gave_up"]),
         nodes_lost: happened(&["node_lost"]),
-        servers_exited: happened(&["server_exited"]),
+        servers_exited: servers_exited(frame),
         servers_restarted: frame.counted.restarted(),
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
@@ -390,6 +393,13 @@ fn evidence(
         is_interrupted: frame.ended_early_at_seconds.is_some(),
         ..TrialEvidence::default()
     }
+}
+
+/// Servers that ended by themselves. One of several ranks, or of a cluster's nodes, takes the others along.
+fn servers_exited(frame: &TrialFrame) -> u32 {
+    let servers = &frame.plan.servers;
+    let of = |process: &u32| servers.iter().find(|placed| placed.order.server == *process).map(|placed| placed.order.part.of);
+    frame.exited.iter().map(|process| of(process).unwrap_or(*process)).collect::<BTreeSet<_>>().len() as u32
 }
 
 /// What a closed loop was to keep in flight: every client is busy but for its pause after each answer. Where a number of

@@ -31,7 +31,7 @@ use crate::{
     record::{Record, Stage},
     report::{Accounting, Second},
     schedule::Numbers,
-    trial::{LoadSpec, Stop},
+    trial::LoadSpec,
     units::{Nanos, NodeName, Span, TrialId},
 };
 
@@ -133,8 +133,7 @@ impl TrialTally {
         }
         batch.records.iter().for_each(|record| self.ended(record));
         batch.opened.iter().for_each(|open| self.opened(source, *open));
-        let measured = self.planned_window();
-        self.executor_sums.entry(source.executor).or_default().take(batch, measured);
+        self.executor_sums.entry(source.executor).or_default().take(batch);
         self.nodes.entry(source.node.clone()).or_default().take(batch);
         Taken::New
     }
@@ -162,10 +161,10 @@ impl TrialTally {
         self.seconds.from(0)
     }
 
-    /// How well each executor did.
+    /// How well each executor did in the measured window, from its start to where it really ended.
     #[must_use]
-    pub fn executors(&self) -> BTreeMap<u32, ExecutorHealth> {
-        self.executor_sums.iter().map(|(executor, sums)| (*executor, sums.health())).collect()
+    pub fn executors(&self, measured: (Nanos, Nanos)) -> BTreeMap<u32, ExecutorHealth> {
+        self.executor_sums.iter().map(|(executor, sums)| (*executor, sums.health(measured))).collect()
     }
 
     /// Batches that must have been sent and never came.
@@ -218,15 +217,6 @@ impl TrialTally {
         let is_better = known.is_none_or(|(owner, known)| (open.sent.is_none(), source) < (known.sent.is_none(), owner));
         if is_better {
             self.open.insert(open.index, (source.clone(), open));
-        }
-    }
-
-    /// Where the measured stage lies, as far as the plan says.
-    fn planned_window(&self) -> (Nanos, Nanos) {
-        let start = Nanos::from(self.load.warmup.0);
-        match self.load.stop {
-            Stop::After(span) => (start, Nanos(start.0.saturating_add(Nanos::from(span.0).0))),
-            Stop::Requests(_) => (start, Nanos(u64::MAX)),
         }
     }
 }

@@ -63,15 +63,11 @@ impl NodeSums {
     }
 }
 
-/// How well one executor did over its measured windows, and where it stands.
+/// How well one executor did, window by window, and where it stands.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct ExecutorSums {
-    busy_nanos: u128,
-    window_nanos: u128,
-    lag_nanos: u128,
-    lag_samples: u64,
-    lag_max_nanos: u64,
-    clock_step_nanos: u64,
+    /// By incarnation, epoch and start. Where the measured window ends is known for certain only when it is over.
+    windows: BTreeMap<(u64, u32, Nanos), WindowHealth>,
     /// The newest window: incarnation, epoch and number, then its end and the requests in flight there.
     newest: Option<((u64, u32, u64), Nanos, u32)>,
     requests: u64,
@@ -80,7 +76,7 @@ pub(super) struct ExecutorSums {
     highest: Option<u64>,
 }
 
-/// How well one executor did in the measured stage.
+/// How well one executor did in the measured window.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ExecutorHealth {
     /// CPU time of its load threads over the time they could have had.
@@ -95,9 +91,33 @@ pub struct ExecutorHealth {
     pub requests: u64,
 }
 
+/// How well an executor did in one window. A busy one comes as several batches, of which one tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct WindowHealth {
+    end: Nanos,
+    cpu_ratio: f64,
+    lag_nanos: u64,
+    lag_samples: u64,
+    lag_max_nanos: u64,
+    clock_step_nanos: u64,
+}
+
+impl WindowHealth {
+    fn take(&mut self, end: Nanos, told: &ClientHealth) {
+        let nanos = |seconds: f64| Nanos::from_secs_f64(seconds).0;
+        self.end = self.end.max(end);
+        self.cpu_ratio = self.cpu_ratio.max(told.cpu_ratio);
+        let lags = nanos(told.lag_mean_seconds).saturating_mul(told.lag_samples.into());
+        self.lag_nanos = self.lag_nanos.saturating_add(lags);
+        self.lag_samples += u64::from(told.lag_samples);
+        self.lag_max_nanos = self.lag_max_nanos.max(nanos(told.lag_max_seconds));
+        self.clock_step_nanos = self.clock_step_nanos.max(nanos(told.clock_step_seconds));
+    }
+}
+
 impl ExecutorSums {
-    /// Counts a window, as far as it lies within the measured stage.
-    pub(super) fn take(&mut self, batch: &Batch, measured: (Nanos, Nanos)) {
+    /// Counts a batch of a window.
+    pub(super) fn take(&mut self, batch: &Batch) {
         self.requests += batch.records.len() as u64;
         self.measured += batch.records.iter().filter(|record| record.stage == Stage::Measure).count() as u64;
         self.highest = self.highest.max(batch.records.iter().map(|record| record.index).max());
@@ -105,18 +125,8 @@ impl ExecutorSums {
         if self.newest.is_none_or(|(known, ..)| known < key) {
             self.newest = Some((key, batch.span.1, batch.health.in_flight));
         }
-        let (from, to) = (batch.span.0.max(measured.0), batch.span.1.min(measured.1));
-        if from >= to {
-            return;
-        }
-        let ClientHealth { cpu_ratio, lag_max_seconds, lag_mean_seconds, lag_samples, clock_step_seconds, .. } = batch.health;
-        self.clock_step_nanos = self.clock_step_nanos.max(Nanos::from_secs_f64(clock_step_seconds).0);
-        let length = to.0 - from.0;
-        self.window_nanos += u128::from(length);
-        self.busy_nanos += (cpu_ratio * length as f64) as u128;
-        self.lag_samples += u64::from(lag_samples);
-        self.lag_nanos += u128::from(Nanos::from_secs_f64(lag_mean_seconds).0) * u128::from(lag_samples);
-        self.lag_max_nanos = self.lag_max_nanos.max(Nanos::from_secs_f64(lag_max_seconds).0);
+        let window = (batch.key.source.incarnation, batch.key.source.epoch, batch.span.0);
+        self.windows.entry(window).or_default().take(batch.span.1, &batch.health);
     }
 
     /// How many measured requests it told the end of, and the largest index of any.
@@ -133,15 +143,26 @@ impl ExecutorSums {
         self.newest.map_or(0, |(.., in_flight)| u64::from(in_flight))
     }
 
-    /// The means over all windows.
-    pub(super) fn health(&self) -> ExecutorHealth {
-        let ratio = |sum: u128, count: u128| if count == 0 { 0.0 } else { sum as f64 / count as f64 };
-        ExecutorHealth {
-            cpu_ratio: ratio(self.busy_nanos, self.window_nanos),
-            lag_mean_seconds: ratio(self.lag_nanos, u128::from(self.lag_samples)) / 1e9,
-            lag_max_seconds: self.lag_max_nanos as f64 / 1e9,
-            clock_step_seconds: self.clock_step_nanos as f64 / 1e9,
-            requests: self.requests,
+    /// The means over its windows, as far as these lie within the measured one: what it did in warm-up and drain says
+    /// nothing of the figures.
+    pub(super) fn health(&self, measured: (Nanos, Nanos)) -> ExecutorHealth {
+        let (mut busy_seconds, mut seconds, mut lag_nanos, mut lag_samples) = (0.0, 0.0, 0u128, 0u64);
+        let mut health = ExecutorHealth { requests: self.requests, ..ExecutorHealth::default() };
+        for ((.., start), window) in &self.windows {
+            let (from, to) = ((*start).max(measured.0), window.end.min(measured.1));
+            if from >= to {
+                continue;
+            }
+            let length = to.since(from).as_secs_f64();
+            seconds += length;
+            busy_seconds += window.cpu_ratio * length;
+            lag_nanos += u128::from(window.lag_nanos);
+            lag_samples += window.lag_samples;
+            health.lag_max_seconds = health.lag_max_seconds.max(Nanos(window.lag_max_nanos).as_secs_f64());
+            health.clock_step_seconds = health.clock_step_seconds.max(Nanos(window.clock_step_nanos).as_secs_f64());
         }
+        health.cpu_ratio = if seconds > 0.0 { busy_seconds / seconds } else { 0.0 };
+        health.lag_mean_seconds = if lag_samples > 0 { lag_nanos as f64 / lag_samples as f64 / 1e9 } else { 0.0 };
+        health
     }
 }

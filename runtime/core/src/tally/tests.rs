@@ -186,10 +186,29 @@ fn the_live_view_sums_what_its_nodes_show() {
 }
 
 #[test]
-fn an_executor_s_health_is_that_of_the_measured_stage() {
-    let tally = told(&story(4));
-    let health = tally.executors()[&0];
+fn an_executor_s_health_is_that_of_the_measured_window() {
+    let mut batches = story(4);
+    // Nothing is sent any more after three seconds and a half, whatever was planned, and the clients idle.
+    batches.iter_mut().filter(|batch| batch.span.0.0 >= 3 * SECOND).for_each(|batch| {
+        batch.span.0 = Nanos(3 * SECOND + SECOND / 2);
+        batch.health = ClientHealth { cpu_ratio: 0.01, lag_max_seconds: 9.0, lag_samples: 900, ..ClientHealth::default() };
+    });
+    let tally = told(&batches);
+    let health = tally.executors((Nanos(0), Nanos(3 * SECOND + SECOND / 2)))[&0];
     assert!((health.cpu_ratio - 0.37).abs() < 1e-6);
     assert!((health.lag_mean_seconds - 0.001).abs() < 1e-9);
     assert_eq!((health.lag_max_seconds, health.requests), (0.004, 4));
+}
+
+#[test]
+fn a_window_that_comes_as_several_batches_weighs_once() {
+    let mut tally = TrialTally::new(&closed_plan(4, 2));
+    let mut further = batch(0, 1, vec![answered(2, 0, 30_000_000, 8)]);
+    (further.span, further.health) = ((Nanos(0), Nanos(SECOND)), ClientHealth::default());
+    for batch in [batch(0, 0, vec![answered(0, 0, 30_000_000, 8)]), further] {
+        assert_eq!(tally.take(&batch), Taken::New);
+    }
+    let health = tally.executors((Nanos(0), Nanos(10 * SECOND)))[&0];
+    assert!((health.cpu_ratio - 0.37).abs() < 1e-6, "{health:?}");
+    assert_eq!(health.lag_max_seconds, 0.004);
 }

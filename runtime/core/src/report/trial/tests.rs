@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     batch::{Batch, BatchKey, ClientHealth},
+    orders::{Duty, Part, ServerOrder},
+    plan::PlacedServer,
     record::{Outcome, TokensSource},
     report::{Report, RunSummary, run, summary_markdown},
     tally::Taken,
@@ -29,6 +31,7 @@ fn frame(plan: Plan) -> TrialFrame {
         counted: Counted::default(),
         calibration: None,
         events: Vec::new(),
+        exited: BTreeSet::new(),
         can_force_length: true,
     }
 }
@@ -156,6 +159,64 @@ fn what_happened_reaches_the_verdict() {
     let codes: Vec<&str> = report.verdict.reasons.iter().map(|reason| reason.code.as_str()).collect();
     assert_eq!(codes, ["executor_restarted", "interrupted"]);
     assert_eq!((report.complete, report.window.end), (false, 5.0));
+}
+
+#[test]
+fn the_client_is_judged_by_its_work_until_the_window_was_cut() {
+    let mut frame = frame(closed_plan(1, 1));
+    frame.certainty = Some(Certainty { ended_at_seconds: Some(5.0), is_reached: true, ..Certainty::default() });
+    let mut tally = TrialTally::new(&frame.plan);
+    for (seq, cpu_ratio, lag_seconds) in [(0, 0.9, 0.001), (1, 0.0, 2.0)] {
+        let batch = Batch {
+            key: BatchKey { source: source(), seq },
+            span: (Nanos(seq * 5_000 * MILLISECOND), Nanos((seq + 1) * 5_000 * MILLISECOND)),
+            counts: BTreeMap::new(),
+            records: Vec::new(),
+            opened: Vec::new(),
+            itl: Vec::new(),
+            icl: Vec::new(),
+            health: ClientHealth {
+                cpu_ratio,
+                lag_max_seconds: lag_seconds,
+                lag_mean_seconds: lag_seconds,
+                lag_samples: 500,
+                ..ClientHealth::default()
+            },
+            is_last: seq == 1,
+        };
+        assert_eq!(tally.take(&batch), Taken::New);
+    }
+    let report = trial(&frame, &tally, std::iter::empty(), &[]);
+    assert!((report.client.cpu_ratio - 0.9).abs() < 1e-9, "{:?}", report.client);
+    assert!(report.client.lag_seconds.values().all(|seconds| (seconds - 0.001).abs() < 1e-9), "{:?}", report.client);
+    assert!(report.verdict.reasons.iter().any(|reason| reason.code == "client_cpu"), "{:?}", report.verdict);
+}
+
+#[test]
+fn servers_that_ended_are_counted_and_not_their_parts() {
+    let mut frame = frame(closed_plan(1, 1));
+    let placed = |server: u32, of: u32| PlacedServer {
+        node: format!("node-{server}").into(),
+        order: ServerOrder {
+            server,
+            part: Part { duty: if server == of { Duty::Serve } else { Duty::Follow }, of, ..Part::default() },
+            service: frame.plan.trial.service.clone(),
+            port: 1,
+            is_port_fixed: false,
+            host: "h".into(),
+            request: frame.plan.trial.request.clone(),
+            ports: BTreeMap::new(),
+            scratch: None,
+        },
+    };
+    // Two servers of two ranks each: 0 with 2, 1 with 3.
+    frame.plan.servers = [(0, 0), (1, 1), (2, 0), (3, 1)].map(|(server, of)| placed(server, of)).into();
+    for (exited, servers) in [(vec![0, 2], 1.0), (vec![2], 1.0), (vec![2, 3], 2.0), (vec![0, 1, 2, 3], 2.0)] {
+        frame.exited = exited.into_iter().collect();
+        let reasons = reported(&frame, even(100)).verdict.reasons;
+        let found = reasons.iter().find(|reason| reason.code == "server_exited").map(|reason| reason.value);
+        assert_eq!(found, Some(servers), "{:?}: {reasons:?}", frame.exited);
+    }
 }
 
 #[test]
