@@ -10,8 +10,8 @@ use hb_core::{
 
 use super::{drive::Engine, talk::Talk};
 
-/// A client whose server cannot be reached waits so long: a dead server is not stormed.
-const UNREACHABLE_PAUSE: Duration = Duration::from_millis(100);
+/// A client whose server cannot be reached, or turns it away, waits so long: neither a dead server nor a full one is stormed.
+const TURNED_AWAY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Plays client `client`, whenever there is to be one, until the window is over.
 pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>) {
@@ -64,17 +64,20 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
         let kind = ended.kind;
         // A turn without an answer leaves nothing to go on with: its conversation ends, and a new one begins.
         talk = talk.filter(|_| kind.is_none()).and_then(|talk| talk.answered(&ended.text.unwrap_or_default()));
-        let is_unreachable = matches!(
-            kind,
-            Some(Kind::ServerLost | Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ClientLimit | Kind::ConnectTimeout)
-        );
-        let pause = if is_unreachable { think.max(UNREACHABLE_PAUSE) } else { think };
+        let pause = if kind.is_some_and(is_turned_away) { think.max(TURNED_AWAY_PAUSE) } else { think };
         if !pause.is_zero() && !waited(&engine, tokio::time::sleep(pause)).await {
             break;
         }
         due = engine.clock.now();
     }
     engine.window_over.cancel();
+}
+
+/// Whether the server let nobody in.
+fn is_turned_away(kind: Kind) -> bool {
+    let is_unreachable =
+        matches!(kind, Kind::ServerLost | Kind::Connect | Kind::Resolve | Kind::Tls | Kind::ClientLimit | Kind::ConnectTimeout);
+    is_unreachable || matches!(kind, Kind::Http(429 | 503))
 }
 
 /// Waits, unless load or window end before; whether it did.

@@ -81,11 +81,13 @@ impl Engine {
                 Some(link) => link,
                 None => server.connect(begun + self.timeouts.connect.0.min(self.timeouts.total.0)).await?,
             };
-            seen.connect = link.opened_in.take().or(seen.connect);
+            if !link.is_used {
+                seen.connect = Some(link.opened_in);
+            }
             seen.attempts += 1;
-            let before = link.bytes_read();
+            let (before, sent) = (link.bytes_read(), std::time::Instant::now());
             match self.begin(&mut link, seen, server.request(made.body.clone()), begun).await {
-                Err(Kind::Reset) if was_kept && link.was_passed_over(before) => {}
+                Err(Kind::Reset) if was_kept && link.was_passed_over(before, sent) => {}
                 Err(kind) => return Err(kind),
                 Ok(head) => return Ok(self.go_on(link, head).await),
             }

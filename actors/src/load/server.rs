@@ -156,7 +156,7 @@ impl Server {
                 }
             };
             let mut link = Link::new(stream, self.version).await?;
-            link.opened_in = Some(opening.elapsed().into());
+            link.opened_in = opening.elapsed().into();
             Ok(link)
         };
         timeout_at(deadline, connecting).await.unwrap_or(Err(Kind::ConnectTimeout))

@@ -15,7 +15,7 @@ mod troubles;
 use std::{
     pin::Pin,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -40,17 +40,24 @@ use self::{
 /// times as much for each, which costs memory and cache and saves no read that counts.
 const READ_BYTES: usize = 32 * 1024;
 
+/// A close that was under way when a request was written arrives within this time, and twice the connection's own.
+const CLOSED_WITHIN: Duration = Duration::from_millis(50);
+/// Who keeps state of a connection, on the way or at its end, keeps it for longer than this.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
+
 /// A connection to a server.
 pub(super) struct Link {
     spoken: Spoken,
     bytes_read: u64,
     read_at: Instant,
-    /// How long it took to be opened, until the first request takes it.
-    pub opened_in: Option<Nanos>,
+    /// How long it took to be opened.
+    pub opened_in: Nanos,
     /// Whether it has carried an answer.
     pub is_used: bool,
     /// Whether the server has shown that it took up the request that failed.
     was_taken_up: bool,
+    /// Whether the connection was reset, and not closed.
+    was_reset: bool,
 }
 
 /// What is spoken on it.
@@ -78,7 +85,7 @@ impl Link {
             }
             HttpVersion::Http2 => Spoken::Http2(Http2::new(io).await.map_err(|_| Kind::Connect)?),
         };
-        Ok(Self { spoken, bytes_read: 0, read_at: Instant::now(), opened_in: None, is_used: false, was_taken_up: false })
+        Ok(Self { spoken, bytes_read: 0, read_at: Instant::now(), opened_in: Nanos(0), is_used: false, was_taken_up: false, was_reset: false })
     }
 
     /// Whether another request can be sent on it; sees a close that has arrived.
@@ -91,7 +98,7 @@ impl Link {
     }
 
     pub fn send(&mut self, request: Request<Full<Bytes>>) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
-        self.was_taken_up = false;
+        (self.was_taken_up, self.was_reset) = (false, false);
         match &mut self.spoken {
             Spoken::Http1(http1) => Either::Left(http1.sender.send_request(request)),
             Spoken::Http2(http2) => Either::Right(http2.send(request)),
@@ -107,11 +114,17 @@ impl Link {
         self.bytes_read
     }
 
-    /// Whether the request that failed before its answer began may be sent anew on another connection: the server has
-    /// not shown that it took it up. `before` is what had been read when it was sent.
-    pub fn was_passed_over(&self, before: u64) -> bool {
+    /// Whether the request that was sent at this instant, and failed before its answer began, may be sent anew on another
+    /// connection: the server has not shown that it took it up. `before` is what had been read when it was sent.
+    pub fn was_passed_over(&self, before: u64, sent: Instant) -> bool {
         match self.spoken {
-            Spoken::Http1(_) => self.bytes_read() == before,
+            Spoken::Http1(_) => {
+                // A close that was under way when the request was written is an orderly one and arrives at once. A reset
+                // without it is the server's word about this request, unless the way was forgotten over a long pause.
+                let is_orderly = !self.was_reset || sent.saturating_duration_since(self.read_at) >= FORGOTTEN_AFTER;
+                let is_prompt = sent.elapsed() <= CLOSED_WITHIN + 2 * Duration::from_nanos(self.opened_in.0);
+                self.bytes_read() == before && is_orderly && is_prompt
+            }
             // A server says much that is about the connection alone, and last of all that it closes it.
             Spoken::Http2(_) => !self.was_taken_up,
         }
@@ -139,7 +152,7 @@ impl Link {
         // Whatever the other side of hyper's channel does, it does in `turn`: no second wake is needed.
         response.poll(&mut Context::from_waker(Waker::noop())).map_err(|error| {
             let trouble = head_trouble(&error);
-            self.was_taken_up = trouble.was_taken_up;
+            (self.was_taken_up, self.was_reset) = (trouble.was_taken_up, trouble.was_reset);
             trouble.kind
         })
     }

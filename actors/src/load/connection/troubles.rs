@@ -11,6 +11,8 @@ pub(super) struct Trouble {
     pub kind: Kind,
     /// Whether the server answered to this very request, if only by giving up its stream.
     pub was_taken_up: bool,
+    /// Whether the connection was reset, and not closed. The system tells a reset that follows a close otherwise.
+    pub was_reset: bool,
 }
 
 /// Why the answer's head did not come.
@@ -22,7 +24,11 @@ pub(super) fn head_trouble(error: &hyper::Error) -> Trouble {
         _ => Kind::Reset,
     };
     let is_refused = |error: &h2::Error| error.reason() == Some(Reason::REFUSED_STREAM);
-    Trouble { kind, was_taken_up: of_stream.is_some_and(|error| error.is_reset() && !is_refused(error)) }
+    Trouble {
+        kind,
+        was_taken_up: of_stream.is_some_and(|error| error.is_reset() && !is_refused(error)),
+        was_reset: cause::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionReset),
+    }
 }
 
 /// Why the answer's body did not end.

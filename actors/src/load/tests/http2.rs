@@ -183,7 +183,7 @@ async fn a_refused_stream_of_a_kept_connection_is_sent_anew_and_another_reset_is
         let to = Server::new(&server.url, "/v1/completions", None, HttpVersion::Http2, || unreachable!("no TLS")).unwrap();
         let mut response = std::pin::pin!(link.send(to.request("{}".into())));
         let kind = std::future::poll_fn(|cx| link.poll_head(cx, response.as_mut())).await.unwrap_err();
-        assert_eq!((kind, link.was_passed_over(0)), (Kind::Reset, attempts == 2), "{reason:?}");
+        assert_eq!((kind, link.was_passed_over(0, Instant::now())), (Kind::Reset, attempts == 2), "{reason:?}");
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Gathered<'a> {
     pub(super) endpoints: Endpoints,
     /// How often requests were put on a connection, or may have been, in every stage.
     pub(super) attempts: u64,
+    /// Measured requests that were put on a second connection.
+    pub(super) sent_twice: u64,
     /// Time in flight of measured requests, and how many had any.
     pub(super) busy: (u128, u64),
     sources: BTreeSet<TokensSource>,
@@ -106,6 +108,7 @@ impl<'a> Gathered<'a> {
             likeness: Likeness::default(),
             endpoints: Endpoints::default(),
             attempts: 0,
+            sent_twice: 0,
             busy: (0, 0),
             sources: BTreeSet::new(),
             met: vec![0; limits.len()],
@@ -168,6 +171,7 @@ impl<'a> Gathered<'a> {
             self.errors.0 += u64::from(matches!(record.outcome, Outcome::Failed | Outcome::TimedOut));
             self.errors.1 += 1;
         }
+        self.sent_twice += u64::from(record.attempts > 1);
         self.measured_sent += u64::from(record.sent.is_some_and(|sent| sent < until));
         self.conversations.take(record);
         if record.outcome != Outcome::Completed {

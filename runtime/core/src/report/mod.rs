@@ -418,6 +418,9 @@ pub struct ClientFigures {
     pub executors: u32,
     /// Batches that never came, by the gaps in their numbers.
     pub missing_batches: u64,
+    /// Measured requests that were sent a second time, as their kept connection was closed before a byte of an answer came.
+    #[serde(default)]
+    pub sent_twice: u64,
 }
 
 /// Nodes and what they used while the trial ran.

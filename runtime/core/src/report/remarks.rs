@@ -16,7 +16,7 @@ const NAMED: usize = 3;
 
 impl Report {
     /// Sentences that belong under the table of trials: requests that waited in the client, connections that took their
-    /// time, reasoning before the output, and the client's own floor.
+    /// time or were closed, reasoning before the output, and the client's own floor.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
@@ -26,6 +26,7 @@ impl Report {
             remarks.push(self.of(&waited, sentence));
         }
         remarks.extend(self.each(TrialReport::connect_sentence));
+        remarks.extend(self.each(TrialReport::twice_sentence));
         remarks.extend(self.each(TrialReport::reasoning_sentence));
         remarks.extend(self.each(|trial| trial.client.floor_sentence()));
         remarks
@@ -94,6 +95,14 @@ impl TrialReport {
         let is_much = opened.count as f64 > sent.count as f64 * OPENED_SHARE;
         let (count, of, took) = (figures::count(opened.count), figures::count(sent.count), figures::seconds(median));
         is_much.then(|| format!("{count} of {of} requests opened a connection, which took {took} (p50) before they were sent"))
+    }
+
+    /// That the server closed connections on which requests were under way.
+    fn twice_sentence(&self) -> Option<String> {
+        let (twice, of) = (self.client.sent_twice, self.accounting.due);
+        let (count, of) = (figures::count(twice), figures::count(of));
+        let why = "as the server closed their kept connection before a byte came: by its own count it got so many more";
+        (twice > 0).then(|| format!("{count} of {of} requests were sent a second time, {why}"))
     }
 
     /// When the output begins that follows reasoning.
@@ -186,6 +195,9 @@ mod tests {
         for (count, p50) in [(90, 0.031), (900, 0.000_2), (5, 0.031)] {
             assert_eq!(opened(count, p50), [""; 0], "{count} {p50}");
         }
+        let mut twice = trial("t", "closed", 0.02, 0.02);
+        (twice.client.sent_twice, twice.accounting.due) = (98, 400);
+        assert!(remarks(vec![twice])[0].starts_with("98 of 400 requests were sent a second time"));
         let mut thinking = trial("t", "closed", 0.02, 0.02);
         thinking.latency.ttfot_seconds = of(400, 2.5);
         assert!(remarks(vec![thinking.clone()])[0].ends_with("their first output came after 2.50 s (p50)"));

@@ -101,7 +101,7 @@ pub fn trial(
     let slo_limits = gathered.slo_figures(&limits);
     let (latency, percentile_source) = latencies(&mut gathered, tally, has_one_answer(&plan.request));
     let executors = tally.executors((start, end));
-    let client = client(frame, tally, &executors);
+    let client = client(frame, tally, &executors, gathered.sent_twice);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
     gathered.in_flight.sort();
     let in_flight = |window| gathered.in_flight.within(window);
@@ -305,7 +305,7 @@ fn has_adjusted(latency: Latency) -> bool {
     matches!(latency, Ttft | TtftScheduled | E2el | E2elScheduled | Tpot)
 }
 
-fn client(frame: &TrialFrame, tally: &TrialTally, executors: &BTreeMap<u32, ExecutorHealth>) -> ClientFigures {
+fn client(frame: &TrialFrame, tally: &TrialTally, executors: &BTreeMap<u32, ExecutorHealth>, sent_twice: u64) -> ClientFigures {
     let most = |figure: fn(&ExecutorHealth) -> f64| executors.values().map(figure).fold(0.0, f64::max);
     let lag = [("mean", most(|health| health.lag_mean_seconds)), ("max", most(|health| health.lag_max_seconds))];
     ClientFigures {
@@ -314,6 +314,7 @@ fn client(frame: &TrialFrame, tally: &TrialTally, executors: &BTreeMap<u32, Exec
         lag_seconds: lag.into_iter().map(|(name, seconds)| (name.to_owned(), seconds)).collect(),
         executors: executors.values().filter(|health| health.requests > 0).count() as u32,
         missing_batches: tally.missing_batches(),
+        sent_twice,
     }
 }
 
