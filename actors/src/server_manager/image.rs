@@ -9,6 +9,7 @@ use std::{
 
 use hb_core::trial::{ContainerRuntime, ServiceSpec};
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
 
 /// Read at once while a digest is made.
 const BLOCK_BYTES: usize = 1024 * 1024;
@@ -61,20 +62,12 @@ pub(super) enum ImageProblem {
     },
 }
 
-/// The image's path, where the runtime has one that is a path: podman's are names.
-pub(super) fn path_of(spec: &ServiceSpec) -> Option<&Path> {
-    match spec.runtime {
-        ContainerRuntime::Apptainer | ContainerRuntime::Charliecloud => spec.path.as_deref(),
-        ContainerRuntime::Podman | ContainerRuntime::Bare => None,
-    }
-}
-
 /// Looks at what the container needs of this node.
 ///
 /// # Errors
 /// What is missing or of the wrong kind, and what to do.
 pub(super) fn check(spec: &ServiceSpec) -> Result<(), ImageProblem> {
-    if let Some(path) = path_of(spec) {
+    if let Some(path) = spec.image() {
         let found = fs::metadata(path).map_err(|source| ImageProblem::Unreadable { path: path.into(), source })?;
         let path = path.to_owned();
         match spec.runtime {
@@ -96,11 +89,11 @@ pub(super) fn check(spec: &ServiceSpec) -> Result<(), ImageProblem> {
 }
 
 /// The digest of an image: of a file's bytes; of a folder's names, kinds and sizes, because its bytes are a tree of
-/// a hundred thousand files.
+/// a hundred thousand files. It ends where `stop` is told: nobody waits for the rest of it.
 ///
 /// # Errors
-/// What cannot be read.
-pub(super) fn digest(path: &Path) -> io::Result<String> {
+/// What cannot be read; [`io::ErrorKind::Interrupted`] where it was stopped.
+pub(super) fn digest(path: &Path, stop: &CancellationToken) -> io::Result<String> {
     let mut hash = Sha256::new();
     let kind = if fs::metadata(path)?.is_dir() {
         add_folder(&mut hash, path, Path::new(""))?;
@@ -109,6 +102,9 @@ pub(super) fn digest(path: &Path) -> io::Result<String> {
         let mut file = File::open(path)?;
         let mut block = vec![0; BLOCK_BYTES];
         loop {
+            if stop.is_cancelled() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             match file.read(&mut block)? {
                 0 => break,
                 count => hash.update(&block[..count]),
@@ -153,7 +149,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "abc").unwrap();
         let known = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(digest(file.path()).unwrap(), known);
+        assert_eq!(digest(file.path(), &CancellationToken::new()).unwrap(), known);
     }
 
     #[test]
@@ -163,7 +159,7 @@ mod tests {
             fs::create_dir(folder.path().join("bin")).unwrap();
             fs::write(folder.path().join("bin/sh"), content).unwrap();
             symlink(link, folder.path().join("sh")).unwrap();
-            digest(folder.path()).unwrap()
+            digest(folder.path(), &CancellationToken::new()).unwrap()
         };
         assert_eq!(tree("one", "bin/sh"), tree("one", "bin/sh"));
         assert_ne!(tree("one", "bin/sh"), tree("longer", "bin/sh"));

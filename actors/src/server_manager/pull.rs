@@ -14,7 +14,6 @@ use hb_services::{prefetch::image_pull, service::CommandLine};
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::image::path_of;
 use crate::child::{GuardedChild, StopPolicy, guarded::LineSink};
 
 /// How often whoever pulls shows that it still does, and those who wait look.
@@ -40,7 +39,7 @@ impl Puller<'_> {
     /// # Errors
     /// Why it cannot be brought, and what to do.
     pub(super) async fn bring(&self, spec: &ServiceSpec) -> Result<(), String> {
-        let (Some(path), Some(remote)) = (path_of(spec), spec.remote.as_deref()) else { return Ok(()) };
+        let (Some(path), Some(remote)) = (spec.image(), spec.remote.as_deref()) else { return Ok(()) };
         let mut watched = Watched::default();
         let mut is_told = false;
         while !path.exists() && !self.stop.is_cancelled() {

@@ -6,22 +6,27 @@
 //!            └──────────── ordered to stop ──────────┴─────────► ServerStopped
 //! ```
 //!
+//! The server in whose image all run is told ready once that image was read, too: what reads tens of gigabytes beside a
+//! load would be measured with it.
+//!
 //! A process that only works for a server on another node cannot be asked: it is never told ready.
 
 use std::{
     env,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use hb_core::{
     facts::Fact,
     orders::{Duty, ServerOrder},
-    trial::{ContainerRuntime, ServiceSpec},
+    trial::{ContainerRuntime, IMAGE_READ_WITHIN, ServiceSpec},
 };
 use hb_services::service::{CommandLine, Service};
 use ractor::ActorRef;
 use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -38,6 +43,9 @@ use crate::{
     },
     messages::{LogCollectorMsg, ServerManagerMsg, UplinkMsg},
 };
+
+/// An image whose digest takes longer than this is told to be waited for.
+const IMAGE_READ_SOON: Duration = Duration::from_secs(5);
 
 /// A folder's path that is no longer leaves room for the names of sockets in it.
 const SHORT_PATH: usize = 40;
@@ -97,6 +105,12 @@ pub(super) fn is_end(fact: &Fact) -> bool {
     matches!(fact, Fact::ServerFailed { .. } | Fact::ServerExited { .. } | Fact::ServerStopped { .. })
 }
 
+/// An image that is read for its digest.
+struct ImageReading {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
 /// The task's side of a server.
 struct Life {
     order: Box<ServerOrder>,
@@ -140,7 +154,7 @@ impl Life {
         let _scratch = self.scratch(&*service)?;
         let command = command_of(&*service, &self.order, &self.surroundings.own_exe)?;
         let sink = self.sink();
-        self.looked_at_image(&command, &sink).await?;
+        let reading = self.looked_at_image(&command, &sink).await?;
         if self.stop.is_cancelled() {
             return Ok(Fact::ServerStopped { server: self.order.server });
         }
@@ -158,7 +172,7 @@ impl Life {
             command: words,
             ports,
         });
-        Ok(self.watched(&*service, child).await)
+        Ok(self.watched(&*service, child, reading).await)
     }
 
     /// Takes its output.
@@ -172,7 +186,7 @@ impl Life {
     }
 
     /// From the start of the process to its end.
-    async fn watched(&self, service: &dyn Service, child: &GuardedChild) -> Fact {
+    async fn watched(&self, service: &dyn Service, child: &GuardedChild, reading: Option<ImageReading>) -> Fact {
         let (server, name) = (self.order.server, self.order.name());
         let (url, step) = match self.order.part.duty {
             Duty::Serve => (base_url(&self.order.host, self.order.port), None),
@@ -198,10 +212,14 @@ impl Life {
                 return Fact::ServerFailed { server, why: format!("{name} ended before it was ready: it {ended}") };
             }
             ready = async {
-                match &step {
+                let ready = match &step {
                     Some(step) => ask_all(&question, std::slice::from_ref(step), &progress).await,
                     None => ask(&question, &progress).await,
+                }?;
+                if let Some(reading) = reading {
+                    self.image_read(reading, &progress).await;
                 }
+                Ok(ready)
             } => ready,
         };
         match ready {
@@ -268,38 +286,53 @@ impl Life {
         Ok(leases)
     }
 
+    /// Until the image was read, or had its time. Its fact comes before that of the readiness.
+    async fn image_read(&self, ImageReading { path, mut task }: ImageReading, progress: &(impl Fn(String) + Sync)) {
+        let image = path.display();
+        if timeout(IMAGE_READ_SOON, &mut task).await.is_ok() {
+            return;
+        }
+        progress(format!("it answers; load waits until the image `{image}` is read for its digest"));
+        if timeout(IMAGE_READ_WITHIN.0.saturating_sub(IMAGE_READ_SOON), &mut task).await.is_err() {
+            let what = format!(
+                "the image `{image}` was not read for its digest within {IMAGE_READ_WITHIN}: load begins, and may be slowed by it"
+            );
+            self.tell(Fact::Warned { what });
+        }
+    }
+
     /// Whether what the container needs is here. Its digest is made meanwhile, once for all servers: a big image takes
     /// a while to read, and it is read in any case.
-    async fn looked_at_image(&self, command: &CommandLine, sink: &LineSink) -> Result<(), String> {
+    async fn looked_at_image(&self, command: &CommandLine, sink: &LineSink) -> Result<Option<ImageReading>, String> {
         let spec = self.order.service.clone();
         let is_wrapped = is_wrapped(&spec, command, &self.surroundings.own_exe);
         if !is_wrapped {
-            return Ok(());
+            return Ok(None);
         }
         let progress = |what| self.tell(Fact::ServerProgressed { server: self.order.server, what });
         let puller =
             Puller { own_exe: &self.surroundings.own_exe, sink: Arc::clone(sink), stop: &self.stop, progress: &progress };
         puller.bring(&spec).await?;
         if self.stop.is_cancelled() {
-            return Ok(());
+            return Ok(None);
         }
         let checked = tokio::task::spawn_blocking({
             let spec = spec.clone();
             move || image::check(&spec)
         });
         checked.await.map_err(|error| error.to_string())?.map_err(|problem| problem.to_string())?;
-        if let Some(path) = image::path_of(&spec).filter(|_| self.order.server == 0).map(Path::to_owned) {
-            let (surroundings, server) = (self.surroundings.clone(), self.order.server);
-            tokio::task::spawn_blocking(move || {
-                let image = path.display().to_string();
-                let fact = match image::digest(&path) {
-                    Ok(digest) => Fact::ImageRead { server, image, digest },
-                    Err(error) => Fact::Warned { what: format!("the image `{image}` has no digest: {error}") },
-                };
-                tell(&surroundings, server, fact);
-            });
-        }
-        Ok(())
+        let Some(path) = spec.image().filter(|_| self.order.server == 0).map(Path::to_owned) else { return Ok(None) };
+        let (surroundings, server, stop, read) = (self.surroundings.clone(), self.order.server, self.stop.clone(), path.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let image = read.display().to_string();
+            let fact = match image::digest(&read, &stop) {
+                Ok(digest) => Fact::ImageRead { server, image, digest },
+                Err(_) if stop.is_cancelled() => return,
+                Err(error) => Fact::Warned { what: format!("the image `{image}` has no digest: {error}") },
+            };
+            tell(&surroundings, server, fact);
+        });
+        Ok(Some(ImageReading { path, task }))
     }
 
     /// The folder that the service wants for this process. It goes when this is dropped.

@@ -1,6 +1,12 @@
 //! One point of a recipe: every field has one value, and nothing is left to guess.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU32, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -122,7 +128,19 @@ impl Layout {
     }
 }
 
+/// Load waits so long at most for the digest of the servers' image: 100 GB at 120 MB/s, twice what is met.
+pub const IMAGE_READ_WITHIN: Span = Span::from_secs(900);
+
 impl ServiceSpec {
+    /// The image's path, where the runtime has one that is a path: podman's are names.
+    #[must_use]
+    pub fn image(&self) -> Option<&Path> {
+        match self.runtime {
+            ContainerRuntime::Apptainer | ContainerRuntime::Charliecloud => self.path.as_deref(),
+            ContainerRuntime::Podman | ContainerRuntime::Bare => None,
+        }
+    }
+
     /// The time a server has from its start to its first completion; a custom block's own word wins.
     #[must_use]
     pub fn ready_limit(&self) -> Span {

@@ -1,7 +1,7 @@
 //! What may go wrong in any phase, at that very phase: processes are held where the test wants them, so that
 //! no phase is over before it is looked at.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -152,4 +152,44 @@ fn a_node_of_another_build_is_turned_away_and_both_sides_say_so() {
     assert!(run.complaints().contains("build"), "{}", run.complaints());
     assert_eq!(run.report["trials"], Value::Array(Vec::new()));
     scene.assert_nothing_left(SOON);
+}
+
+#[test]
+fn no_load_begins_before_the_image_of_the_servers_was_read() {
+    let scene = Scene::new();
+    let hbnode = scene.hbnode().get_program().to_string_lossy().into_owned();
+    let served = scene.program("served", format!("#!/bin/sh\nexec {hbnode} dummy \"$@\"\n"));
+    // Nobody can read it to its end before somebody has written it.
+    let image = scene.path("image.sif");
+    assert!(Command::new("mkfifo").arg(&image).status().unwrap().success());
+    scene.program("bin/apptainer", "#!/bin/sh\nuntil [ \"$1\" = \"$IMAGE\" ]; do shift; done\nshift\nexec \"$@\"\n");
+    let recipe = format!(
+        "
+scenario: boxed
+orchestration: {{mode: local}}
+custom_services:
+  boxed:
+    command: [{}, --host, '{{host}}', --port, '{{port}}']
+    ready: {{path: /health}}
+    protocol: openai
+artifacts: {{runtime: apptainer, service: {{path: {}}}}}
+workload: {{service: boxed, model: dummy, concurrency: 1, warmup: 0s, duration: 1s, calibration: off}}
+",
+        served.display(),
+        image.display()
+    );
+    let mut command = scene.leading(&recipe, &[]);
+    command.env("PATH", format!("{}:/usr/bin:/bin", scene.path("bin").display())).env("IMAGE", &image);
+    let mut running = scene.spawn(command);
+    let is_told = |event: &Value| {
+        event["fact"]["server_progressed"]["what"].as_str().is_some_and(|what| what.contains("load waits until the image"))
+    };
+    running.event("what is waited for", is_told);
+    let events = fs::read_to_string(running.run_dir().join("events.jsonl")).unwrap();
+    assert!(events.contains("service_deployment") && !events.contains("client_launch"), "{events}");
+    fs::write(&image, "an image").unwrap();
+    let run = running.wait().run(0);
+    let server = &run.trial()["server"]["0"];
+    assert!(server["image_digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{server}");
+    assert_eq!(run.report["warnings"], serde_json::json!([]));
 }

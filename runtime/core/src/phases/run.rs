@@ -17,7 +17,7 @@ use crate::{
     orders::{Admission, Order},
     plan::{Allocation, Plan},
     search::ProbeReport,
-    trial::{DrillTarget, ServiceSpec, Trial},
+    trial::{DrillTarget, IMAGE_READ_WITHIN, ServiceSpec, Trial},
     units::{Nanos, NodeName, Span, TrialId},
 };
 
@@ -521,7 +521,8 @@ impl Run {
         let service = &plan.trial.service;
         let pulls = if service.remote.is_some() { PULL_WITHIN } else { Span::ZERO };
         let starts = service.ready_limit().0.saturating_mul(service.layout.stages());
-        let within = Span(starts + pulls.0 + READY_MARGIN.0);
+        let reads = if service.image().is_some() { IMAGE_READ_WITHIN } else { Span::ZERO };
+        let within = Span(starts + pulls.0 + reads.0 + READY_MARGIN.0);
         let mut effects = if plan.trial.service.endpoints.is_empty() {
             self.servers.start(plan)
         } else {

@@ -11,8 +11,8 @@ use crate::{
     orders::{Duty, LoadShare, Order},
     plan::{Allocation, Candidate, Left, NodeNeeds},
     trial::{
-        Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
-        ServiceSpec, Slo, Stop, Timeouts, Trial,
+        Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, IMAGE_READ_WITHIN, Layout, Length, LoadModel,
+        LoadSpec, RequestSpec, ServiceSpec, Slo, Stop, Timeouts, Trial,
     },
     units::{Nanos, NodeName, Span, TrialId},
 };
@@ -408,6 +408,23 @@ fn an_undisturbed_run_goes_through_its_phases_once_and_keeps_its_server_up() {
     assert!(world.run.is_complete());
     assert_eq!(world.opened, world.closed);
     assert!(world.up.is_empty(), "servers are ended");
+}
+
+#[test]
+fn servers_in_an_image_have_the_time_in_which_it_is_read() {
+    let deadline = |runtime| {
+        let mut trial = trial("a", "m");
+        (trial.service.runtime, trial.service.path) = (runtime, Some("image".into()));
+        let mut run = World::new(vec![trial], None).run;
+        run.start();
+        run.seated(allocation(2, 1));
+        run.answered(&"node0".into(), OrderKind::Admit, Ok(()));
+        let begun = run.answered(&"node1".into(), OrderKind::Admit, Ok(()));
+        begun.iter().find_map(|effect| if let Effect::Deadline { after, .. } = effect { Some(after.0) } else { None }).unwrap()
+    };
+    let bare = deadline(ContainerRuntime::Bare);
+    assert_eq!(deadline(ContainerRuntime::Apptainer) - bare, IMAGE_READ_WITHIN.0);
+    assert_eq!(deadline(ContainerRuntime::Podman), bare, "its images are names");
 }
 
 #[test]
