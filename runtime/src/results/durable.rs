@@ -11,15 +11,29 @@ use std::{
 /// The end of a file's name until it is whole.
 pub(crate) const PARTIAL: &str = ".partial";
 
+/// Everybody may read it.
+const READABLE: u32 = 0o644;
+/// Nobody else may.
+const PRIVATE: u32 = 0o600;
+
 /// Writes a whole file; whoever sees its name sees all of it, even after a power cut.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_with(path, |file| file.write_all(bytes))
 }
 
+/// The same for what may hold secrets: its owner alone may read it.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_as(path, PRIVATE, |file| file.write_all(bytes))
+}
+
 /// The same for content that is too large to hold.
 pub(crate) fn write_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    write_as(path, READABLE, fill)
+}
+
+fn write_as(path: &Path, mode: u32, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let partial = partial_of(path);
-    let mut file = BufWriter::new(create(&partial)?);
+    let mut file = BufWriter::new(create(&partial, mode)?);
     fill(&mut file)?;
     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
@@ -44,9 +58,9 @@ pub(crate) fn partial_of(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A new or emptied file that its group may read and nobody else may write.
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)
+/// A new or emptied file that nobody else may write.
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)
 }
 
 /// Lets `link` point to `target`, at no time to nothing.
@@ -76,12 +90,12 @@ pub(crate) struct Growing {
 impl Growing {
     /// Begins `path` under its partial name.
     pub(crate) fn begin(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: create(&partial_of(path))?, is_partial: true, length: 0 })
+        Ok(Self { path: path.to_owned(), file: create(&partial_of(path), READABLE)?, is_partial: true, length: 0 })
     }
 
     /// Begins `path` under its own name, for a file that is followed while it grows and whole at every line.
     pub(crate) fn begin_followed(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: create(path)?, is_partial: false, length: 0 })
+        Ok(Self { path: path.to_owned(), file: create(path, READABLE)?, is_partial: false, length: 0 })
     }
 
     /// Takes up a file that an earlier process began, cut after its last whole line; begins it where there is none.
@@ -130,7 +144,7 @@ impl Growing {
 
 /// Opens a file of lines at its end, without a last line that was cut off.
 fn taken_up(path: &Path) -> io::Result<(File, u64)> {
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(READABLE).open(path)?;
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut file, &mut bytes)?;
     let whole = whole_lines(&bytes) as u64;

@@ -177,9 +177,10 @@ impl RunFolder {
 
     fn fill(run: &NewRun<'_>, part: RunPart, holder: Holder, shelf: &Path, path: &Path) -> Result<Self, ResultsError> {
         let lock = RunLock::take(path, holder)?;
+        // What a person wrote or set may hold secrets, and a later part of the run needs it as it is.
         let write = |name: &str, text: &str| {
             let file = path.join(name);
-            durable::write_whole(&file, text.as_bytes()).map_err(ResultsError::refused("write", &file))
+            durable::write_private(&file, text.as_bytes()).map_err(ResultsError::refused("write", &file))
         };
         write("recipe.yaml", run.recipe_text)?;
         write("recipe.resolved.yaml", run.resolved_yaml)?;
@@ -266,7 +267,7 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written.
     pub fn plan(&self, plan: &Plan) -> io::Result<()> {
-        durable::write_whole(&self.trial_path(&plan.trial.id).join(PLAN), &pretty(plan)?)
+        durable::write_private(&self.trial_path(&plan.trial.id).join(PLAN), &pretty(plan)?)
     }
 
     /// Keeps a batch, so that the death of this process does not lose it. Acknowledge it only then.

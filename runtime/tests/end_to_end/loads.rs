@@ -80,7 +80,9 @@ servers: {service_config: {ttft: 5ms, tpot: 5ms, tokens_per_event: 4}}
 fn a_load_ends_on_all_nodes_once_its_figure_is_sure() {
     for load in ["  concurrency: 6", "  target_rps: 100"] {
         let scene = Scene::new();
-        let rule = format!("{load}\n  stop_when: {{metric: ttft_p50, ci: 30%, min: 2s, max: 40s}}");
+        let rule = format!(
+            "{load}\n  stop_when: {{metric: ttft_p50, ci: 30%, min: 2s, max: 40s}}\n  drills: [{{at: 39s, kill: server}}]"
+        );
         let ended = scene.lead(&recipe(&rule), &["--local-nodes", "3"]).wait();
         let run = ended.run(ended.code.unwrap());
         assert_eq!(run.report["run"]["complete"], true, "{}", ended.stderr);
@@ -95,6 +97,8 @@ fn a_load_ends_on_all_nodes_once_its_figure_is_sure() {
         assert!((2.0..40.0).contains(&at) && trial["window"]["end"] == certainty["ended_at_seconds"], "{certainty:#}");
         assert!(rows.iter().all(|row| number(&row["due"]) < at && row["outcome"] == "completed"), "{certainty:#}");
         assert!(run.events().iter().any(|event| event["event"] == "sure_enough"));
+        let warnings = run.report["warnings"].to_string();
+        assert!(warnings.contains("the drill at 39s (kill: server) did not happen"), "{warnings}");
         let shorter: Value = serde_json::from_str(
             &std::fs::read_to_string(run.folder.join(trial["id"].as_str().unwrap()).join("trial.json")).unwrap(),
         )

@@ -1,6 +1,8 @@
 //! Secrets stay out of what a run leaves behind and out of what others can see of its processes.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+
+use rustix::process::Signal;
 
 use crate::support::{Dummy, Scene, until};
 
@@ -52,4 +54,31 @@ servers: {{endpoints: ['{}'], api_key_env: END_TO_END_KEY}}
     assert_eq!(run.report["run"]["complete"], true, "{}", ended.stderr);
     assert_eq!(holding(&scene.path("results"), &secrets), Vec::<String>::new());
     until("the end of the state folder", Duration::from_secs(1), || (!state.exists()).then_some(()));
+}
+
+#[test]
+fn what_is_set_for_the_servers_stands_only_where_its_owner_alone_may_read_and_a_resumed_run_has_it() {
+    let scene = Scene::new();
+    let recipe = "
+scenario: set
+orchestration: {mode: local}
+workload: {service: dummy, model: dummy, concurrency: [1, 2], warmup: 0s, duration: 2s, prompt_len: 8, gen_tokens: 4, calibration: off}
+servers: {service_config: {ttft: 5ms, tpot: 1ms}}
+";
+    let set = format!("environment.WORD={KEY}");
+    let mut running = scene.lead(recipe, &["--set", &set]);
+    running.event("the second load", |event| event["event"] == "trial_begun" && event["number"] == 2);
+    running.signal(Signal::INT);
+    let run = running.wait().run(130);
+    let folder = run.folder.display().to_string();
+    let resumed = scene.start(&["--resume", &folder, "--json"]).wait().run(0);
+    let environment = fs::read_to_string(resumed.folder.join("recipe.resolved.yaml")).unwrap();
+    assert!(environment.contains(KEY), "{environment}");
+    let held = holding(&scene.path("results"), &[KEY]);
+    assert!(held.len() >= 3, "the recipe and two plans: {held:?}");
+    for file in held {
+        let (path, _) = file.split_once(": ").unwrap();
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{path}");
+    }
 }

@@ -412,9 +412,9 @@ fn an_undisturbed_run_goes_through_its_phases_once_and_keeps_its_server_up() {
 
 #[test]
 fn servers_in_an_image_have_the_time_in_which_it_is_read() {
-    let deadline = |alter: fn(&mut ServiceSpec)| {
+    let deadline = |runtime| {
         let mut trial = trial("a", "m");
-        alter(&mut trial.service);
+        (trial.service.runtime, trial.service.path) = (runtime, Some("image".into()));
         let mut run = World::new(vec![trial], None).run;
         run.start();
         run.seated(allocation(2, 1));
@@ -422,14 +422,9 @@ fn servers_in_an_image_have_the_time_in_which_it_is_read() {
         let begun = run.answered(&"node1".into(), OrderKind::Admit, Ok(()));
         begun.iter().find_map(|effect| if let Effect::Deadline { after, .. } = effect { Some(after.0) } else { None }).unwrap()
     };
-    let in_an_image = |runtime| {
-        move |service: &mut ServiceSpec| {
-            (service.runtime, service.path) = (runtime, Some("image".into()));
-        }
-    };
-    let bare = deadline(|_| {});
-    assert_eq!(deadline(|service| in_an_image(ContainerRuntime::Apptainer)(service)) - bare, IMAGE_READ_WITHIN.0);
-    assert_eq!(deadline(|service| in_an_image(ContainerRuntime::Podman)(service)), bare, "its images are names");
+    let bare = deadline(ContainerRuntime::Bare);
+    assert_eq!(deadline(ContainerRuntime::Apptainer) - bare, IMAGE_READ_WITHIN.0);
+    assert_eq!(deadline(ContainerRuntime::Podman), bare, "its images are names");
 }
 
 #[test]
