@@ -166,6 +166,7 @@ fn share(shape: &Shape) -> LoadShare {
             config: serde_json::Map::new(),
             environment: BTreeMap::new(),
             endpoints: vec![],
+            answers_as: Vec::new(),
             api_key: None,
             port: None,
             health: HealthCheck { enabled: true, timeout: limit, interval: limit, endpoint: None },

@@ -246,6 +246,7 @@ fn broken() -> Vec<TrialEvidence> {
         steady: Some(SteadyEvidence { completed: [1_000, 10], output_tokens: [10_000.0, 100.0] }),
         drifts: vec![DriftEvidence { latency: "ttft".into(), seconds: [0.1, 0.3], at_seconds: 5.0 }],
         other_model_answers: 1,
+        other_models: vec!["other".into()],
         has_own_prompts: true,
         alike: (100, 100),
         dead_servers: vec![DeadServer { server: 0, since_second: 0, failed: 50 }],

@@ -476,6 +476,7 @@ impl Accounts {
             server: chapter.server,
             counted: chapter.counted,
             calibration: self.calibration(&plan.trial, chapter.calibration),
+            other_models: chapter.other_models,
             events: chapter.events,
             // Ollama knows no word that keeps a model from stopping by itself.
             can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),

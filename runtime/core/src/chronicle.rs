@@ -1,7 +1,7 @@
 //! What happened, kept in order, and what reports make of it: seconds by phase, the trial's own events,
 //! what is known of its servers, warnings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -27,6 +27,8 @@ pub struct Chronicle {
     counted: Counted,
     /// What executors measured of the client itself, for the trial that comes or is open.
     floors: BTreeMap<u32, Floor>,
+    /// Names that answers gave which were not asked for, in the trial that is open.
+    other_models: BTreeSet<String>,
 }
 
 /// One trial's part of it.
@@ -42,6 +44,8 @@ pub struct TrialChapter {
     pub counted: Counted,
     /// The client's own error floor, where it was measured for this trial.
     pub calibration: Option<Value>,
+    /// Names that answers gave and that were not asked for.
+    pub other_models: BTreeSet<String>,
 }
 
 impl Chronicle {
@@ -51,6 +55,10 @@ impl Chronicle {
             Happened::Warned { what } => self.warn(what.clone()),
             Happened::PhaseFailed { phase, cause } => self.warn(format!("{phase} could not be finished: {cause}")),
             Happened::NodeTold { node, fact: Fact::Warned { what } } => self.warn(format!("{node}: {what}")),
+            Happened::NodeTold { node, fact: Fact::OtherModel { answered, what } } => {
+                self.other_models.insert(answered.clone());
+                self.warn(format!("{node}: {what}"));
+            }
             Happened::NodeTold { fact: Fact::Calibrated { executor, floor, .. }, .. } => {
                 self.floors.insert(*executor, *floor);
             }
@@ -78,6 +86,7 @@ impl Chronicle {
             events: events.iter().filter_map(|event| timed(event, start)).collect(),
             server: servers.collect(),
             counted: std::mem::take(&mut self.counted),
+            other_models: std::mem::take(&mut self.other_models),
             calibration: Floor::told(&std::mem::take(&mut self.floors).into_values().collect::<Vec<_>>()),
         };
         self.trial_from = self.events.len();
@@ -207,6 +216,7 @@ fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {
         | Fact::LoadPrepared { .. }
         | Fact::Calibrated { .. }
         | Fact::LoadFinished { .. }
+        | Fact::OtherModel { .. }
         | Fact::Warned { .. } => return None,
     })
 }

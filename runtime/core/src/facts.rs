@@ -152,6 +152,13 @@ pub enum Fact {
         /// The cause.
         why: String,
     },
+    /// A server answered for another model than was asked.
+    OtherModel {
+        /// The name in its answer.
+        answered: String,
+        /// The sentence.
+        what: String,
+    },
     /// Something a person should read, that stops nothing.
     Warned {
         /// The sentence.

@@ -55,6 +55,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             config: Map::new(),
             environment: Default::default(),
             endpoints: Vec::new(),
+            answers_as: Vec::new(),
             api_key: None,
             port: None,
             health: HealthCheck { enabled: true, timeout: limit, interval: limit, endpoint: None },

@@ -60,6 +60,9 @@ pub struct ServiceSpec {
     pub environment: BTreeMap<String, String>,
     /// Servers that already run; nothing is started or stopped then.
     pub endpoints: Vec<String>,
+    /// Further names under which the model may answer.
+    #[serde(default)]
+    pub answers_as: Vec<String>,
     /// Where the key for the endpoints comes from. The key itself is in no plan, order or report.
     pub api_key: Option<ApiKeySource>,
     /// The port the first server of a node takes, if the recipe or the command line names one.

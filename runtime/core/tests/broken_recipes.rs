@@ -164,6 +164,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("too many clients by many nodes", SLURM, "  clients_per_node: 600000\n"),
     ("an alias without its anchor", LOCAL, "  model: *x\n"),
     ("endpoints that are no URLs", LOCAL, "servers: {endpoints: [\"host:8000\", \"http://\", \"http://me:secret@h:1\"]}\n"),
+    ("a name that no answer has", LOCAL, "servers: {answers_as: [m, \"\"]}\n"),
     ("a drill against a server that was not started", ENDPOINT, "  drills: [{at: 1s, kill: server}]\n"),
 ];
 

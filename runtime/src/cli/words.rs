@@ -438,6 +438,9 @@ pub struct BenchWords {
     /// The protocol: `openai` or `ollama`
     #[arg(long, default_value = "openai")]
     pub service: String,
+    /// A further name under which the model may answer, as behind a gateway's alias; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub answers_as: Vec<String>,
     /// The environment variable that holds the server's key
     #[arg(long, value_name = "NAME")]
     pub api_key_env: Option<String>,

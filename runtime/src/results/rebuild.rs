@@ -122,6 +122,7 @@ fn retallied(found: &RecoveredTrial, folder: &Path, past: &TrialPast) -> Result<
         gpus_throttled: 0,
         server: past.chapter.server.clone(),
         calibration: past.chapter.calibration.clone(),
+        other_models: past.chapter.other_models.clone(),
         events: past.chapter.events.clone(),
         can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),
         plan,

@@ -68,6 +68,7 @@ pub fn is_trouble(event: &RunEvent) -> bool {
                 | Fact::ExecutorRestarted { .. }
                 | Fact::ExecutorGaveUp { .. }
                 | Fact::ChildRestarted { .. }
+                | Fact::OtherModel { .. }
                 | Fact::Warned { .. }
         ),
         _ => false,
@@ -98,7 +99,7 @@ fn told(fact: &Fact) -> Option<String> {
         }
         Fact::ExecutorGaveUp { executor, why, .. } => format!("executor {executor} gave up: {why}"),
         Fact::ChildRestarted { child, why } => format!("{child} was started again: {why}"),
-        Fact::Warned { what } => what.clone(),
+        Fact::OtherModel { what, .. } | Fact::Warned { what } => what.clone(),
     })
 }
 

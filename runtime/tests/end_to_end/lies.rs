@@ -81,6 +81,20 @@ fn answers_that_are_cut_short_are_named() {
 fn another_model_that_answers_is_named() {
     let (_, reason) = check(&["--answer-model", "cheaper"], SHORT, "wrong_model", "INVALID");
     assert_eq!((&reason["value"], &reason["limit"]), (&60.0.into(), &0.0.into()));
+    let message = reason["message"].as_str().unwrap();
+    assert!(message.contains("`servers: {answers_as: [\"cheaper\"]}`"), "{message}");
+    assert!(message.contains("--answers-as cheaper"), "{message}");
+}
+
+#[test]
+fn a_model_that_may_answer_under_another_name_is_no_other_model() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms", "--answer-model", "org/cheaper"]);
+    let recipe = recipe(&[dummy.url()], SHORT) + "  answers_as: [another, cheaper]\n";
+    let ended = scene.lead(&recipe, &[]).wait();
+    let run = ended.run(ended.code.unwrap());
+    assert!(!run.reasons().contains("wrong_model"), "{:?}", run.reasons());
+    assert!(!ended.stderr.contains("was asked for the model"), "{}", ended.stderr);
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn spec() -> ServiceSpec {
         config: serde_json::Map::new(),
         environment: [].into(),
         endpoints: Vec::new(),
+        answers_as: Vec::new(),
         api_key: None,
         port: None,
         health: HealthCheck { enabled: true, timeout: Span::from_secs(20), interval: Span::from_millis(1), endpoint: None },

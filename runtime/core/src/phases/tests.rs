@@ -31,6 +31,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             config: Map::new(),
             environment: std::collections::BTreeMap::new(),
             endpoints: Vec::new(),
+            answers_as: Vec::new(),
             api_key: None,
             port: None,
             health,

@@ -31,7 +31,7 @@ const HONOURED: &[(&str, &str)] = &[
     ("workload.benchmark_suite[]", "target_rps prompt_len gen_tokens batch"),
     ("workload.timeouts", "connect first_byte between_chunks total"),
     ("workload.drills[]", "at kill"),
-    ("servers", "service_config endpoints api_key_env api_key_file"),
+    ("servers", "service_config endpoints answers_as api_key_env api_key_file"),
     ("servers.health_check", "enabled timeout interval endpoint"),
     ("artifacts", "containers_dir container runtime extra_args"),
     ("artifacts.service", "path"),

@@ -27,6 +27,9 @@ pub struct Servers {
     /// SSL_CERT_FILE of each node names. HTTP/1.1 is spoken, and HTTP/2 with a server that answers nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
+    /// Further names that the model has in answers, as behind a gateway's alias; any other name is `wrong_model`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers_as: Vec<String>,
     /// The variable that holds the endpoints' key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,

@@ -60,6 +60,8 @@ pub struct TrialFrame {
     pub counted: Counted,
     /// The client's own error floor, where it was measured.
     pub calibration: Option<Value>,
+    /// Names that answers gave and that were not asked for.
+    pub other_models: BTreeSet<String>,
     /// What happened. The verdict counts `executor_restarted`, `executor_gave_up`, `node_lost` and `server_exited`.
     pub events: Vec<TimedEvent>,
     /// Whether the protocol can make an answer as long as was asked.
@@ -376,6 +378,7 @@ fn evidence(
         // The prompts of a dataset share what they share, and a turn what was said before.
         has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset || trial.request.turns.is_some(),
         other_model_answers: gathered.other_model,
+        other_models: frame.other_models.iter().cloned().collect(),
         // A dataset may ask the same twice.
         has_own_prompts: !has_dataset,
         alike: gathered.likeness.alike(),

@@ -55,6 +55,8 @@ pub struct TrialEvidence {
     pub has_shared_prefix: bool,
     /// Answers by another model than was asked, by their own word.
     pub other_model_answers: u64,
+    /// The names that they gave, as far as they were told.
+    pub other_models: Vec<String>,
     /// Whether prompts differ from each other, so that answers should.
     pub has_own_prompts: bool,
     /// Answers whose beginnings were compared, and how many begin as most do.

@@ -1,7 +1,7 @@
 //! The rules of a verdict and their limits. Where a figure has two limits, the harder one decides.
 
 use super::{DeadServer, DriftEvidence, Reason, Status, TrialEvidence};
-use crate::{figures, report::MOVED, units::plural};
+use crate::{figures, launch, report::MOVED, units::plural};
 
 /// An open loop that sends less than this share of what was asked did not apply the load.
 pub(super) const LEAST_SENT: f64 = 0.98;
@@ -334,8 +334,31 @@ fn foreign_load(evidence: &TrialEvidence) -> Option<Reason> {
 
 fn wrong_model(evidence: &TrialEvidence) -> Option<Reason> {
     let count = evidence.other_model_answers;
-    let message = format!("{count} of {} answers say that they are another model's than was asked", evidence.completed);
+    let names = &evidence.other_models;
+    let named =
+        if names.is_empty() { String::new() } else { format!(" ({})", listed(names.iter().map(|name| format!("`{name}`")))) };
+    let message = format!(
+        "{count} of {} answers say that they are another model's than was asked{named}; if that is meant, {}",
+        evidence.completed,
+        answers_as(names)
+    );
     none_allowed("wrong_model", Status::Invalid, count, message)
+}
+
+/// What to write where answers may have these names.
+fn answers_as(names: &[String]) -> String {
+    if names.is_empty() {
+        return "list the names in the recipe's `servers.answers_as`, or give them to `hbnode bench` as `--answers-as`"
+            .to_owned();
+    }
+    // JSON is YAML that no name can break out of.
+    let in_recipe = listed(names.iter().map(|name| serde_json::Value::from(name.as_str()).to_string()));
+    let words: Vec<_> = names.iter().map(|name| format!("--answers-as {}", launch::shell(name))).collect();
+    format!("write `servers: {{answers_as: [{in_recipe}]}}` in the recipe, or `hbnode bench … {}`", words.join(" "))
+}
+
+fn listed(texts: impl Iterator<Item = String>) -> String {
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn identical_answers(evidence: &TrialEvidence) -> Option<Reason> {
@@ -617,6 +640,19 @@ mod tests {
         check("foreign_load", Suspect, counted(20_000), counted(5_000));
         check("node_lost", Suspect, |e| (counted(20_000)(e), e.nodes_lost = 1).1, |_| {});
         check("wrong_model", Invalid, |e| e.other_model_answers = 1, |_| {});
+    }
+
+    #[test]
+    fn another_model_is_named_with_what_to_write_if_it_is_meant() {
+        let said = |names: &[&str]| {
+            let other_models = names.iter().map(|name| (*name).to_owned()).collect();
+            judge(&TrialEvidence { other_model_answers: 3, other_models, ..healthy() }).reasons[0].message.clone()
+        };
+        assert!(said(&["org/big", "a b\""]).ends_with(
+            "than was asked (`org/big`, `a b\"`); if that is meant, write `servers: {answers_as: [\"org/big\", \"a b\\\"\"]}` in the \
+             recipe, or `hbnode bench … --answers-as org/big --answers-as 'a b\"'`"
+        ), "{}", said(&["org/big", "a b\""]));
+        assert!(said(&[]).contains("`servers.answers_as`"), "{}", said(&[]));
     }
 
     #[test]
