@@ -401,10 +401,13 @@ async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>, lease: Lease)
         None => None,
     };
     // All executors read the same file; one tells of it.
-    let is_first = share.executor == 0;
+    let (is_first, trial) = (share.executor == 0, share.trial.clone());
     let prepared = Prepared::build(share, key).await.map_err(|error| error.to_string())?;
     if let Some(what) = prepared.left_out.clone().filter(|_| is_first) {
         tell(uplink, Fact::Warned { what });
+    }
+    if let Some(entries) = prepared.texts.filter(|_| is_first) {
+        tell(uplink, Fact::DatasetRead { trial, entries });
     }
     Ok(Arc::new(prepared.under(lease)))
 }

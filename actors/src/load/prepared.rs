@@ -43,6 +43,8 @@ pub struct Prepared {
     pub(super) schedule: Option<Schedule>,
     /// What of its dataset is left out, as a sentence.
     pub left_out: Option<String>,
+    /// Entries of its dataset, where they are texts, which are sent as they stand.
+    pub texts: Option<u64>,
     pub(super) window: Window,
     /// What is in flight at the window's end has at most so long.
     pub(super) drain: Duration,
@@ -96,6 +98,7 @@ impl Prepared {
             let (lines, path) = (dataset.bad_lines(), dataset.path().display());
             format!("{} of the dataset `{path}` cannot be read and are left out (`on_bad_line: skip`)", plural(lines, "line"))
         });
+        let texts = dataset.as_ref().filter(|dataset| dataset.has_texts()).map(Dataset::len);
         let schedule = Schedule::of(&share.load, share.seed);
         let clients = share.load.model.clients();
         let clients = clients.map_or_else(|| open_clients(&share.load.distribution), NonZeroU32::get);
@@ -112,6 +115,7 @@ impl Prepared {
             supply: Arc::new(supply),
             schedule,
             left_out,
+            texts,
             window,
             drain,
             router,

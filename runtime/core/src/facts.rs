@@ -98,6 +98,13 @@ pub enum Fact {
         /// What it found.
         floor: Floor,
     },
+    /// An executor read a dataset whose entries are texts.
+    DatasetRead {
+        /// Its trial.
+        trial: TrialId,
+        /// Entries that there are to use.
+        entries: u64,
+    },
     /// An executor has everything it needs.
     LoadPrepared {
         /// Its trial.

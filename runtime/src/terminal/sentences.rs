@@ -92,7 +92,7 @@ fn told(fact: &Fact) -> Option<String> {
             let worth = calibration::worth(floor.completed);
             format!("executor {executor} adds up to {ttft} to the time to first token and {tpot} to the time per token ({worth})")
         }
-        Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } | Fact::ImageRead { .. } => return None,
+        Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } | Fact::ImageRead { .. } | Fact::DatasetRead { .. } => return None,
         Fact::LoadFailed { executor, why, .. } => format!("executor {executor} cannot do its share: {why}"),
         Fact::ExecutorRestarted { executor, lost, gap, why, .. } => {
             format!("executor {executor} was started again after {gap} without load, {} lost: {why}", plural(*lost, "request"))

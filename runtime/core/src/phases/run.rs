@@ -288,6 +288,7 @@ impl Run {
             | Fact::ExecutorRestarted { .. }
             | Fact::Calibrated { .. }
             | Fact::ChildRestarted { .. }
+            | Fact::DatasetRead { .. }
             | Fact::OtherModel { .. }
             | Fact::Warned { .. } => Vec::new(),
         }

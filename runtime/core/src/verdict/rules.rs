@@ -50,7 +50,7 @@ pub(super) const LEAST_CONCURRENCY: f64 = 0.9;
 pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
 
 /// All rules.
-pub(super) const RULES: [Rule; 32] = [
+pub(super) const RULES: [Rule; 33] = [
     unbalanced_books,
     nothing_due,
     nothing_completed,
@@ -75,6 +75,7 @@ pub(super) const RULES: [Rule; 32] = [
     short_outputs,
     prompt_length,
     prefix_cache,
+    repeated_prompts,
     unsteady,
     latency_drift,
     clock_doubt,
@@ -407,6 +408,22 @@ fn prefix_cache(evidence: &TrialEvidence) -> Option<Reason> {
     reason("prefix_cache", Status::Suspect, value, CACHE_HIT, message)
 }
 
+/// A prompt that was sent before may be answered from the prefix cache, unless the servers say that theirs did not help.
+fn repeated_prompts(evidence: &TrialEvidence) -> Option<Reason> {
+    let dataset = evidence.dataset?;
+    let value = dataset.repeated_share();
+    let cached = evidence.cached_tokens.filter(|_| evidence.input_tokens > 0);
+    let cached = cached.map(|cached| share(cached, evidence.input_tokens));
+    if value <= CACHE_HIT || cached.is_some_and(|cached| cached <= CACHE_HIT) {
+        return None;
+    }
+    let helped = match cached {
+        Some(cached) => format!("{} of the prompt tokens came from the server's cache", percent(cached, CACHE_HIT)),
+        None => "the server's prefix cache may have helped, and nobody tells".to_owned(),
+    };
+    reason("repeated_prompts", Status::Suspect, value, CACHE_HIT, format!("{}; {helped}", dataset.sentence()?))
+}
+
 fn unsteady(evidence: &TrialEvidence) -> Option<Reason> {
     let steady = evidence.steady?;
     let [first, last] = steady.output_tokens;
@@ -478,6 +495,7 @@ fn interrupted(evidence: &TrialEvidence) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::DatasetFigures;
     use crate::verdict::{ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, judge};
 
     /// A trial that nothing is wrong with.
@@ -618,6 +636,28 @@ mod tests {
         check("prefix_cache", Suspect, |e| e.cached_tokens = Some(51_000), |e| e.cached_tokens = Some(50_000));
         let meant = |e: &mut TrialEvidence| (e.cached_tokens, e.has_shared_prefix) = (Some(900_000), true);
         check("prefix_cache", Suspect, |e| e.cached_tokens = Some(900_000), meant);
+    }
+
+    #[test]
+    fn prompts_that_are_sent_again_are_suspect_unless_no_cache_helped() {
+        let repeated = |repeated, cached| {
+            move |e: &mut TrialEvidence| {
+                let figures = DatasetFigures { entries: 3, most_often: 20, requests: 100, repeated, ..Default::default() };
+                (e.dataset, e.has_shared_prefix, e.cached_tokens) = (Some(figures), true, cached);
+            }
+        };
+        check("repeated_prompts", Suspect, repeated(6, None), repeated(5, None));
+        check("repeated_prompts", Suspect, repeated(90, Some(51_000)), repeated(90, Some(50_000)));
+        let said = |cached| {
+            let mut evidence = healthy();
+            repeated(90, cached)(&mut evidence);
+            judge(&evidence).reasons[0].message.clone()
+        };
+        assert!(
+            said(None)
+                .ends_with("measured requests repeat a prompt; the server's prefix cache may have helped, and nobody tells")
+        );
+        assert!(said(Some(900_000)).ends_with("; 90.0 % of the prompt tokens came from the server's cache"));
     }
 
     #[test]

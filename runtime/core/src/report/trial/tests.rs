@@ -28,6 +28,7 @@ fn frame(plan: Plan) -> TrialFrame {
         server: BTreeMap::new(),
         counted: Counted::default(),
         calibration: None,
+        dataset: None,
         other_models: Default::default(),
         events: Vec::new(),
         can_force_length: true,
