@@ -107,7 +107,7 @@ impl SentEntries {
 
     fn of(&mut self, trial: &Trial) -> Option<&mut u64> {
         let is_it = |(service, dataset, _): &&mut (ServiceSpec, DatasetSpec, u64)| {
-            *service == trial.service && Some(&*dataset) == trial.load.dataset.as_ref()
+            *service == trial.service && Some(dataset as &DatasetSpec) == trial.load.dataset.as_ref()
         };
         self.0.iter_mut().find(is_it).map(|(.., sent)| sent)
     }

@@ -1,6 +1,9 @@
 //! The rules of a verdict and their limits. Where a figure has two limits, the harder one decides.
 
-use super::{DeadServer, DriftEvidence, Reason, Status, TrialEvidence};
+use super::{
+    DeadServer, DriftEvidence, Reason, Status, TrialEvidence,
+    prompt_rules::{prefix_cache, prompt_length, repeated_prompts},
+};
 use crate::{figures, launch, report::MOVED, units::plural};
 
 /// An open loop that sends less than this share of what was asked did not apply the load.
@@ -23,11 +26,6 @@ pub(super) const ERRORS_INVALID: f64 = 0.10;
 pub(super) const FEWEST_COMPLETED: u64 = 30;
 /// Share of the asked answer tokens that came.
 pub(super) const LEAST_OUTPUT: f64 = 0.98;
-/// Prompt tokens served over those asked for, off by more than this.
-pub(super) const PROMPT_OFF: f64 = 0.02;
-/// Share of prompt tokens from the prefix cache where prompts were not meant to begin alike. Chat templates
-/// begin alike by themselves, hence not zero.
-pub(super) const CACHE_HIT: f64 = 0.05;
 /// First and last third of the window may differ by this share of their mean…
 pub(super) const UNSTEADY: f64 = 0.20;
 /// …and by this many standard deviations of the number of requests, lest chance be taken for drift.
@@ -87,7 +85,7 @@ pub(super) const RULES: [Rule; 33] = [
 ];
 
 /// A reason with its figure and the limit that this crossed.
-fn reason(code: &str, status: Status, value: f64, limit: f64, message: String) -> Option<Reason> {
+pub(super) fn reason(code: &str, status: Status, value: f64, limit: f64, message: String) -> Option<Reason> {
     Some(Reason { code: code.to_owned(), status, message, value, limit })
 }
 
@@ -101,12 +99,12 @@ fn of_some(count: u32, what: &str) -> String {
     format!("{} {}", plural(count.into(), what), if count == 1 { "was" } else { "were" })
 }
 
-fn share(part: u64, whole: u64) -> f64 {
+pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// A share as per cent, with as many digits as tell it from its limit.
-fn percent(share: f64, limit: f64) -> String {
+pub(super) fn percent(share: f64, limit: f64) -> String {
     let in_digits = |digits: usize| [share, limit].map(|one| format!("{:.digits$} %", one * 100.0));
     let told = (1..=9).map(in_digits).find(|[share, limit]| share != limit);
     told.map_or_else(|| format!("{:.1} %", share * 100.0), |[share, _]| share)
@@ -383,47 +381,6 @@ fn short_outputs(evidence: &TrialEvidence) -> Option<Reason> {
     reason("short_outputs", Status::Suspect, value, LEAST_OUTPUT, message)
 }
 
-fn prompt_length(evidence: &TrialEvidence) -> Option<Reason> {
-    if evidence.requested_input_tokens == 0 || evidence.input_tokens == 0 {
-        return None;
-    }
-    let off = (share(evidence.input_tokens, evidence.requested_input_tokens) - 1.0).abs();
-    if off <= PROMPT_OFF {
-        return None;
-    }
-    let message = format!(
-        "prompts had {} tokens by the server's count and {} were asked for",
-        evidence.input_tokens, evidence.requested_input_tokens
-    );
-    reason("prompt_length", Status::Suspect, off, PROMPT_OFF, message)
-}
-
-fn prefix_cache(evidence: &TrialEvidence) -> Option<Reason> {
-    let value = share(evidence.cached_tokens?, evidence.input_tokens);
-    if evidence.has_shared_prefix || value <= CACHE_HIT {
-        return None;
-    }
-    let message =
-        format!("{} of the prompt tokens came from the server's cache, and none were meant to", percent(value, CACHE_HIT));
-    reason("prefix_cache", Status::Suspect, value, CACHE_HIT, message)
-}
-
-/// A prompt that was sent before may be answered from the prefix cache, unless the servers say that theirs did not help.
-fn repeated_prompts(evidence: &TrialEvidence) -> Option<Reason> {
-    let dataset = evidence.dataset?;
-    let value = dataset.repeated_share();
-    let cached = evidence.cached_tokens.filter(|_| evidence.input_tokens > 0);
-    let cached = cached.map(|cached| share(cached, evidence.input_tokens));
-    if value <= CACHE_HIT || cached.is_some_and(|cached| cached <= CACHE_HIT) {
-        return None;
-    }
-    let helped = match cached {
-        Some(cached) => format!("{} of the prompt tokens came from the server's cache", percent(cached, CACHE_HIT)),
-        None => "the server's prefix cache may have helped, and nobody tells".to_owned(),
-    };
-    reason("repeated_prompts", Status::Suspect, value, CACHE_HIT, format!("{}; {helped}", dataset.sentence()?))
-}
-
 fn unsteady(evidence: &TrialEvidence) -> Option<Reason> {
     let steady = evidence.steady?;
     let [first, last] = steady.output_tokens;
@@ -493,13 +450,12 @@ fn interrupted(evidence: &TrialEvidence) -> Option<Reason> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::report::DatasetFigures;
     use crate::verdict::{ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, judge};
 
     /// A trial that nothing is wrong with.
-    fn healthy() -> TrialEvidence {
+    pub(in crate::verdict) fn healthy() -> TrialEvidence {
         TrialEvidence {
             due: 10_000,
             completed: 10_000,
@@ -525,7 +481,12 @@ mod tests {
     }
 
     /// What is planted gives this reason alone, and what just falls short of it gives none.
-    fn check(code: &str, status: Status, planted: impl Fn(&mut TrialEvidence), spared: impl Fn(&mut TrialEvidence)) {
+    pub(in crate::verdict) fn check(
+        code: &str,
+        status: Status,
+        planted: impl Fn(&mut TrialEvidence),
+        spared: impl Fn(&mut TrialEvidence),
+    ) {
         let judged = |change: &dyn Fn(&mut TrialEvidence)| {
             let mut evidence = healthy();
             change(&mut evidence);
@@ -623,41 +584,6 @@ mod tests {
         check("short_outputs", Suspect, |e| e.output_tokens = 97_999, |e| e.output_tokens = 98_000);
         let free = |e: &mut TrialEvidence| (e.output_tokens, e.can_force_length) = (50_000, false);
         check("short_outputs", Suspect, |e| e.output_tokens = 50_000, free);
-    }
-
-    #[test]
-    fn prompts_of_another_length_are_suspect() {
-        check("prompt_length", Suspect, |e| e.input_tokens = 1_021_000, |e| e.input_tokens = 1_019_000);
-        check("prompt_length", Suspect, |e| e.input_tokens = 900_000, |e| e.requested_input_tokens = 0);
-    }
-
-    #[test]
-    fn a_cache_hit_is_suspect_where_none_was_meant() {
-        check("prefix_cache", Suspect, |e| e.cached_tokens = Some(51_000), |e| e.cached_tokens = Some(50_000));
-        let meant = |e: &mut TrialEvidence| (e.cached_tokens, e.has_shared_prefix) = (Some(900_000), true);
-        check("prefix_cache", Suspect, |e| e.cached_tokens = Some(900_000), meant);
-    }
-
-    #[test]
-    fn prompts_that_are_sent_again_are_suspect_unless_no_cache_helped() {
-        let repeated = |repeated, cached| {
-            move |e: &mut TrialEvidence| {
-                let figures = DatasetFigures { entries: 3, most_often: 20, requests: 100, repeated, ..Default::default() };
-                (e.dataset, e.has_shared_prefix, e.cached_tokens) = (Some(figures), true, cached);
-            }
-        };
-        check("repeated_prompts", Suspect, repeated(6, None), repeated(5, None));
-        check("repeated_prompts", Suspect, repeated(90, Some(51_000)), repeated(90, Some(50_000)));
-        let said = |cached| {
-            let mut evidence = healthy();
-            repeated(90, cached)(&mut evidence);
-            judge(&evidence).reasons[0].message.clone()
-        };
-        assert!(
-            said(None)
-                .ends_with("measured requests repeat a prompt; the server's prefix cache may have helped, and nobody tells")
-        );
-        assert!(said(Some(900_000)).ends_with("; 90.0 % of the prompt tokens came from the server's cache"));
     }
 
     #[test]
