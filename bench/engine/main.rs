@@ -167,6 +167,7 @@ fn share(shape: &Shape) -> LoadShare {
             environment: BTreeMap::new(),
             endpoints: vec![],
             answers_as: Vec::new(),
+            headers: Default::default(),
             api_key: None,
             port: None,
             health: HealthCheck { enabled: true, timeout: limit, interval: limit, endpoint: None },

@@ -92,6 +92,7 @@ fn spec(config: &Value) -> ServiceSpec {
         environment: [("GGML_N".to_owned(), "1".to_owned())].into(),
         endpoints: vec![],
         answers_as: Vec::new(),
+        headers: Default::default(),
         api_key: None,
         port: None,
         health: HealthCheck { enabled: true, timeout: Span::from_secs(60), interval: Span::from_secs(1), endpoint: None },

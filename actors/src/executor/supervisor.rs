@@ -24,7 +24,7 @@ use crate::{
     load::{Clock, Ledger, Prepared},
     messages::{ExecutorSupervisorMsg, Playing, UplinkMsg},
     orchestrator::unix_nanos,
-    server_manager::key::Key,
+    server_manager::own_headers::OwnHeaders,
     supervision::Intensity,
 };
 
@@ -396,13 +396,10 @@ async fn build(mut share: LoadShare, uplink: &ActorRef<UplinkMsg>, lease: Lease)
         };
         tell(uplink, fact);
     }
-    let key = match &share.service.api_key {
-        Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
-        None => None,
-    };
+    let own = OwnHeaders::read(&share.service).map_err(|error| error.to_string())?;
     // All executors read the same file; one tells of it.
     let (is_first, trial) = (share.executor == 0, share.trial.clone());
-    let prepared = Prepared::build(share, key).await.map_err(|error| error.to_string())?;
+    let prepared = Prepared::build(share, own).await.map_err(|error| error.to_string())?;
     if let Some(what) = prepared.left_out.clone().filter(|_| is_first) {
         tell(uplink, Fact::Warned { what });
     }

@@ -53,7 +53,9 @@ impl Messages {
 fn advice(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::ContextLength => Some("ask for a shorter `prompt_len` or `gen_tokens`, or raise the server's context"),
-        Kind::Http(401 | 403) => Some("name the key's place by `servers.api_key_env`"),
+        Kind::Http(401 | 403) => {
+            Some("name the key's place by `servers.api_key_env`, or that of a header of the server's own by `servers.headers`")
+        }
         Kind::Http(404) => Some("look at the model's name, and whether the server knows this operation"),
         Kind::Http(422 | 400) => Some("the server does not take this request; look at `workload.sampling`"),
         Kind::Http(429) => Some("the server limits its clients; ask for less"),

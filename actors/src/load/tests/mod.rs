@@ -232,6 +232,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             environment: BTreeMap::new(),
             endpoints: vec![],
             answers_as: Vec::new(),
+            headers: Default::default(),
             api_key: None,
             port: None,
             health: HealthCheck { enabled: true, timeout: Span::from_secs(1), interval: Span::from_secs(1), endpoint: None },

@@ -32,6 +32,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             environment: std::collections::BTreeMap::new(),
             endpoints: Vec::new(),
             answers_as: Vec::new(),
+            headers: Default::default(),
             api_key: None,
             port: None,
             health,

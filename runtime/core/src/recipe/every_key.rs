@@ -32,6 +32,7 @@ const HONOURED: &[(&str, &str)] = &[
     ("workload.timeouts", "connect first_byte between_chunks total"),
     ("workload.drills[]", "at kill"),
     ("servers", "service_config endpoints answers_as api_key_env api_key_file"),
+    ("servers.headers.*", "env file"),
     ("servers.health_check", "enabled timeout interval endpoint"),
     ("artifacts", "containers_dir container runtime extra_args"),
     ("artifacts.service", "path"),
