@@ -176,6 +176,8 @@ fn share(shape: &Shape) -> LoadShare {
             config: serde_json::Map::new(),
             environment: BTreeMap::new(),
             endpoints: vec![],
+            answers_as: Vec::new(),
+            headers: Default::default(),
             api_key: None,
             port: None,
             health: HealthCheck { enabled: true, timeout: limit, interval: limit, endpoint: None },

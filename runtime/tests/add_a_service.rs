@@ -91,6 +91,8 @@ fn spec(config: &Value) -> ServiceSpec {
         config: config.as_object().unwrap().clone(),
         environment: [("GGML_N".to_owned(), "1".to_owned())].into(),
         endpoints: vec![],
+        answers_as: Vec::new(),
+        headers: Default::default(),
         api_key: None,
         port: None,
         health: HealthCheck { enabled: true, timeout: Span::from_secs(60), interval: Span::from_secs(1), endpoint: None },

@@ -15,7 +15,8 @@ use std::{
 use hb_core::{
     record::{Kind, Outcome, Record, Stage, Turn},
     report::{
-        Distribution, NodeFigures, Report, Second, ServerFigures, SloFigure, SloOutcome, StageFigures, TimedEvent, TrialReport,
+        DatasetFigures, Distribution, NodeFigures, Report, Second, ServerFigures, SloFigure, SloOutcome, StageFigures,
+        TimedEvent, TrialReport,
     },
     row::Row,
     search::{LimitFigure, Probe, ProbeOutcome, ProbeReport, SearchSpec, SearchTarget},
@@ -85,6 +86,7 @@ fn report() -> Report {
         ..StageFigures::default()
     }];
     trial.servers = vec![ServerFigures::default()];
+    trial.dataset = Some(DatasetFigures::default());
     trial.slo_limits = vec![SloFigure {
         name: String::new(),
         percentile: 99.0,
@@ -245,7 +247,9 @@ fn broken() -> Vec<TrialEvidence> {
         cached_tokens: Some(10),
         steady: Some(SteadyEvidence { completed: [1_000, 10], output_tokens: [10_000.0, 100.0] }),
         drifts: vec![DriftEvidence { latency: "ttft".into(), seconds: [0.1, 0.3], at_seconds: 5.0 }],
+        dataset: Some(DatasetFigures { entries: 1, most_often: 2, requests: 100, repeated: 99, ..DatasetFigures::default() }),
         other_model_answers: 1,
+        other_models: vec!["other".into()],
         has_own_prompts: true,
         alike: (100, 100),
         dead_servers: vec![DeadServer { server: 0, since_second: 0, failed: 50 }],

@@ -25,6 +25,8 @@ fn spec(service: &str, config: Value) -> ServiceSpec {
         config: config.as_object().unwrap().clone(),
         environment: [("HF_HOME".to_owned(), "/scratch/a,b $(id)".to_owned())].into(),
         endpoints: if service == "openai" { vec!["http://127.0.0.1:1".into()] } else { vec![] },
+        answers_as: Vec::new(),
+        headers: Default::default(),
         api_key: Some(ApiKeySource::Env("THE_KEYS_NAME".into())),
         port: None,
         health: HealthCheck { enabled: true, timeout: Span::from_secs(60), interval: Span::from_secs(1), endpoint: None },

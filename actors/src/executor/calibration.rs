@@ -51,6 +51,7 @@ async fn measure(share: &LoadShare, lasting: Span, url: &str) -> Result<Floor, S
         ..share.clone()
     };
     share.service.api_key = None;
+    share.service.headers.clear();
     let source =
         Source { trial: share.trial.clone(), node: share.node.clone(), incarnation: 0, executor: share.executor, epoch: 0 };
     let prepared = Arc::new(Prepared::build(share, None).await.map_err(|error| error.to_string())?);

@@ -14,7 +14,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use hb_core::{facts::Fact, units::Nanos};
+use hb_core::units::Nanos;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
@@ -171,8 +171,8 @@ impl Executing {
                 tracing::error!("the uplink is gone; a window is lost");
             }
         }
-        for what in self.arguments.ledger.take_messages() {
-            if self.arguments.uplink.cast(self.arguments.ordered_by.fact(Fact::Warned { what })).is_err() {
+        for fact in self.arguments.ledger.take_messages() {
+            if self.arguments.uplink.cast(self.arguments.ordered_by.fact(fact)).is_err() {
                 tracing::error!("the uplink is gone; a warning is lost");
             }
         }

@@ -24,7 +24,7 @@ use crate::{
     load::{Clock, Ledger, Prepared},
     messages::{ExecutorSupervisorMsg, OrderedBy, Playing, UplinkMsg},
     orchestrator::unix_nanos,
-    server_manager::key::Key,
+    server_manager::own_headers::OwnHeaders,
     supervision::Intensity,
     wire::{WireError, answer},
 };
@@ -430,15 +430,15 @@ async fn build(
         };
         tell(fact);
     }
-    let key = match &share.service.api_key {
-        Some(source) => Some(Key::read(source).map_err(|error| error.to_string())?),
-        None => None,
-    };
+    let own = OwnHeaders::read(&share.service).map_err(|error| error.to_string())?;
     // All executors read the same file; one tells of it.
-    let is_first = share.executor == 0;
-    let prepared = Prepared::build(share, key).await.map_err(|error| error.to_string())?;
+    let (is_first, trial) = (share.executor == 0, share.trial.clone());
+    let prepared = Prepared::build(share, own).await.map_err(|error| error.to_string())?;
     if let Some(what) = prepared.left_out.clone().filter(|_| is_first) {
         tell(Fact::Warned { what });
+    }
+    if let Some(entries) = prepared.texts.filter(|_| is_first) {
+        tell(Fact::DatasetRead { trial, entries });
     }
     Ok(Arc::new(prepared.under(lease)))
 }

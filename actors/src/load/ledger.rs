@@ -14,6 +14,7 @@ use std::{
 
 use hb_core::{
     batch::{Batch, BatchKey, ClientHealth, MAX_BATCH_BYTES, Open, Source},
+    facts::Fact,
     record::{Kind, Outcome, Record, Stage, Turn},
     schedule::Numbers,
     units::Nanos,
@@ -106,7 +107,7 @@ impl Ledger {
 
     /// What servers said about failed requests, the first of each kind, as sentences; each is told once.
     #[must_use]
-    pub fn take_messages(&self) -> Vec<String> {
+    pub fn take_messages(&self) -> Vec<Fact> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

@@ -28,7 +28,7 @@ use tokio_rustls::TlsConnector;
 use super::{LoadError, server::Server, supply::Supply, window::Window};
 use crate::{
     lease::Lease,
-    server_manager::key::Key,
+    server_manager::own_headers::OwnHeaders,
     trust::{self, TrustError},
 };
 
@@ -44,6 +44,8 @@ pub struct Prepared {
     pub(super) schedule: Option<Schedule>,
     /// What of its dataset is left out, as a sentence.
     pub left_out: Option<String>,
+    /// Entries of its dataset, where they are texts, which are sent as they stand.
+    pub texts: Option<u64>,
     pub(super) window: Window,
     /// What is in flight at the window's end has at most so long.
     pub(super) drain: Duration,
@@ -58,9 +60,9 @@ impl Prepared {
     ///
     /// # Errors
     /// What in the share cannot be used.
-    pub async fn build(share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
+    pub async fn build(share: LoadShare, own: Option<OwnHeaders>) -> Result<Self, LoadError> {
         let protocol = protocol(&share)?;
-        let servers = servers(&share, protocol, key.as_ref(), trust::system)?;
+        let servers = servers(&share, protocol, own.as_ref(), trust::system)?;
         // Bodies are made and a dataset is read from end to end: on a worker of the load, that would count as its work.
         let made = tokio::task::spawn_blocking(move || Self::with(share, protocol, servers)).await;
         made.map_err(|error| LoadError::Start(error.to_string()))?
@@ -70,18 +72,18 @@ impl Prepared {
     ///
     /// # Errors
     /// What in the share cannot be used.
-    pub fn new(share: LoadShare, key: Option<Key>) -> Result<Self, LoadError> {
-        Self::trusting(share, key, trust::system)
+    pub fn new(share: LoadShare, own: Option<OwnHeaders>) -> Result<Self, LoadError> {
+        Self::trusting(share, own, trust::system)
     }
 
     /// As [`Prepared::new`], with other authorities behind `https`.
     pub(super) fn trusting(
         share: LoadShare,
-        key: Option<Key>,
+        own: Option<OwnHeaders>,
         trust: impl Fn() -> Result<ClientConfig, TrustError>,
     ) -> Result<Self, LoadError> {
         let protocol = protocol(&share)?;
-        let servers = servers(&share, protocol, key.as_ref(), trust)?;
+        let servers = servers(&share, protocol, own.as_ref(), trust)?;
         Self::with(share, protocol, servers)
     }
 
@@ -97,6 +99,7 @@ impl Prepared {
             let (lines, path) = (dataset.bad_lines(), dataset.path().display());
             format!("{} of the dataset `{path}` cannot be read and are left out (`on_bad_line: skip`)", plural(lines, "line"))
         });
+        let texts = dataset.as_ref().filter(|dataset| dataset.has_texts()).map(Dataset::len);
         let schedule = Schedule::of(&share.load, share.seed);
         let clients = share.load.model.clients();
         let clients = clients.map_or_else(|| open_clients(&share.load.distribution), NonZeroU32::get);
@@ -113,6 +116,7 @@ impl Prepared {
             supply: Arc::new(supply),
             schedule,
             left_out,
+            texts,
             window,
             drain,
             router,
@@ -211,7 +215,7 @@ fn protocol(share: &LoadShare) -> Result<&'static dyn Protocol, LoadError> {
 fn servers(
     share: &LoadShare,
     protocol: &dyn Protocol,
-    key: Option<&Key>,
+    own: Option<&OwnHeaders>,
     trust: impl Fn() -> Result<ClientConfig, TrustError>,
 ) -> Result<Vec<Server>, LoadError> {
     // The path is the same for every prompt.
@@ -221,7 +225,7 @@ fn servers(
     let mut connectors: BTreeMap<HttpVersion, TlsConnector> = BTreeMap::new();
     let server = |url: &String| {
         let version = if share.http2.contains(url) { HttpVersion::Http2 } else { HttpVersion::Http1 };
-        Server::new(url, path, key, version, || {
+        Server::new(url, path, own, version, || {
             if let Some(connector) = connectors.get(&version) {
                 return Ok(connector.clone());
             }

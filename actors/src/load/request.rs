@@ -28,9 +28,11 @@ impl Engine {
         if kind == Some(Kind::ClientLimit) {
             due.book().no_connection_left();
         }
-        let asked = &self.prepared.share.service.model;
+        let service = &self.prepared.share.service;
+        let asked = &service.model;
         let model = seen.answer.as_ref().and_then(|answer| answer.model.as_deref());
-        let other = model.filter(|answered| !is_same_model(asked, answered));
+        let mut meant = [asked].into_iter().chain(&service.answers_as);
+        let other = model.filter(|answered| !meant.any(|meant| is_same_model(meant, answered)));
         if let Some(answered) = other {
             due.book().other_model(asked, answered, &self.prepared.share.servers[server as usize]);
         }

@@ -10,7 +10,7 @@ use hb_core::{http_version::HttpVersion, record::Kind};
 use http_body_util::Full;
 use hyper::{
     Method, Request, Uri,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue},
+    header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue},
 };
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -25,7 +25,7 @@ use super::{
     connection::{Link, Stream},
     ending::Ending,
 };
-use crate::{limits, server_manager::key::Key};
+use crate::{limits, server_manager::own_headers::OwnHeaders};
 
 /// One server of the trial.
 pub(super) struct Server {
@@ -47,7 +47,7 @@ impl Server {
     pub fn new(
         url: &str,
         path: &str,
-        key: Option<&Key>,
+        own: Option<&OwnHeaders>,
         version: HttpVersion,
         trust: impl FnOnce() -> Result<TlsConnector, LoadError>,
     ) -> Result<Self, LoadError> {
@@ -76,8 +76,8 @@ impl Server {
             HttpVersion::Http2 => format!("{}://{authority}{base}{path}", if is_secure { "https" } else { "http" }),
         };
         let uri = uri.parse().map_err(|error| refuse(&format!("{error}")))?;
-        if let Some(key) = key {
-            headers.insert(AUTHORIZATION, key.header());
+        if let Some(own) = own {
+            headers.extend(own.map());
         }
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let tls = if is_secure {

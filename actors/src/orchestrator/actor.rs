@@ -26,7 +26,7 @@ use super::{BooksMsg, books::Closed, counts::Asked, nodes::Nodes};
 use crate::{
     cluster::ClusterEvent,
     server_manager::{
-        key::Key,
+        own_headers::OwnHeaders,
         readiness::{self, Question, Ready},
     },
     wire::WireError,
@@ -641,9 +641,9 @@ fn ask_endpoints(me: ActorRef<OrchestratorMsg>, trial: Trial) {
 async fn ask_endpoint(me: &ActorRef<OrchestratorMsg>, url: &str, trial: &Trial) -> Result<Ready, String> {
     let spec = &trial.service;
     let service = hb_services::resolve(spec).map_err(|problem| problem.to_string())?;
-    let key = spec.api_key.as_ref().map(Key::read).transpose().map_err(|error| error.to_string())?;
+    let own = OwnHeaders::read(spec).map_err(|error| error.to_string())?;
     let limit = spec.ready_limit();
-    let question = Question { url, service: &*service, spec, request: &trial.request, key: key.as_ref(), limit };
+    let question = Question { url, service: &*service, spec, request: &trial.request, headers: own.as_ref(), limit };
     let progress = |what: String| {
         // The run may be over by now.
         let _ = me.cast(OrchestratorMsg::EndpointWaitedFor(format!("{url} is not ready yet: {what}")));

@@ -18,7 +18,7 @@ use hb_core::{
     orders::LoadShare,
     phases::Phase,
     plan::{Left, Plan},
-    report::{self, NodeFigures, ReadingSums, Report, RunSummary, TrialFrame, TrialReport},
+    report::{self, DatasetKnown, NodeFigures, ReadingSums, Report, RunSummary, SentEntries, TrialFrame, TrialReport},
     search::ProbeReport,
     tally::{Live, Taken, TrialTally},
     trial::{LoadSpec, ProtocolName, RequestSpec, Stop, Trial},
@@ -141,6 +141,8 @@ pub struct Accounts {
     live: Live,
     /// The load whose floor was measured last, and the floor.
     calibrated: Option<((LoadSpec, RequestSpec), Value)>,
+    /// What of its dataset the servers were sent.
+    sent: SentEntries,
 }
 
 impl Actor for Books {
@@ -163,6 +165,7 @@ impl Actor for Books {
             failure_awaited: None,
             live: Live::default(),
             calibrated: None,
+            sent: SentEntries::default(),
         })
     }
 
@@ -391,6 +394,9 @@ impl Accounts {
         let mut frame = self.frame(open.plan, open.nodes, &open.readings, (start, now), ended_early_at_seconds);
         frame.certainty = certainty;
         let report = report::trial(&frame, &open.tally, readable, &lost);
+        if let Some(dataset) = &report.dataset {
+            self.sent.sent(&frame.plan.trial, dataset.entries_sent);
+        }
         if let Some(error) = unreadable {
             self.warn(format!("the rows of {trial} cannot be read to their end: {error}"));
         }
@@ -476,6 +482,8 @@ impl Accounts {
             server: chapter.server,
             counted: chapter.counted,
             calibration: self.calibration(&plan.trial, chapter.calibration),
+            dataset: chapter.dataset_entries.map(|entries| DatasetKnown { entries, sent_before: self.sent.before(&plan.trial) }),
+            other_models: chapter.other_models,
             events: chapter.events,
             exited: chapter.exited,
             // Ollama knows no word that keeps a model from stopping by itself.

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use hb_core::{counted::ServerCounts, http_version::HttpVersion, trial::ServiceSpec};
 use hb_services::exposition::{Taken, taken};
-use reqwest::{Client, header};
+use reqwest::Client;
 
-use crate::{server_manager::key::Key, trust};
+use crate::{server_manager::own_headers::OwnHeaders, trust};
 
 /// The time that all servers have together; the load waits for it.
 const LIMIT: Duration = Duration::from_millis(500);
@@ -34,13 +34,13 @@ impl Asked {
         let Ok(trusted) = trust::of_urls(self.urls.iter().map(String::as_str)) else { return Vec::new() };
         let client = |version| trust::asking(trusted.clone(), version).pool_max_idle_per_host(0).build();
         let (Ok(http1), Ok(http2)) = (client(HttpVersion::Http1), client(HttpVersion::Http2)) else { return Vec::new() };
-        // A key that cannot be read fails the load itself, with its sentence.
-        let key = self.service.api_key.as_ref().and_then(|source| Key::read(source).ok());
+        // A header that cannot be read fails the load itself, with its sentence.
+        let own = OwnHeaders::read(&self.service).ok().flatten();
         let asked = self.urls.iter().zip(0..).map(|(url, server)| {
             let client = if self.http2.contains(url) { &http2 } else { &http1 };
-            let key = key.as_ref();
+            let own = own.as_ref();
             async move {
-                let taken = tokio::time::timeout(LIMIT, agreed(client, url, key)).await.ok().flatten()?;
+                let taken = tokio::time::timeout(LIMIT, agreed(client, url, own)).await.ok().flatten()?;
                 Some(ServerCounts { server, started: taken.started, prompts: taken.prompts, queued: taken.queued })
             }
         });
@@ -49,10 +49,10 @@ impl Asked {
 }
 
 /// What one URL tells, if it tells the same each time.
-async fn agreed(client: &Client, url: &str, key: Option<&Key>) -> Option<Taken> {
+async fn agreed(client: &Client, url: &str, own: Option<&OwnHeaders>) -> Option<Taken> {
     let mut last: Option<Taken> = None;
     for _ in 0..TIMES {
-        let told = once(client, url, key).await?;
+        let told = once(client, url, own).await?;
         if last.is_some_and(|last| last.started != told.started || told.prompts < last.prompts) {
             return None;
         }
@@ -61,12 +61,12 @@ async fn agreed(client: &Client, url: &str, key: Option<&Key>) -> Option<Taken> 
     last.filter(|told| told.started.is_some() || told.prompts.is_some())
 }
 
-async fn once(client: &Client, url: &str, key: Option<&Key>) -> Option<Taken> {
+async fn once(client: &Client, url: &str, own: Option<&OwnHeaders>) -> Option<Taken> {
     // Endpoints are often written with the `/v1` of their operations.
     let base = url.trim_end_matches('/');
     let mut request = client.get(format!("{}/metrics", base.strip_suffix("/v1").unwrap_or(base)));
-    if let Some(key) = key {
-        request = request.header(header::AUTHORIZATION, key.header());
+    if let Some(own) = own {
+        request = request.headers(own.map());
     }
     let mut answer = request.send().await.ok()?.error_for_status().ok()?;
     let mut text = Vec::new();

@@ -3,7 +3,7 @@
 
 mod command;
 mod image;
-pub mod key;
+pub mod own_headers;
 mod pull;
 pub mod readiness;
 mod server;

@@ -28,7 +28,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::{pulling::Pulling, version::Clients};
-use super::key::Key;
+use super::own_headers::OwnHeaders;
 use crate::trust::{self, TrustError};
 
 /// The time a question about health or models has.
@@ -54,8 +54,8 @@ pub struct Question<'a> {
     pub spec: &'a ServiceSpec,
     /// What its first completion is asked with.
     pub request: &'a RequestSpec,
-    /// The key, where it wants one.
-    pub key: Option<&'a Key>,
+    /// Headers that it wants, a key among them.
+    pub headers: Option<&'a OwnHeaders>,
     /// The time it has from now on.
     pub limit: Span,
 }
@@ -257,8 +257,8 @@ impl Asking<'_> {
             if path.starts_with("/v1/") || path == tokenize::PATH { base.strip_suffix("/v1").unwrap_or(base) } else { base };
         let slash = if path.starts_with('/') { "" } else { "/" };
         let request = self.clients.client().request(method, format!("{base}{slash}{path}"));
-        match self.question.key {
-            Some(key) => request.header(header::AUTHORIZATION, key.header()),
+        match self.question.headers {
+            Some(own) => request.headers(own.map()),
             None => request,
         }
     }

@@ -202,7 +202,7 @@ impl Life {
             service,
             spec: &self.order.service,
             request: &self.order.request,
-            key: None,
+            headers: None,
             limit: self.order.service.ready_limit(),
         };
         let ready = tokio::select! {

@@ -135,6 +135,8 @@ impl Bed {
             config: serde_json::Map::new(),
             environment: [("HB_TEST_MARK".to_owned(), self.mark.clone())].into(),
             endpoints: Vec::new(),
+            answers_as: Vec::new(),
+            headers: Default::default(),
             api_key: None,
             port: None,
             health: HealthCheck { enabled: true, timeout: Span::from_secs(30), interval: Span::from_millis(20), endpoint: None },

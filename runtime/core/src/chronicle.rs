@@ -27,6 +27,10 @@ pub struct Chronicle {
     counted: Counted,
     /// What executors measured of the client itself, for the trial that comes or is open.
     floors: BTreeMap<u32, Floor>,
+    /// Entries of its dataset, where they are texts.
+    dataset_entries: Option<u64>,
+    /// Names that answers gave which were not asked for, in the trial that is open.
+    other_models: BTreeSet<String>,
 }
 
 /// One trial's part of it.
@@ -44,6 +48,10 @@ pub struct TrialChapter {
     pub counted: Counted,
     /// The client's own error floor, where it was measured for this trial.
     pub calibration: Option<Value>,
+    /// Entries of its dataset, where they are texts.
+    pub dataset_entries: Option<u64>,
+    /// Names that answers gave and that were not asked for.
+    pub other_models: BTreeSet<String>,
 }
 
 impl Chronicle {
@@ -53,6 +61,11 @@ impl Chronicle {
             Happened::Warned { what } => self.warn(what.clone()),
             Happened::PhaseFailed { phase, cause } => self.warn(format!("{phase} could not be finished: {cause}")),
             Happened::NodeTold { node, fact: Fact::Warned { what } } => self.warn(format!("{node}: {what}")),
+            Happened::NodeTold { node, fact: Fact::OtherModel { answered, what } } => {
+                self.other_models.insert(answered.clone());
+                self.warn(format!("{node}: {what}"));
+            }
+            Happened::NodeTold { fact: Fact::DatasetRead { entries, .. }, .. } => self.dataset_entries = Some(*entries),
             Happened::NodeTold { fact: Fact::Calibrated { executor, floor, .. }, .. } => {
                 self.floors.insert(*executor, *floor);
             }
@@ -85,6 +98,8 @@ impl Chronicle {
             exited: exited.collect(),
             server: servers.collect(),
             counted: std::mem::take(&mut self.counted),
+            dataset_entries: self.dataset_entries.take(),
+            other_models: std::mem::take(&mut self.other_models),
             calibration: Floor::told(&std::mem::take(&mut self.floors).into_values().collect::<Vec<_>>()),
         };
         self.trial_from = self.events.len();
@@ -214,6 +229,8 @@ fn told(node: &str, fact: &Fact) -> Option<(&'static str, String)> {
         | Fact::LoadPrepared { .. }
         | Fact::Calibrated { .. }
         | Fact::LoadFinished { .. }
+        | Fact::DatasetRead { .. }
+        | Fact::OtherModel { .. }
         | Fact::Warned { .. } => return None,
     })
 }

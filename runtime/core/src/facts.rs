@@ -98,6 +98,13 @@ pub enum Fact {
         /// What it found.
         floor: Floor,
     },
+    /// An executor read a dataset whose entries are texts.
+    DatasetRead {
+        /// Its trial.
+        trial: TrialId,
+        /// Entries that there are to use.
+        entries: u64,
+    },
     /// An executor has everything it needs.
     LoadPrepared {
         /// Its trial.
@@ -151,6 +158,13 @@ pub enum Fact {
         child: String,
         /// The cause.
         why: String,
+    },
+    /// A server answered for another model than was asked.
+    OtherModel {
+        /// The name in its answer.
+        answered: String,
+        /// The sentence.
+        what: String,
     },
     /// Something a person should read, that stops nothing.
     Warned {

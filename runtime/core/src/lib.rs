@@ -33,6 +33,7 @@ pub mod routing;
 pub mod row;
 pub mod schedule;
 pub mod search;
+pub mod secret_names;
 pub mod sockets;
 pub mod statistics;
 pub mod tally;

@@ -55,6 +55,8 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             config: Map::new(),
             environment: Default::default(),
             endpoints: Vec::new(),
+            answers_as: Vec::new(),
+            headers: Default::default(),
             api_key: None,
             port: None,
             health: HealthCheck { enabled: true, timeout: limit, interval: limit, endpoint: None },

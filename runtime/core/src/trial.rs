@@ -66,8 +66,14 @@ pub struct ServiceSpec {
     pub environment: BTreeMap<String, String>,
     /// Servers that already run; nothing is started or stopped then.
     pub endpoints: Vec<String>,
+    /// Further names under which the model may answer.
+    #[serde(default)]
+    pub answers_as: Vec<String>,
     /// Where the key for the endpoints comes from. The key itself is in no plan, order or report.
     pub api_key: Option<ApiKeySource>,
+    /// Further headers of every request to the endpoints, by name.
+    #[serde(default)]
+    pub headers: BTreeMap<String, HeaderSource>,
     /// The port the first server of a node takes, if the recipe or the command line names one.
     pub port: Option<u16>,
     /// How readiness is asked.
@@ -155,6 +161,18 @@ pub enum ApiKeySource {
     /// An environment variable's name.
     Env(String),
     /// A file's path.
+    File(PathBuf),
+}
+
+/// Where a header's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeaderSource {
+    /// The recipe itself, so it is no secret.
+    Text(String),
+    /// An environment variable's name, on the node that needs it.
+    Env(String),
+    /// A file's path there.
     File(PathBuf),
 }
 

@@ -164,6 +164,24 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("too many clients by many nodes", SLURM, "  clients_per_node: 600000\n"),
     ("an alias without its anchor", LOCAL, "  model: *x\n"),
     ("endpoints that are no URLs", LOCAL, "servers: {endpoints: [\"host:8000\", \"http://\", \"http://me:secret@h:1\"]}\n"),
+    ("a name that no answer has", LOCAL, "servers: {answers_as: [m, \"\"]}\n"),
+    (
+        "headers that are none, the load's own, or secret",
+        LOCAL,
+        "servers:\n  endpoints: [\"http://h:1\"]\n  headers:\n    X Tenant: a\n    Host: b\n    content-type: c\n    Authorization: Bearer x\n    \
+         X-A: 1\n    x-a: 2\n    X-B: \"\"\n    X-C: \u{e9}\n",
+    ),
+    (
+        "headers of no known source",
+        LOCAL,
+        "servers:\n  endpoints: [\"http://h:1\"]\n  headers:\n    X-A: {enviroment: A}\n    X-B: {env: A, file: b}\n    X-C: [a]\n    X-D: {}\n",
+    ),
+    ("a secret in a variable's name", LOCAL, "servers: {endpoints: [\"http://h:1\"], headers: {X-Key: {env: \"$KEY\"}}}\n"),
+    (
+        "a header beside the key that it is",
+        LOCAL,
+        "servers: {endpoints: [\"http://h:1\"], api_key_env: KEY, headers: {authorization: {env: KEY}}}\n",
+    ),
     ("a drill against a server that was not started", ENDPOINT, "  drills: [{at: 1s, kill: server}]\n"),
 ];
 
@@ -182,6 +200,7 @@ const DOUBTFUL: &[(&str, &str, &str)] = &[
         "  benchmark_suite: [{name: a, duration: 30s}, {name: b}]\n  drills: [{at: 15s, kill: node}]\n",
     ),
     ("a key without endpoints", LOCAL, "servers: {api_key_env: KEY}\n"),
+    ("headers without endpoints", LOCAL, "servers: {headers: {X-Tenant: a}}\n"),
     ("words that have no effect", LOCAL, "logging: {flush_interval: 5s, retention: 7d}\ncost: {node_hour: 2}\n"),
     ("what starts servers beside endpoints", ENDPOINT, "binds: [\"/a:/b\"]\nenvironment: {A: 1}\n"),
     ("fewer GPUs used than there are", SLURM, "servers: {service_config: {tensor_parallel_size: 1}}\n"),

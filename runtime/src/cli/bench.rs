@@ -17,6 +17,11 @@ pub fn run(words: &BenchWords, is_quiet: bool) -> Exit {
 /// The words as a recipe. Every value from outside is written as JSON, which YAML reads as data whatever it holds.
 fn recipe(words: &BenchWords) -> String {
     let key = words.api_key_env.as_deref().map_or_else(String::new, |name| format!("\n  api_key_env: {}", quoted(name)));
+    let names: Vec<String> = words.answers_as.iter().map(|name| quoted(name)).collect();
+    let names = if names.is_empty() { String::new() } else { format!("\n  answers_as: {}", listed(&names)) };
+    let headers: String =
+        words.headers.iter().map(|(name, value)| format!("\n    {}: {}", quoted(name), quoted(value))).collect();
+    let headers = if headers.is_empty() { headers } else { format!("\n  headers:{headers}") };
     let load = if words.rate.is_empty() {
         format!("concurrency: {}", listed(&words.concurrency))
     } else {
@@ -34,7 +39,7 @@ fn recipe(words: &BenchWords) -> String {
 scenario: bench
 orchestration: {{mode: local}}
 servers:
-  endpoints: [{url}]{key}
+  endpoints: [{url}]{names}{headers}{key}
   health_check: {{timeout: {wait}}}
 workload:
   service: {service}
@@ -65,7 +70,10 @@ fn listed<T: ToString>(values: &[T]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hb_core::{recipe, trial::Stop};
+    use hb_core::{
+        recipe,
+        trial::{HeaderSource, Stop},
+    };
 
     use super::*;
     use crate::cli::words::{Verb, Words};
@@ -92,6 +100,28 @@ mod tests {
         assert_eq!(rates, [&serde_json::json!(2.5), &serde_json::json!(10.0)]);
         assert!(trials.iter().all(|trial| trial.load.model.is_open() && trial.load.stop == Stop::Requests(40)));
         assert!(trials.iter().all(|trial| trial.load.dataset.is_some()));
+    }
+
+    #[test]
+    fn further_names_of_the_model_are_listed_with_the_servers() {
+        let reading = written(&["http://h", "--model", "m", "--answers-as", "org/m-2", "--answers-as", "a, b]"]);
+        let trials = recipe::trials(&reading.recipe.expect("a recipe without errors"));
+        assert_eq!(trials[0].service.answers_as, ["org/m-2", "a, b]"]);
+    }
+
+    #[test]
+    fn headers_stand_with_the_servers_and_secret_ones_are_refused() {
+        let reading = written(&["http://h", "--model", "m", "--header", "X-Tenant: a: b\"", "--header", "X-Team:7"]);
+        let trials = recipe::trials(&reading.recipe.expect("a recipe without errors"));
+        let text = |text: &str| HeaderSource::Text(text.into());
+        let expected = [("X-Team".to_owned(), text("7")), ("X-Tenant".to_owned(), text("a: b\""))];
+        assert_eq!(trials[0].service.headers, expected.into());
+        for wrong in ["X-Tenant", "Authorization: Bearer x", "X-Api-Key: k"] {
+            let refused = Words::read(["hbnode", "bench", "http://h", "--model", "m", "--header", wrong]);
+            assert!(refused.is_err(), "{wrong}");
+        }
+        let refused = written(&["http://h", "--model", "m", "--header", "host: x"]);
+        assert!(refused.recipe.is_none(), "{:?}", refused.problems);
     }
 
     #[test]

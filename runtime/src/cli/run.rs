@@ -8,7 +8,7 @@ use std::{
 
 use hb_core::{
     launch::{doubts, sbatch},
-    recipe::Mode,
+    recipe::{Mode, Servers},
 };
 use serde_json::json;
 
@@ -209,10 +209,10 @@ fn with_files(
 
 /// The job's shell begins without the submitter's variables, so a key in one of them does not get there.
 fn tell_of_variables(checked: &Checked) {
-    if let Some(name) = checked.recipe.servers.as_ref().and_then(|servers| servers.api_key_env.as_ref()) {
+    for name in checked.recipe.servers.iter().flat_map(Servers::secret_variables) {
         eprintln!(
-            "warning: `{name}` (servers.api_key_env) is not taken along into the job; set it in the login files there, or use \
-             servers.api_key_file"
+            "warning: the variable `{name}`, which holds a secret for the endpoints, is not taken along into the job; set it in the \
+             login files there, or use a file (servers.api_key_file, or `{{file: PATH}}` as a header's value)"
         );
     }
 }

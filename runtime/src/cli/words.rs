@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind, parser::ValueSource};
 use clap_complete::Shell;
+use hb_core::secret_names::names_secret;
 
 use super::BUILD;
 
@@ -438,6 +439,12 @@ pub struct BenchWords {
     /// The protocol: `openai` or `ollama`
     #[arg(long, default_value = "openai")]
     pub service: String,
+    /// A further name under which the model may answer, as behind a gateway's alias; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub answers_as: Vec<String>,
+    /// A further header of every request, `NAME: VALUE`, such as `X-Tenant: a`; may be given several times. No secrets
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub headers: Vec<(String, String)>,
     /// The environment variable that holds the server's key
     #[arg(long, value_name = "NAME")]
     pub api_key_env: Option<String>,
@@ -499,6 +506,19 @@ fn local_nodes(text: &str) -> Result<std::num::NonZeroU32, String> {
         ));
     }
     Ok(count)
+}
+
+/// Reads `NAME: VALUE`. Whatever the name tells to be a secret is refused: every user of a machine sees command lines.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("it is not of the form `NAME: VALUE`")?;
+    let (name, value) = (name.trim(), value.trim());
+    if names_secret(name) {
+        return Err(format!(
+            "`{name}` is a secret by its name, and command lines are seen by all; use --api-key-env, or in a recipe \
+             `servers: {{headers: {{{name}: {{env: VARIABLE}}}}}}`"
+        ));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Reads `path=value`.

@@ -1,7 +1,7 @@
 //! The command line as it may be kept: without what was a secret in it.
 
-/// Parts of the names of fields and options whose values are secret.
-const SECRET: [&str; 6] = ["key", "token", "password", "passwd", "secret", "credential"];
+use hb_core::secret_names::{self, names_secret};
+
 /// Names of fields that only say where a secret is.
 const POINTERS: [&str; 2] = ["api_key_env", "api_key_file"];
 const MASK: &str = "***";
@@ -30,16 +30,10 @@ fn masked_setting(setting: &str) -> Option<String> {
     let is_variable = field.split('.').any(|part| part == "environment" || part == "env");
     // A block is kept whole or not at all.
     let block = value.to_lowercase();
-    let is_doubtful = value.contains('{') && SECRET.iter().chain(&["env"]).any(|part| block.contains(part));
+    let is_doubtful = value.contains('{') && secret_names::PARTS.iter().chain(&["env"]).any(|part| block.contains(part));
     // So are the words for a server of which one is an option such as `--api-key`.
     let has_option = block.split(['[', ']', ',', ' ', '\'', '"', '=']).any(|word| word.starts_with('-') && names_secret(word));
     (is_secret || is_variable || is_doubtful || has_option).then(|| format!("{field}={MASK}"))
-}
-
-/// Whether what has this name is secret. `max_tokens` is a number of tokens, and `token` is one.
-fn names_secret(name: &str) -> bool {
-    let name = name.replace("tokens", "").replace("tokenizer", "");
-    SECRET.iter().any(|part| name.contains(part))
 }
 
 /// Masks what stands between a URL's scheme and its `@`, and the values of its query.

@@ -96,7 +96,7 @@ async fn pull(spec: &ServiceSpec, request: &RequestSpec) -> Result<(), String> {
     let child = GuardedChild::spawn(&line, &own, StopPolicy::default(), Arc::new(|_| {})).await.map_err(|error| text(&error))?;
     let steps: Vec<Step> = service.readiness(spec).into_iter().filter(|step| !matches!(step, Step::Completes)).collect();
     let url = format!("http://127.0.0.1:{}", order.port);
-    let question = Question { url: &url, service: &*service, spec, request, key: None, limit: PULL_WITHIN };
+    let question = Question { url: &url, service: &*service, spec, request, headers: None, limit: PULL_WITHIN };
     let asked = tokio::select! {
         asked = ask_all(&question, &steps, &|what| eprintln!("{what}")) => asked.map(drop).map_err(|error| text(&error)),
         ended = child.wait() => Err(format!("its server {ended}")),

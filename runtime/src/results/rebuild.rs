@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hb_core::{
     plan::Plan,
-    report::{self, NodeFigures, Report, RunSummary, TrialFrame, TrialReport},
+    report::{self, DatasetKnown, NodeFigures, Report, RunSummary, TrialFrame, TrialReport},
     tally::TrialTally,
     trial::ProtocolName,
 };
@@ -122,6 +122,9 @@ fn retallied(found: &RecoveredTrial, folder: &Path, past: &TrialPast) -> Result<
         gpus_throttled: 0,
         server: past.chapter.server.clone(),
         calibration: past.chapter.calibration.clone(),
+        // What trials before it sent is not known any more.
+        dataset: past.chapter.dataset_entries.map(|entries| DatasetKnown { entries, sent_before: 0 }),
+        other_models: past.chapter.other_models.clone(),
         events: past.chapter.events.clone(),
         exited: past.chapter.exited.clone(),
         can_force_length: protocol.is_ok_and(|protocol| protocol == ProtocolName::Openai),

@@ -68,6 +68,7 @@ pub fn is_trouble(event: &RunEvent) -> bool {
                 | Fact::ExecutorRestarted { .. }
                 | Fact::ExecutorGaveUp { .. }
                 | Fact::ChildRestarted { .. }
+                | Fact::OtherModel { .. }
                 | Fact::Warned { .. }
         ),
         _ => false,
@@ -91,14 +92,14 @@ fn told(fact: &Fact) -> Option<String> {
             let worth = calibration::worth(floor.completed);
             format!("executor {executor} adds up to {ttft} to the time to first token and {tpot} to the time per token ({worth})")
         }
-        Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } | Fact::ImageRead { .. } => return None,
+        Fact::LoadPrepared { .. } | Fact::LoadFinished { .. } | Fact::ImageRead { .. } | Fact::DatasetRead { .. } => return None,
         Fact::LoadFailed { executor, why, .. } => format!("executor {executor} cannot do its share: {why}"),
         Fact::ExecutorRestarted { executor, lost, gap, why, .. } => {
             format!("executor {executor} was started again after {gap} without load, {} lost: {why}", plural(*lost, "request"))
         }
         Fact::ExecutorGaveUp { executor, why, .. } => format!("executor {executor} gave up: {why}"),
         Fact::ChildRestarted { child, why } => format!("{child} was started again: {why}"),
-        Fact::Warned { what } => what.clone(),
+        Fact::OtherModel { what, .. } | Fact::Warned { what } => what.clone(),
     })
 }
 

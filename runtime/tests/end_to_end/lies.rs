@@ -1,6 +1,7 @@
 //! Each lie that a result can tell is planted for real, and the verdict names it.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     process::Command,
@@ -71,6 +72,40 @@ fn a_prefix_cache_that_helps_is_named() {
     assert!((reason["value"].as_f64().unwrap() - 0.5).abs() < 1e-9, "{reason}");
 }
 
+/// The trials of these levels with a dataset of `entries` lines.
+fn with_dataset(entries: usize, workload: &str) -> Run {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);
+    let lines: String = (0..entries).map(|entry| format!("question number {entry}\n")).collect();
+    fs::write(scene.path("prompts.txt"), lines).unwrap();
+    let recipe = recipe(&[dummy.url()], workload)
+        .replace("prompt_len: 16", &format!("dataset: {:?}", scene.path("prompts.txt").to_string_lossy()));
+    let ended = scene.lead(&recipe, &[]).wait();
+    ended.run(ended.code.unwrap())
+}
+
+#[test]
+fn a_dataset_that_comes_round_again_is_named_and_one_that_does_not_is_not() {
+    let run = with_dataset(3, SHORT);
+    let reason = reason(&run, "repeated_prompts");
+    assert_eq!((&reason["status"], &reason["value"]), (&"SUSPECT".into(), &0.95.into()), "{reason}");
+    let message = reason["message"].as_str().unwrap();
+    assert!(message.starts_with("the dataset has 3 entries, each of which was sent up to 20 times: 57 of 60 "), "{message}");
+    let run = with_dataset(60, SHORT);
+    assert!(!run.reasons().contains("repeated_prompts"), "{:?}", run.reasons());
+    assert_eq!(run.trial()["dataset"]["entries_sent"], 60);
+}
+
+#[test]
+fn a_trial_that_sends_what_an_earlier_one_sent_is_named() {
+    let run = with_dataset(1000, "concurrency: [2, 4]\n  requests: 40");
+    let of = |trial: usize| run.report["trials"][trial]["dataset"].clone();
+    assert_eq!((&of(0)["repeated"], &of(0)["entries_sent_before"]), (&0.into(), &0.into()));
+    assert_eq!((&of(1)["repeated"], &of(1)["entries_sent_before"]), (&40.into(), &40.into()));
+    let reasons = run.report["trials"][1]["verdict"]["reasons"].to_string();
+    assert!(reasons.contains("repeated_prompts") && reasons.contains("earlier trials had sent 40 of them"), "{reasons}");
+}
+
 #[test]
 fn answers_that_are_cut_short_are_named() {
     let (_, reason) = check(&["--stop-after", "4", "--always-stops", "true"], SHORT, "short_outputs", "SUSPECT");
@@ -81,6 +116,20 @@ fn answers_that_are_cut_short_are_named() {
 fn another_model_that_answers_is_named() {
     let (_, reason) = check(&["--answer-model", "cheaper"], SHORT, "wrong_model", "INVALID");
     assert_eq!((&reason["value"], &reason["limit"]), (&60.0.into(), &0.0.into()));
+    let message = reason["message"].as_str().unwrap();
+    assert!(message.contains("`servers: {answers_as: [\"cheaper\"]}`"), "{message}");
+    assert!(message.contains("--answers-as cheaper"), "{message}");
+}
+
+#[test]
+fn a_model_that_may_answer_under_another_name_is_no_other_model() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms", "--answer-model", "org/cheaper"]);
+    let recipe = recipe(&[dummy.url()], SHORT) + "  answers_as: [another, cheaper]\n";
+    let ended = scene.lead(&recipe, &[]).wait();
+    let run = ended.run(ended.code.unwrap());
+    assert!(!run.reasons().contains("wrong_model"), "{:?}", run.reasons());
+    assert!(!ended.stderr.contains("was asked for the model"), "{}", ended.stderr);
 }
 
 #[test]

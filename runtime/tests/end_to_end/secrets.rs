@@ -1,6 +1,15 @@
 //! Secrets stay out of what a run leaves behind and out of what others can see of its processes.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 
@@ -81,4 +90,84 @@ servers: {service_config: {ttft: 5ms, tpot: 1ms}}
         let mode = fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{path}");
     }
+}
+
+/// Passes everything on to a server, and keeps what it was asked.
+fn tapped(server: String) -> (String, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&heard);
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let Ok(mut server) = TcpStream::connect(&server) else { return };
+            let (mut answers, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut answers, &mut to));
+            let kept = Arc::clone(&kept);
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = client.read(&mut bytes) {
+                    kept.lock().unwrap().extend(&bytes[..count]);
+                    if server.write_all(&bytes[..count]).is_err() {
+                        break;
+                    }
+                }
+                // Whoever is gone already is as gone as can be.
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    (url, heard)
+}
+
+#[test]
+fn every_request_carries_the_headers_and_no_result_holds_the_secret_ones() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms"]);
+    let (url, heard) = tapped(dummy.url().trim_start_matches("http://").to_owned());
+    let file = scene.path("gateway.secret");
+    fs::write(&file, "of-the-file-987\n").unwrap();
+    let recipe = format!(
+        "
+scenario: headers
+orchestration: {{mode: local}}
+workload: {{service: openai, model: dummy, concurrency: 2, warmup: 0s, requests: 20, prompt_len: 8, gen_tokens: 4}}
+servers:
+  endpoints: ['{url}']
+  headers: {{X-Tenant: a team, Authorization: {{env: END_TO_END_KEY}}, X-Gateway: {{file: '{}'}}}}
+",
+        file.display()
+    );
+    let mut command = scene.leading(&recipe, &["--local-nodes", "2"]);
+    command.env("END_TO_END_KEY", KEY);
+    let ended = scene.spawn(command).wait();
+    let run = ended.run(ended.code.unwrap());
+    assert_eq!(run.report["run"]["complete"], true, "{}", ended.stderr);
+    let heard = String::from_utf8_lossy(&heard.lock().unwrap()).to_lowercase();
+    let asked = heard.matches(" http/1.1\r\n").count();
+    assert!(asked > 20, "questions, {asked} in all, and the load");
+    for header in ["x-tenant: a team".to_owned(), format!("authorization: {KEY}"), "x-gateway: of-the-file-987".to_owned()] {
+        assert_eq!(heard.matches(&format!("\r\n{header}\r\n")).count(), asked, "{header}");
+    }
+    let secrets = [KEY, "of-the-file-987"];
+    assert_eq!(holding(&scene.path("results"), &secrets), Vec::<String>::new());
+    assert!(!secrets.iter().any(|secret| ended.stderr.contains(secret)), "{}", ended.stderr);
+}
+
+#[test]
+fn a_header_whose_secret_is_not_there_ends_the_run_with_its_name() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &[]);
+    let recipe = format!(
+        "
+scenario: headers
+orchestration: {{mode: local}}
+workload: {{service: openai, model: dummy, requests: 4}}
+servers: {{endpoints: ['{}'], headers: {{X-Gateway: {{env: END_TO_END_UNSET}}}}}}
+",
+        dummy.url()
+    );
+    let ended = scene.lead(&recipe, &[]).wait();
+    let said = "the variable END_TO_END_UNSET, which the header `X-Gateway` names, is not set on this node";
+    assert!(ended.code != Some(0) && ended.stderr.contains(said), "{:?} {}", ended.code, ended.stderr);
 }

@@ -248,6 +248,12 @@ impl Dataset {
         self.offsets.len() as u64
     }
 
+    /// Whether its entries are texts, and not lengths of which every trial makes other texts.
+    #[must_use]
+    pub fn has_texts(&self) -> bool {
+        !self.format.shape.has_stamps()
+    }
+
     /// Lines that were left out because they could not be read.
     #[must_use]
     pub fn bad_lines(&self) -> u64 {

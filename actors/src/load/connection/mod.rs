@@ -85,7 +85,15 @@ impl Link {
             }
             HttpVersion::Http2 => Spoken::Http2(Http2::new(io).await.map_err(|_| Kind::Connect)?),
         };
-        Ok(Self { spoken, bytes_read: 0, read_at: Instant::now(), opened_in: Nanos(0), is_used: false, was_taken_up: false, was_reset: false })
+        Ok(Self {
+            spoken,
+            bytes_read: 0,
+            read_at: Instant::now(),
+            opened_in: Nanos(0),
+            is_used: false,
+            was_taken_up: false,
+            was_reset: false,
+        })
     }
 
     /// Whether another request can be sent on it; sees a close that has arrived.

@@ -2,6 +2,7 @@
 
 use hb_core::{
     counting::{Counting, LengthsBy},
+    facts::Fact,
     histogram::Histogram,
     record::TokensSource,
 };
@@ -108,8 +109,8 @@ async fn what_a_server_said_is_told_once_for_each_kind() {
     let batches = told(prepared, &ledger, Clock::beginning(Instant::now())).await;
     assert_eq!(Counts::of(&rows(&batches)).failed, 3);
     let messages = ledger.take_messages();
-    assert_eq!(messages.len(), 1);
-    assert!(messages[0].contains("http_401: the key is wrong") && messages[0].contains(&server.url), "{messages:?}");
+    let [Fact::Warned { what }] = messages.as_slice() else { panic!("{messages:?}") };
+    assert!(what.contains("http_401: the key is wrong") && what.contains(&server.url), "{what}");
     assert!(ledger.take_messages().is_empty());
 }
 

@@ -231,6 +231,8 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             config: serde_json::Map::new(),
             environment: BTreeMap::new(),
             endpoints: vec![],
+            answers_as: Vec::new(),
+            headers: Default::default(),
             api_key: None,
             port: None,
             health: HealthCheck { enabled: true, timeout: Span::from_secs(1), interval: Span::from_secs(1), endpoint: None },

@@ -7,7 +7,7 @@ use std::{
 
 use hb_core::{
     orders::ServerOrder,
-    trial::{Api, ApiKeySource, ContainerRuntime, HealthCheck, ProtocolName},
+    trial::{Api, ApiKeySource, ContainerRuntime, HeaderSource, HealthCheck, ProtocolName},
 };
 use hb_services::service::{CommandLine, PullLine, ServiceProblem};
 use tokio::{
@@ -115,6 +115,8 @@ fn spec() -> ServiceSpec {
         config: serde_json::Map::new(),
         environment: [].into(),
         endpoints: Vec::new(),
+        answers_as: Vec::new(),
+        headers: Default::default(),
         api_key: None,
         port: None,
         health: HealthCheck { enabled: true, timeout: Span::from_secs(20), interval: Span::from_millis(1), endpoint: None },
@@ -150,11 +152,11 @@ struct Asked {
     heads: Vec<String>,
 }
 
-async fn asked(steps: Vec<Step>, spec: ServiceSpec, limit: Span, key: Option<&Key>, script: Script) -> Asked {
+async fn asked(steps: Vec<Step>, spec: ServiceSpec, limit: Span, headers: Option<&OwnHeaders>, script: Script) -> Asked {
     let (url, heads) = serve(script).await;
     let told = Mutex::new(Vec::new());
     let (service, request) = (Scripted(steps, false), request());
-    let question = Question { url: &url, service: &service, spec: &spec, request: &request, key, limit };
+    let question = Question { url: &url, service: &service, spec: &spec, request: &request, headers, limit };
     let ready = ask(&question, &|what| told.lock().unwrap().push(what)).await;
     let heads = heads.lock().unwrap().clone();
     Asked { ready, told: told.into_inner().unwrap(), heads }
@@ -296,24 +298,27 @@ async fn nobody_at_the_port_is_said_so() {
     let (url, service, spec, request) = (format!("http://{free}"), Scripted(vec![health()], false), spec(), request());
     // On a busy machine even a refusal takes its time.
     let limit = Span::from_secs(1);
-    let question = Question { url: &url, service: &service, spec: &spec, request: &request, key: None, limit };
+    let question = Question { url: &url, service: &service, spec: &spec, request: &request, headers: None, limit };
     let error = ask(&question, &|_| {}).await.unwrap_err();
     assert!(error.to_string().contains("Connection refused"), "{error}");
 }
 
 #[tokio::test]
-async fn the_key_goes_with_every_question() {
+async fn the_key_and_headers_of_ones_own_go_with_every_question() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "sk-1").unwrap();
-    let key = Key::read(&ApiKeySource::File(file.path().into())).unwrap();
-    let asked = asked(vec![listed(), Step::Completes], spec(), LONG, Some(&key), |head, _| match head.split(' ').next() {
+    let mut wanting = spec();
+    wanting.api_key = Some(ApiKeySource::File(file.path().into()));
+    wanting.headers = [("X-Tenant".to_owned(), HeaderSource::Text("a".into()))].into();
+    let own = OwnHeaders::read(&wanting).unwrap();
+    let asked = asked(vec![listed(), Step::Completes], wanting, LONG, own.as_ref(), |head, _| match head.split(' ').next() {
         Some("GET") => (200, "tiny"),
         _ => (200, COMPLETION),
     })
     .await;
     asked.ready.unwrap();
     assert_eq!(asked.heads.len(), 2);
-    assert!(asked.heads.iter().all(|head| head.contains("authorization: Bearer sk-1")));
+    assert!(asked.heads.iter().all(|head| head.contains("authorization: Bearer sk-1") && head.contains("x-tenant: a")));
 }
 
 #[test]
@@ -330,7 +335,7 @@ fn the_first_completion_is_short_but_not_shorter_than_the_recipe_allows() {
 async fn counted(api: Api, script: Script) -> (Option<Counting>, Vec<String>) {
     let (url, heads) = serve(script).await;
     let (service, spec, request) = (Scripted(vec![Step::Completes], true), spec(), RequestSpec { api, ..request() });
-    let question = Question { url: &url, service: &service, spec: &spec, request: &request, key: None, limit: LONG };
+    let question = Question { url: &url, service: &service, spec: &spec, request: &request, headers: None, limit: LONG };
     let ready = ask(&question, &|_| {}).await.unwrap();
     let heads = heads.lock().unwrap();
     let asked = heads.iter().map(|head| match head.split(' ').nth(1).unwrap() {
@@ -423,7 +428,7 @@ async fn spoken(is_http2: bool, turned_away: usize) -> (Result<Ready, NotReady>,
     let told = Mutex::new(Vec::new());
     let (steps, spec, request) = (vec![Step::Healthy { path: "/health".into() }, Step::Completes], spec(), request());
     let service = Scripted(steps, true);
-    let question = Question { url: &url, service: &service, spec: &spec, request: &request, key: None, limit: LONG };
+    let question = Question { url: &url, service: &service, spec: &spec, request: &request, headers: None, limit: LONG };
     let ready = ask(&question, &|what| told.lock().unwrap().push(what)).await;
     (ready, told.into_inner().unwrap())
 }

@@ -288,6 +288,8 @@ impl Run {
             | Fact::ExecutorRestarted { .. }
             | Fact::Calibrated { .. }
             | Fact::ChildRestarted { .. }
+            | Fact::DatasetRead { .. }
+            | Fact::OtherModel { .. }
             | Fact::Warned { .. } => Vec::new(),
         }
     }

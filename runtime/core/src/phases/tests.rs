@@ -31,6 +31,8 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             config: Map::new(),
             environment: std::collections::BTreeMap::new(),
             endpoints: Vec::new(),
+            answers_as: Vec::new(),
+            headers: Default::default(),
             api_key: None,
             port: None,
             health,

@@ -63,6 +63,8 @@ fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>)
         config,
         environment: texts(&recipe.environment),
         endpoints: servers.endpoints.iter().map(|url| url.trim_end_matches('/').to_owned()).collect(),
+        answers_as: servers.answers_as,
+        headers: servers.headers.into_iter().map(|(name, value)| (name, value.0)).collect(),
         api_key: from_env.or_else(|| servers.api_key_file.map(ApiKeySource::File)),
         port: port.or_else(|| custom.and_then(|custom| custom.port)),
         health: HealthCheck {

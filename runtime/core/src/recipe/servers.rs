@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
 use super::words::Variables;
 use crate::{
-    trial::{ContainerRuntime, ProtocolName},
+    trial::{ContainerRuntime, HeaderSource, ProtocolName},
     units::Span,
 };
 
@@ -27,12 +27,108 @@ pub struct Servers {
     /// SSL_CERT_FILE of each node names. HTTP/1.1 is spoken, and HTTP/2 with a server that answers nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
+    /// Further names that the model has in answers, as behind a gateway's alias; any other name is `wrong_model`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers_as: Vec<String>,
+    /// Further headers of every request to the endpoints by name: a text, or for a secret `{env: NAME}` or `{file: PATH}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, HeaderWords>,
     /// The variable that holds the endpoints' key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
     /// The file that holds the endpoints' key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
+}
+
+impl Servers {
+    /// The variables that hold secrets for the endpoints.
+    pub fn secret_variables(&self) -> impl Iterator<Item = &str> {
+        let of_headers = self.headers.values().filter_map(|value| match &value.0 {
+            HeaderSource::Env(name) => Some(name.as_str()),
+            HeaderSource::Text(_) | HeaderSource::File(_) => None,
+        });
+        self.api_key_env.as_deref().into_iter().chain(of_headers)
+    }
+}
+
+/// A header's value: a text, or where a secret one is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderWords(pub HeaderSource);
+
+impl Serialize for HeaderWords {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            HeaderSource::Text(text) => serializer.serialize_str(text),
+            source => source.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for HeaderWords {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = HeaderWords;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text, {env: NAME} or {file: PATH}")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HeaderWords, E> {
+                Ok(HeaderWords(HeaderSource::Text(text.to_owned())))
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<HeaderWords, E> {
+                self.visit_str(&value.to_string())
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<HeaderWords, E> {
+                self.visit_str(&value.to_string())
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<HeaderWords, E> {
+                self.visit_str(&value.to_string())
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<HeaderWords, E> {
+                self.visit_str(&value.to_string())
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<HeaderWords, A::Error> {
+                let source = match map.next_key::<String>()?.as_deref() {
+                    Some("env") => HeaderSource::Env(map.next_value()?),
+                    Some("file") => HeaderSource::File(map.next_value()?),
+                    Some(other) => return Err(de::Error::unknown_field(other, &["env", "file"])),
+                    None => return Err(de::Error::invalid_length(0, &self)),
+                };
+                match map.next_key::<String>()? {
+                    Some(_) => Err(de::Error::invalid_length(2, &self)),
+                    None => Ok(HeaderWords(source)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for HeaderWords {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "HeaderWords".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A text; of a secret, the variable or the file that holds it.",
+            "anyOf": [
+                { "type": ["string", "number", "boolean"] },
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "properties": {
+                        "env": { "type": "string", "minLength": 1, "description": "The variable that holds the value." },
+                        "file": { "type": "string", "minLength": 1, "description": "The file that holds the value." },
+                    },
+                },
+            ],
+        })
+    }
 }
 
 /// How a server is asked whether it is ready.

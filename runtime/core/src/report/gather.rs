@@ -6,8 +6,13 @@ use std::{
 };
 
 use super::{
-    Accounting, SloFigure, asked_prompts::AskedPrompts, concurrency::InFlight, conversations::Conversations,
-    endpoints::Endpoints, likeness::Likeness,
+    Accounting, SloFigure,
+    asked_prompts::AskedPrompts,
+    concurrency::InFlight,
+    conversations::Conversations,
+    dataset::{DatasetFigures, DatasetKnown},
+    endpoints::Endpoints,
+    likeness::Likeness,
 };
 use crate::{
     record::{Kind, Outcome, Record, Stage, TokensSource},
@@ -53,6 +58,8 @@ pub(super) struct Gathered<'a> {
     /// Of those, the ones whose prompt tokens somebody asked for and counted.
     pub(super) prompts: AskedPrompts,
     pub(super) conversations: Conversations,
+    /// Of every stage, where the prompts are texts of a dataset.
+    pub(super) dataset: Option<DatasetFigures>,
     pub(super) asked_output: u64,
     pub(super) cached: Option<u64>,
     pub(super) stopped_early: u64,
@@ -79,7 +86,7 @@ pub(super) struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    pub(super) fn new(window: (Nanos, Nanos), trial: &'a Trial) -> Self {
+    pub(super) fn new(window: (Nanos, Nanos), trial: &'a Trial, dataset: Option<DatasetKnown>) -> Self {
         let limits = &trial.slo.limits;
         Self {
             window,
@@ -101,6 +108,7 @@ impl<'a> Gathered<'a> {
             total_output: 0,
             prompts: AskedPrompts::default(),
             conversations: Conversations::default(),
+            dataset: dataset.map(DatasetFigures::of),
             asked_output: 0,
             cached: None,
             stopped_early: 0,
@@ -123,6 +131,9 @@ impl<'a> Gathered<'a> {
         self.accounting.entry(record.stage).or_default().add(record);
         self.by_stamp(record);
         self.endpoints.take(record);
+        if let Some(dataset) = &mut self.dataset {
+            dataset.take(record, self.batch.get().into());
+        }
         // What was lost may have been sent, and by whom it was answered nobody knows.
         let may_be_sent = record.sent.is_some() || record.outcome == Outcome::Lost;
         self.attempts += if may_be_sent { u64::from(record.attempts.max(1)) } else { 0 };
@@ -342,7 +353,7 @@ mod tests {
     #[test]
     fn beyond_the_limit_no_sample_is_kept_and_every_sum_goes_on() {
         let trial = closed_plan(1, 1).trial;
-        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &trial);
+        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &trial, None);
         gathered.most_exact = 10;
         (0..10).for_each(|index| gathered.take(&answered(index, index, 300, 2)));
         assert_eq!(gathered.samples.as_ref().map(|samples| samples[&Latency::Ttft].len()), Some(10));
@@ -356,7 +367,7 @@ mod tests {
         let limit = SloLimit { metric: "ttft".into(), percentile: 50.0, limit: crate::units::Span::from_millis(200) };
         let mut trial = closed_plan(1, 1).trial;
         trial.slo.limits = vec![limit];
-        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &trial);
+        let mut gathered = Gathered::new((Nanos(0), Nanos(u64::MAX)), &trial, None);
         let late = Nanos(1_000_000_000);
         (0..10).for_each(|index| {
             let prompt = answered(index, 0, 300, 2);
@@ -379,7 +390,7 @@ mod tests {
     fn only_the_tokens_inside_the_window_count() {
         let trial = closed_plan(1, 1).trial;
         let tokens = |window: (u64, u64)| {
-            let mut gathered = Gathered::new((Nanos(window.0), Nanos(window.1)), &trial);
+            let mut gathered = Gathered::new((Nanos(window.0), Nanos(window.1)), &trial, None);
             // First token at 100, last at 300, 20 between and after.
             gathered.take(&answered(0, 0, 300, 21));
             gathered.output_tokens

@@ -7,6 +7,7 @@ mod asked;
 mod asked_prompts;
 mod concurrency;
 mod conversations;
+mod dataset;
 mod drift;
 mod endpoints;
 mod gather;
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 
 pub use asked::{STAGE_HEADS, staged};
 pub use conversations::Conversations;
+pub use dataset::{DatasetFigures, DatasetKnown, SentEntries};
 pub(crate) use drift::MOVED;
 pub use part::RunPart;
 pub use percentile::{ADJUSTED, Percentile, TOO_FEW};
@@ -136,6 +138,9 @@ pub struct TrialReport {
     /// With `workload.turns`: what became of conversations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversations: Option<Conversations>,
+    /// With a `workload.dataset` of texts: how often they were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<DatasetFigures>,
     /// Of a probe: its search, and what it came to there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeReport>,

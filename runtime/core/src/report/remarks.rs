@@ -16,7 +16,7 @@ const NAMED: usize = 3;
 
 impl Report {
     /// Sentences that belong under the table of trials: requests that waited in the client, connections that took their
-    /// time or were closed, reasoning before the output, and the client's own floor.
+    /// time or were closed, prompts that were sent again, reasoning before the output, and the client's own floor.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
@@ -27,6 +27,7 @@ impl Report {
         }
         remarks.extend(self.each(TrialReport::connect_sentence));
         remarks.extend(self.each(TrialReport::twice_sentence));
+        remarks.extend(self.each(TrialReport::dataset_sentence));
         remarks.extend(self.each(TrialReport::reasoning_sentence));
         remarks.extend(self.each(|trial| trial.client.floor_sentence()));
         remarks
@@ -105,6 +106,12 @@ impl TrialReport {
         (twice > 0).then(|| format!("{count} of {of} requests were sent a second time, {why}"))
     }
 
+    /// How often a dataset's prompts were sent, where the verdict does not say so.
+    fn dataset_sentence(&self) -> Option<String> {
+        let is_said = self.verdict.reasons.iter().any(|reason| reason.code == "repeated_prompts");
+        self.dataset.filter(|_| !is_said)?.sentence()
+    }
+
     /// When the output begins that follows reasoning.
     fn reasoning_sentence(&self) -> Option<String> {
         let median = self.latency.ttfot_seconds.as_ref()?.shown(Percentile::P50)?;
@@ -143,7 +150,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::report::{Distribution, LoadFigures, RunSummary, run};
+    use crate::report::{DatasetFigures, Distribution, LoadFigures, RunSummary, run};
 
     fn trial(id: &str, model: &str, sent: f64, due: f64) -> TrialReport {
         let of = |p99| Some(Distribution { count: 400, p99, ..Distribution::default() });
@@ -203,6 +210,18 @@ mod tests {
         assert!(remarks(vec![thinking.clone()])[0].ends_with("their first output came after 2.50 s (p50)"));
         thinking.latency.ttfot_seconds = of(5, 2.5);
         assert_eq!(remarks(vec![thinking]), [""; 0], "too few for a median");
+    }
+
+    #[test]
+    fn prompts_that_were_sent_again_are_said_once() {
+        let mut sent = trial("t", "closed", 0.02, 0.02);
+        sent.dataset =
+            Some(DatasetFigures { entries: 99, most_often: 2, requests: 100, repeated: 1, ..DatasetFigures::default() });
+        assert!(remarks(vec![sent.clone()])[0].ends_with("1 of 100 measured requests repeat a prompt"));
+        let (code, message) = ("repeated_prompts".to_owned(), String::new());
+        let reason = crate::verdict::Reason { code, message, status: crate::verdict::Status::Suspect, value: 0.9, limit: 0.05 };
+        sent.verdict = crate::verdict::Verdict::of(vec![reason]);
+        assert_eq!(remarks(vec![sent]), [""; 0], "the verdict says it");
     }
 
     #[test]

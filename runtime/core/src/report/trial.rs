@@ -13,8 +13,8 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    ClientFigures, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent, TokenFigures,
-    TrialReport, Window, drift::Drift, gather::Gathered, servers::Servers, stages::Stages, steady,
+    ClientFigures, DatasetKnown, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent,
+    TokenFigures, TrialReport, Window, drift::Drift, gather::Gathered, servers::Servers, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
@@ -60,6 +60,10 @@ pub struct TrialFrame {
     pub counted: Counted,
     /// The client's own error floor, where it was measured.
     pub calibration: Option<Value>,
+    /// Its dataset, where that has texts.
+    pub dataset: Option<DatasetKnown>,
+    /// Names that answers gave and that were not asked for.
+    pub other_models: BTreeSet<String>,
     /// What happened. The verdict counts `executor_restarted`, `executor_gave_up` and `node_lost`.
     pub events: Vec<TimedEvent>,
     /// Processes of servers that ended by themselves meanwhile, by their numbers in the plan.
@@ -79,7 +83,7 @@ pub fn trial(
 ) -> TrialReport {
     let plan = &frame.plan.trial;
     let (start, planned_end) = planned_window(frame);
-    let mut gathered = Gathered::new((start, planned_end), plan);
+    let mut gathered = Gathered::new((start, planned_end), plan, frame.dataset);
     let mut stages = Stages::new(&plan.load, has_one_answer(&plan.request));
     let mut drift = Drift::new(plan, start);
     let mut servers = Servers::new(urls(&frame.plan), has_one_answer(&plan.request));
@@ -152,6 +156,7 @@ pub fn trial(
         },
         certainty: frame.certainty.clone(),
         conversations: gathered.conversations.told(),
+        dataset: gathered.dataset,
         probe: None,
         latency,
         tokens: TokenFigures {
@@ -377,9 +382,11 @@ fn evidence(
         input_tokens: if requested > 0 { counted_input } else { gathered.total_input.unwrap_or(0) },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
+        dataset: gathered.dataset,
         // The prompts of a dataset share what they share, and a turn what was said before.
         has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset || trial.request.turns.is_some(),
         other_model_answers: gathered.other_model,
+        other_models: frame.other_models.iter().cloned().collect(),
         // A dataset may ask the same twice.
         has_own_prompts: !has_dataset,
         alike: gathered.likeness.alike(),

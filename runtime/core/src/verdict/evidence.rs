@@ -1,5 +1,7 @@
 //! What a verdict is made of: the figures of a trial that say whether it measured what it says.
 
+use crate::report::DatasetFigures;
+
 /// The evidence on one trial; all counts are of the measured stage.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TrialEvidence {
@@ -51,10 +53,14 @@ pub struct TrialEvidence {
     pub requested_input_tokens: u64,
     /// Prompt tokens from the server's cache, where it says so.
     pub cached_tokens: Option<u64>,
+    /// How often the texts of a dataset were sent.
+    pub dataset: Option<DatasetFigures>,
     /// Whether prompts were meant to share their beginning.
     pub has_shared_prefix: bool,
     /// Answers by another model than was asked, by their own word.
     pub other_model_answers: u64,
+    /// The names that they gave, as far as they were told.
+    pub other_models: Vec<String>,
     /// Whether prompts differ from each other, so that answers should.
     pub has_own_prompts: bool,
     /// Answers whose beginnings were compared, and how many begin as most do.

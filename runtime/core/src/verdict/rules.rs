@@ -1,7 +1,10 @@
 //! The rules of a verdict and their limits. Where a figure has two limits, the harder one decides.
 
-use super::{DeadServer, DriftEvidence, Reason, Status, TrialEvidence};
-use crate::{figures, report::MOVED, units::plural};
+use super::{
+    DeadServer, DriftEvidence, Reason, Status, TrialEvidence,
+    prompt_rules::{prefix_cache, prompt_length, repeated_prompts},
+};
+use crate::{figures, launch, report::MOVED, units::plural};
 
 /// An open loop that sends less than this share of what was asked did not apply the load.
 pub(super) const LEAST_SENT: f64 = 0.98;
@@ -23,11 +26,6 @@ pub(super) const ERRORS_INVALID: f64 = 0.10;
 pub(super) const FEWEST_COMPLETED: u64 = 30;
 /// Share of the asked answer tokens that came.
 pub(super) const LEAST_OUTPUT: f64 = 0.98;
-/// Prompt tokens served over those asked for, off by more than this.
-pub(super) const PROMPT_OFF: f64 = 0.02;
-/// Share of prompt tokens from the prefix cache where prompts were not meant to begin alike. Chat templates
-/// begin alike by themselves, hence not zero.
-pub(super) const CACHE_HIT: f64 = 0.05;
 /// First and last third of the window may differ by this share of their mean…
 pub(super) const UNSTEADY: f64 = 0.20;
 /// …and by this many standard deviations of the number of requests, lest chance be taken for drift.
@@ -50,7 +48,7 @@ pub(super) const LEAST_CONCURRENCY: f64 = 0.9;
 pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
 
 /// All rules.
-pub(super) const RULES: [Rule; 32] = [
+pub(super) const RULES: [Rule; 33] = [
     unbalanced_books,
     nothing_due,
     nothing_completed,
@@ -75,6 +73,7 @@ pub(super) const RULES: [Rule; 32] = [
     short_outputs,
     prompt_length,
     prefix_cache,
+    repeated_prompts,
     unsteady,
     latency_drift,
     clock_doubt,
@@ -86,7 +85,7 @@ pub(super) const RULES: [Rule; 32] = [
 ];
 
 /// A reason with its figure and the limit that this crossed.
-fn reason(code: &str, status: Status, value: f64, limit: f64, message: String) -> Option<Reason> {
+pub(super) fn reason(code: &str, status: Status, value: f64, limit: f64, message: String) -> Option<Reason> {
     Some(Reason { code: code.to_owned(), status, message, value, limit })
 }
 
@@ -100,12 +99,12 @@ fn of_some(count: u32, what: &str) -> String {
     format!("{} {}", plural(count.into(), what), if count == 1 { "was" } else { "were" })
 }
 
-fn share(part: u64, whole: u64) -> f64 {
+pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// A share as per cent, with as many digits as tell it from its limit.
-fn percent(share: f64, limit: f64) -> String {
+pub(super) fn percent(share: f64, limit: f64) -> String {
     let in_digits = |digits: usize| [share, limit].map(|one| format!("{:.digits$} %", one * 100.0));
     let told = (1..=9).map(in_digits).find(|[share, limit]| share != limit);
     told.map_or_else(|| format!("{:.1} %", share * 100.0), |[share, _]| share)
@@ -334,8 +333,31 @@ fn foreign_load(evidence: &TrialEvidence) -> Option<Reason> {
 
 fn wrong_model(evidence: &TrialEvidence) -> Option<Reason> {
     let count = evidence.other_model_answers;
-    let message = format!("{count} of {} answers say that they are another model's than was asked", evidence.completed);
+    let names = &evidence.other_models;
+    let named =
+        if names.is_empty() { String::new() } else { format!(" ({})", listed(names.iter().map(|name| format!("`{name}`")))) };
+    let message = format!(
+        "{count} of {} answers say that they are another model's than was asked{named}; if that is meant, {}",
+        evidence.completed,
+        answers_as(names)
+    );
     none_allowed("wrong_model", Status::Invalid, count, message)
+}
+
+/// What to write where answers may have these names.
+fn answers_as(names: &[String]) -> String {
+    if names.is_empty() {
+        return "list the names in the recipe's `servers.answers_as`, or give them to `hbnode bench` as `--answers-as`"
+            .to_owned();
+    }
+    // JSON is YAML that no name can break out of.
+    let in_recipe = listed(names.iter().map(|name| serde_json::Value::from(name.as_str()).to_string()));
+    let words: Vec<_> = names.iter().map(|name| format!("--answers-as {}", launch::shell(name))).collect();
+    format!("write `servers: {{answers_as: [{in_recipe}]}}` in the recipe, or `hbnode bench … {}`", words.join(" "))
+}
+
+fn listed(texts: impl Iterator<Item = String>) -> String {
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn identical_answers(evidence: &TrialEvidence) -> Option<Reason> {
@@ -357,31 +379,6 @@ fn short_outputs(evidence: &TrialEvidence) -> Option<Reason> {
     }
     let message = format!("answers have {} of the tokens that were asked for", percent(value, LEAST_OUTPUT));
     reason("short_outputs", Status::Suspect, value, LEAST_OUTPUT, message)
-}
-
-fn prompt_length(evidence: &TrialEvidence) -> Option<Reason> {
-    if evidence.requested_input_tokens == 0 || evidence.input_tokens == 0 {
-        return None;
-    }
-    let off = (share(evidence.input_tokens, evidence.requested_input_tokens) - 1.0).abs();
-    if off <= PROMPT_OFF {
-        return None;
-    }
-    let message = format!(
-        "prompts had {} tokens by the server's count and {} were asked for",
-        evidence.input_tokens, evidence.requested_input_tokens
-    );
-    reason("prompt_length", Status::Suspect, off, PROMPT_OFF, message)
-}
-
-fn prefix_cache(evidence: &TrialEvidence) -> Option<Reason> {
-    let value = share(evidence.cached_tokens?, evidence.input_tokens);
-    if evidence.has_shared_prefix || value <= CACHE_HIT {
-        return None;
-    }
-    let message =
-        format!("{} of the prompt tokens came from the server's cache, and none were meant to", percent(value, CACHE_HIT));
-    reason("prefix_cache", Status::Suspect, value, CACHE_HIT, message)
 }
 
 fn unsteady(evidence: &TrialEvidence) -> Option<Reason> {
@@ -453,12 +450,12 @@ fn interrupted(evidence: &TrialEvidence) -> Option<Reason> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::verdict::{ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, judge};
 
     /// A trial that nothing is wrong with.
-    fn healthy() -> TrialEvidence {
+    pub(in crate::verdict) fn healthy() -> TrialEvidence {
         TrialEvidence {
             due: 10_000,
             completed: 10_000,
@@ -484,7 +481,12 @@ mod tests {
     }
 
     /// What is planted gives this reason alone, and what just falls short of it gives none.
-    fn check(code: &str, status: Status, planted: impl Fn(&mut TrialEvidence), spared: impl Fn(&mut TrialEvidence)) {
+    pub(in crate::verdict) fn check(
+        code: &str,
+        status: Status,
+        planted: impl Fn(&mut TrialEvidence),
+        spared: impl Fn(&mut TrialEvidence),
+    ) {
         let judged = |change: &dyn Fn(&mut TrialEvidence)| {
             let mut evidence = healthy();
             change(&mut evidence);
@@ -585,19 +587,6 @@ mod tests {
     }
 
     #[test]
-    fn prompts_of_another_length_are_suspect() {
-        check("prompt_length", Suspect, |e| e.input_tokens = 1_021_000, |e| e.input_tokens = 1_019_000);
-        check("prompt_length", Suspect, |e| e.input_tokens = 900_000, |e| e.requested_input_tokens = 0);
-    }
-
-    #[test]
-    fn a_cache_hit_is_suspect_where_none_was_meant() {
-        check("prefix_cache", Suspect, |e| e.cached_tokens = Some(51_000), |e| e.cached_tokens = Some(50_000));
-        let meant = |e: &mut TrialEvidence| (e.cached_tokens, e.has_shared_prefix) = (Some(900_000), true);
-        check("prefix_cache", Suspect, |e| e.cached_tokens = Some(900_000), meant);
-    }
-
-    #[test]
     fn a_closed_loop_with_clients_missing_is_suspect() {
         let mean = |mean| move |e: &mut TrialEvidence| e.closed_loop = Some(ClosedLoopEvidence { expected: 100.0, mean });
         check("concurrency_short", Suspect, mean(89.0), mean(90.0));
@@ -617,6 +606,19 @@ mod tests {
         check("foreign_load", Suspect, counted(20_000), counted(5_000));
         check("node_lost", Suspect, |e| (counted(20_000)(e), e.nodes_lost = 1).1, |_| {});
         check("wrong_model", Invalid, |e| e.other_model_answers = 1, |_| {});
+    }
+
+    #[test]
+    fn another_model_is_named_with_what_to_write_if_it_is_meant() {
+        let said = |names: &[&str]| {
+            let other_models = names.iter().map(|name| (*name).to_owned()).collect();
+            judge(&TrialEvidence { other_model_answers: 3, other_models, ..healthy() }).reasons[0].message.clone()
+        };
+        assert!(said(&["org/big", "a b\""]).ends_with(
+            "than was asked (`org/big`, `a b\"`); if that is meant, write `servers: {answers_as: [\"org/big\", \"a b\\\"\"]}` in the \
+             recipe, or `hbnode bench … --answers-as org/big --answers-as 'a b\"'`"
+        ), "{}", said(&["org/big", "a b\""]));
+        assert!(said(&[]).contains("`servers.answers_as`"), "{}", said(&[]));
     }
 
     #[test]

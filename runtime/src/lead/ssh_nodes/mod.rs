@@ -18,7 +18,7 @@ use std::{
 };
 
 use hb_actors::{cluster::Leading, orchestrator::OrchestratorMsg};
-use hb_core::recipe::Recipe;
+use hb_core::recipe::{Recipe, Servers};
 use ractor::ActorRef;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader},
@@ -49,7 +49,7 @@ const KILL_WITHIN: Duration = Duration::from_secs(5);
 const TOGETHER: Duration = Duration::from_secs(1);
 /// Lines that are kept of what a node says last.
 const LAST_LINES: usize = 3;
-/// Variables that nodes are given where the leader has them, beside the one of `servers.api_key_env`.
+/// Variables that nodes are given where the leader has them, beside those that hold secrets for endpoints.
 const HANDED_OVER: [&str; 2] = ["HF_TOKEN", "HBNODE_LOG"];
 
 /// The nodes of one run. Those that are left when this is dropped lose their connection.
@@ -245,7 +245,7 @@ pub fn shown(name: &str, ordinal: usize, recipe: &Recipe) -> Vec<String> {
 /// The variables that nodes are given.
 #[must_use]
 pub fn variables(recipe: &Recipe) -> BTreeMap<String, String> {
-    let of_key = recipe.servers.as_ref().and_then(|servers| servers.api_key_env.as_deref());
-    let names = HANDED_OVER.into_iter().chain(of_key);
+    let of_secrets = recipe.servers.iter().flat_map(Servers::secret_variables);
+    let names = HANDED_OVER.into_iter().chain(of_secrets);
     names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
 }

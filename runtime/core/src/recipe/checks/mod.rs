@@ -3,6 +3,7 @@
 mod characters;
 mod clients;
 mod hardware;
+mod headers;
 mod load;
 mod names;
 mod nodes;
@@ -21,6 +22,7 @@ pub(super) fn check(recipe: &Recipe, services: &[KnownService]) -> Vec<Problem> 
     nodes::check(recipe, &mut problems);
     hardware::check(recipe, &mut problems);
     service::check(recipe, services, &mut problems);
+    headers::check(recipe, &mut problems);
     load::check(recipe, &mut problems);
     sweep::check(recipe, &mut problems);
     time::check(recipe, &mut problems);

@@ -15,6 +15,7 @@ pub(super) fn check(recipe: &Recipe, services: &[KnownService], problems: &mut V
     name(recipe, services, problems);
     operation(recipe, services, problems);
     endpoints(recipe, problems);
+    answers(recipe, problems);
     key(recipe, problems);
     config(recipe, problems);
     sampling(recipe, problems);
@@ -141,6 +142,16 @@ fn beside_endpoints(recipe: &Recipe, problems: &mut Vec<Problem>) {
         let problem =
             Problem::error(format!("workload.drills[{index}].kill"), "`server`, beside servers.endpoints", "executor or node");
         problems.push(problem.advise("what hbnode did not start it does not kill"));
+    }
+}
+
+/// Names that no answer has.
+fn answers(recipe: &Recipe, problems: &mut Vec<Problem>) {
+    let names = recipe.servers.iter().flat_map(|servers| &servers.answers_as).enumerate();
+    for (index, _) in names.filter(|(_, name)| name.trim().is_empty()) {
+        let problem =
+            Problem::error(format!("servers.answers_as[{index}]"), "an empty text", "a model's name, as answers give it");
+        problems.push(problem.advise("an answer that names no model is never taken for another one's"));
     }
 }
 

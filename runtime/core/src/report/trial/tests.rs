@@ -30,6 +30,8 @@ fn frame(plan: Plan) -> TrialFrame {
         server: BTreeMap::new(),
         counted: Counted::default(),
         calibration: None,
+        dataset: None,
+        other_models: Default::default(),
         events: Vec::new(),
         exited: BTreeSet::new(),
         can_force_length: true,
