@@ -412,7 +412,7 @@ fn an_undisturbed_run_goes_through_its_phases_once_and_keeps_its_server_up() {
 
 #[test]
 fn servers_in_an_image_have_the_time_in_which_it_is_read() {
-    let deadline = |alter: fn(&mut ServiceSpec)| {
+    let deadline = |alter: &dyn Fn(&mut ServiceSpec)| {
         let mut trial = trial("a", "m");
         alter(&mut trial.service);
         let mut run = World::new(vec![trial], None).run;
@@ -427,9 +427,9 @@ fn servers_in_an_image_have_the_time_in_which_it_is_read() {
             (service.runtime, service.path) = (runtime, Some("image".into()));
         }
     };
-    let bare = deadline(|_| {});
-    assert_eq!(deadline(|service| in_an_image(ContainerRuntime::Apptainer)(service)) - bare, IMAGE_READ_WITHIN.0);
-    assert_eq!(deadline(|service| in_an_image(ContainerRuntime::Podman)(service)), bare, "its images are names");
+    let bare = deadline(&|_: &mut ServiceSpec| {});
+    assert_eq!(deadline(&in_an_image(ContainerRuntime::Apptainer)) - bare, IMAGE_READ_WITHIN.0);
+    assert_eq!(deadline(&in_an_image(ContainerRuntime::Podman)), bare, "its images are names");
 }
 
 #[test]
