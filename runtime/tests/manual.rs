@@ -230,6 +230,8 @@ fn broken() -> Vec<TrialEvidence> {
         failed: 50,
         repeated_ends: 1,
         open_loop: Some(OpenLoopEvidence { due: 100, sent: 10, held_back: 0 }),
+        without_first_token: 8,
+        send_delay_p99_seconds: Some(1.0),
         cpu_ratio: 1.0,
         lag_mean_seconds: 10.0,
         lag_max_seconds: 10.0,

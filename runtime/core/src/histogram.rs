@@ -55,6 +55,11 @@ pub enum HistogramError {
     Malformed(String),
 }
 
+/// A latency as it is told, in nanoseconds: the lowest buckets are wider than what is in them.
+fn told(nanos: u64) -> f64 {
+    if nanos < LOWEST_NANOS { 0.0 } else { nanos as f64 }
+}
+
 /// The fixed part of the V2 form: cookie, length, offset, digits, lowest, highest, ratio.
 const HEADER_BYTES: usize = 40;
 
@@ -92,17 +97,34 @@ impl Histogram {
         self.0.len()
     }
 
-    /// The latency at this quantile (0–1) in seconds, to three digits; `None` if nothing was counted.
+    /// The latency at this quantile (0–1) in seconds, to three digits, zero below the lowest that is told apart; `None` if
+    /// nothing was counted.
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
-        (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile) as f64 / 1e9)
+        (!self.0.is_empty()).then(|| told(self.0.value_at_quantile(quantile)) / 1e9)
     }
 
-    /// Mean and standard deviation, smallest and largest, in seconds; `None` if nothing was counted.
+    /// Mean and standard deviation, smallest and largest, in seconds; `None` if nothing was counted. What lies below the
+    /// lowest latency that is told apart counts as zero.
     #[must_use]
     pub fn moments(&self) -> Option<[f64; 4]> {
-        let numbers = [self.0.mean(), self.0.stdev(), self.0.min() as f64, self.0.max() as f64];
-        (!self.0.is_empty()).then(|| numbers.map(|nanos| nanos / 1e9))
+        if self.0.is_empty() {
+            return None;
+        }
+        let all = self.0.len() as f64;
+        let averaged = |figure: &dyn Fn(f64) -> f64| -> f64 {
+            let buckets = self.0.iter_recorded();
+            let sums = buckets.map(|bucket| (bucket.count_at_value() as f64, self.middle(bucket.value_iterated_to())));
+            sums.map(|(count, nanos)| count * figure(nanos)).sum::<f64>() / all
+        };
+        let mean = averaged(&|nanos| nanos);
+        let variance = averaged(&|nanos| (nanos - mean).powi(2));
+        Some([mean, variance.sqrt(), told(self.0.min()), told(self.0.max())].map(|nanos| nanos / 1e9))
+    }
+
+    /// What a bucket's latencies count as, in nanoseconds: its middle, as everywhere with such histograms.
+    fn middle(&self, value: u64) -> f64 {
+        if told(value) == 0.0 { 0.0 } else { self.0.median_equivalent(value) as f64 }
     }
 
     /// The V2 form; no bytes at all if nothing was counted.
@@ -193,6 +215,24 @@ mod tests {
         V2Serializer::new().serialize(&huge, &mut bytes).unwrap();
         assert_eq!(Histogram::from_bytes(&bytes), Err(HistogramError::OtherBounds { digits: 1, low: 1, high: 1 << 40 }));
         assert_eq!(Histogram::from_bytes(&[1, 2]), Err(HistogramError::Short { bytes: 2 }));
+    }
+
+    #[test]
+    fn what_came_together_is_zero_and_not_the_width_of_a_bucket() {
+        let mut merged = of(&[0, 0, 0, 400]);
+        merged.merge(&of(&[0]));
+        let read = Histogram::from_bytes(&merged.to_bytes()).unwrap().unwrap();
+        for histogram in [merged, read] {
+            assert_eq!((histogram.quantile(0.5), histogram.quantile(1.0)), (Some(0.0), Some(0.0)));
+            assert_eq!(histogram.moments(), Some([0.0; 4]));
+        }
+        let [mean, deviation, least, most] = of(&[0, 0, 0, 4_000_000]).moments().unwrap();
+        let is_near = |value: f64, expected: f64| (value / expected - 1.0).abs() < 1e-3;
+        assert!(
+            is_near(mean, 0.001) && is_near(deviation, 0.75_f64.sqrt() * 0.002) && is_near(most, 0.004),
+            "{mean} {deviation}"
+        );
+        assert_eq!(least, 0.0);
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn source_of<'a>(trial: &'a TrialReport, key: &str) -> &'a str {
 
 fn row(name: &str, clock: &str, distribution: &Distribution, source: &str) -> Vec<String> {
     // What was read together, or sent at once, is nothing apart; every other latency takes some time.
-    let may_be_zero = matches!(name, "Gap between events" | "Sending delay");
+    let may_be_zero = matches!(name, "Time per token" | "Gap between tokens" | "Gap between events" | "Sending delay");
     let shown = if may_be_zero { figures::seconds } else { figures::latency };
     let sure = |percentile: Percentile| match (distribution.shown(percentile), distribution.ci.get(percentile.key())) {
         (None, _) => too_few(),

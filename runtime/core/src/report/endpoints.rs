@@ -19,6 +19,8 @@ struct Sent {
     failed: u64,
     /// Of those, the ones that were turned away before anything was done for them.
     refused: u64,
+    /// Of these, the ones by status 503.
+    busy: u64,
 }
 
 /// Every server's requests by the second in which they were sent. Grows with time, not with requests.
@@ -34,6 +36,7 @@ impl Endpoints {
         sent.completed += u64::from(record.outcome == Outcome::Completed);
         sent.failed += u64::from(record.kind.is_some_and(is_failing));
         sent.refused += u64::from(record.kind.is_some_and(is_refusing));
+        sent.busy += u64::from(record.kind == Some(Kind::Http(503)));
     }
 
     /// Servers that answered nothing any more, or never did.
@@ -49,11 +52,17 @@ impl Endpoints {
     /// Requests that were turned away while the same server answered others in the same second. A server that was
     /// ever away as a whole is no part of it: what was turned away then says nothing of replicas.
     pub(super) fn refused_beside_answers(&self) -> u64 {
-        let beside = |seconds: &BTreeMap<u64, Sent>| -> u64 {
-            let is_away = seconds.values().any(|sent| sent.refused > 0 && sent.completed == 0);
-            if is_away { 0 } else { seconds.values().map(|sent| sent.refused).sum() }
-        };
-        self.0.values().map(beside).sum()
+        self.beside_answers(|sent| sent.refused)
+    }
+
+    /// Of those, the ones with status 503, by which servers say that they are busy.
+    pub(super) fn busy_beside_answers(&self) -> u64 {
+        self.beside_answers(|sent| sent.busy)
+    }
+
+    fn beside_answers(&self, of: fn(&Sent) -> u64) -> u64 {
+        let is_away = |seconds: &BTreeMap<u64, Sent>| seconds.values().any(|sent| sent.refused > 0 && sent.completed == 0);
+        self.0.values().filter(|seconds| !is_away(seconds)).flat_map(BTreeMap::values).map(of).sum()
     }
 }
 
@@ -108,6 +117,9 @@ mod tests {
         let refused = |second| (0, second, Some(Kind::Http(502)));
         let mut told = [times(9, (0, 0, None)), times(2, refused(0)), times(9, (0, 1, None)), times(2, refused(1))].concat();
         assert_eq!(endpoints(&told).refused_beside_answers(), 4);
+        assert_eq!(endpoints(&told).busy_beside_answers(), 0);
+        let busy: Vec<_> = [times(9, (0, 0, None)), times(3, (0, 0, Some(Kind::Http(503))))].concat();
+        assert_eq!((endpoints(&busy).refused_beside_answers(), endpoints(&busy).busy_beside_answers()), (3, 3));
         told.push(refused(2));
         assert_eq!(endpoints(&told).refused_beside_answers(), 0);
         assert_eq!(endpoints(&[(0, 0, None), (0, 0, Some(Kind::Http(500)))]).refused_beside_answers(), 0);

@@ -15,6 +15,7 @@ use super::{
     likeness::Likeness,
 };
 use crate::{
+    histogram::Histogram,
     record::{Kind, Outcome, Record, Stage, TokensSource},
     search::LimitFigure,
     statistics,
@@ -35,6 +36,7 @@ pub(super) struct Gathered<'a> {
     /// Tokens that every request's prompts were to have, in rows that do not tell it.
     fixed_input: Option<u32>,
     batch: NonZeroU32,
+    is_streamed: bool,
     /// By stage.
     pub(super) accounting: BTreeMap<Stage, Accounting>,
     /// Of the measured stage; `None` once there are too many.
@@ -63,6 +65,10 @@ pub(super) struct Gathered<'a> {
     pub(super) asked_output: u64,
     pub(super) cached: Option<u64>,
     pub(super) stopped_early: u64,
+    /// Streamed ones with tokens and without a first one.
+    pub(super) without_first_token: u64,
+    /// From due to sent of measured requests, opening connections left out.
+    send_delay: Histogram,
     pub(super) other_model: u64,
     pub(super) likeness: Likeness,
     /// Of every stage.
@@ -93,6 +99,7 @@ impl<'a> Gathered<'a> {
             limits,
             fixed_input: fixed_input(trial),
             batch: trial.request.batch,
+            is_streamed: trial.request.stream,
             accounting: BTreeMap::new(),
             samples: Some(BTreeMap::new()),
             measured: 0,
@@ -112,6 +119,8 @@ impl<'a> Gathered<'a> {
             asked_output: 0,
             cached: None,
             stopped_early: 0,
+            without_first_token: 0,
+            send_delay: Histogram::new(),
             other_model: 0,
             likeness: Likeness::default(),
             endpoints: Endpoints::default(),
@@ -181,6 +190,8 @@ impl<'a> Gathered<'a> {
             self.first_sent = Some(self.first_sent.map_or(sent, |first| first.min(sent)));
             self.errors.0 += u64::from(matches!(record.outcome, Outcome::Failed | Outcome::TimedOut));
             self.errors.1 += 1;
+            let opening = record.connect.map_or(0, |connect| connect.0);
+            self.send_delay.record(sent.since(record.due).as_nanos().saturating_sub(opening.into()) as u64);
         }
         self.sent_twice += u64::from(record.attempts > 1);
         self.measured_sent += u64::from(record.sent.is_some_and(|sent| sent < until));
@@ -195,6 +206,8 @@ impl<'a> Gathered<'a> {
         self.prompts.take(record, self.fixed_input, self.batch);
         self.asked_output += u64::from(record.asked_tokens);
         self.stopped_early += u64::from(record.stopped_early);
+        let is_untimed = self.is_streamed && record.first.is_none() && record.output_tokens.is_some_and(|tokens| tokens > 0);
+        self.without_first_token += u64::from(is_untimed);
         self.other_model += u64::from(record.is_other_model);
         self.likeness.take(record);
         self.sources.extend(record.tokens_source);
@@ -227,6 +240,11 @@ impl<'a> Gathered<'a> {
             1 => self.sources.first().map(|source| name(source).to_owned()),
             _ => Some("mixed".to_owned()),
         }
+    }
+
+    /// The 99th percentile of the time from due to sent, opening connections left out; `None` where too few were sent for one.
+    pub(super) fn send_delay_p99(&self) -> Option<f64> {
+        statistics::order_statistic_ranks(self.send_delay.count(), 0.99).and_then(|_| self.send_delay.quantile(0.99))
     }
 
     /// The share of due requests that met each limit, by name, and all of them.

@@ -114,6 +114,7 @@ pub fn trial(
     let evidence = TrialEvidence {
         steady: steady.as_deref().map(thirds),
         drifts: drift.found(end),
+        send_delay_p99_seconds: send_delay_p99(&plan.load, &gathered, concurrency_peak),
         closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
         ..evidence(frame, tally, &gathered, &latency, &client, &executors)
     };
@@ -358,6 +359,7 @@ fn evidence(
         completed: accounting.completed,
         failed: accounting.failed_total() + accounting.timed_out,
         without_token: accounting.failed.get(&Kind::NoToken.to_string()).copied().unwrap_or(0),
+        without_first_token: gathered.without_first_token,
         cancelled: accounting.cancelled,
         dropped: accounting.dropped_total(),
         lost: accounting.lost,
@@ -372,12 +374,14 @@ fn evidence(
         lag_max_seconds: client.lag_seconds.get("max").copied().unwrap_or(0.0),
         tpot_p50_seconds: median(&latency.tpot_seconds),
         ttft_p50_seconds: median(&latency.ttft_seconds),
+        e2el_p50_seconds: median(&latency.e2el_seconds),
         executor_restarts: happened(&["executor_restarted", "executor_gave_up"]),
         nodes_lost: happened(&["node_lost"]),
         servers_exited: servers_exited(frame),
         servers_restarted: frame.counted.restarted(),
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
+        has_counted_events: gathered.tokens_source().is_some_and(|source| source != "usage"),
         requested_output_tokens: gathered.asked_output,
         input_tokens: if requested > 0 { counted_input } else { gathered.total_input.unwrap_or(0) },
         requested_input_tokens: requested,
@@ -392,6 +396,7 @@ fn evidence(
         alike: gathered.likeness.alike(),
         dead_servers: gathered.endpoints.dead(),
         refused_beside_answers: gathered.endpoints.refused_beside_answers(),
+        busy_beside_answers: gathered.endpoints.busy_beside_answers(),
         served: served(frame, gathered),
         clock_bound_seconds: bounds.fold(0.0, f64::max),
         clocks_unknown: clocks_unknown(frame),
@@ -418,6 +423,13 @@ fn closed_loop(load: &LoadSpec, gathered: &Gathered<'_>, mean: f64) -> Option<Cl
     let busy = if requests == 0 { return None } else { nanos as f64 / 1e9 / requests as f64 };
     let share = if think.0.is_zero() { 1.0 } else { busy / (busy + think.as_secs_f64()) };
     Some(ClosedLoopEvidence { expected: f64::from(concurrency.get()) * share, mean })
+}
+
+/// How late an open loop sent. Near `max_in_flight`, of which each node has a part, requests wait for answers and not for
+/// the client.
+fn send_delay_p99(load: &LoadSpec, gathered: &Gathered<'_>, peak: u32) -> Option<f64> {
+    let may_be_held = load.max_in_flight.is_some_and(|most| peak.saturating_mul(2) >= most.get());
+    if load.model.is_open() && !may_be_held { gathered.send_delay_p99() } else { None }
 }
 
 /// What the servers counted beside what was sent. Several choices for a prompt are counted by some and not by others.

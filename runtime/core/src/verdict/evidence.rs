@@ -13,6 +13,8 @@ pub struct TrialEvidence {
     pub failed: u64,
     /// Of those, the ones whose whole answer had no token.
     pub without_token: u64,
+    /// Streamed answers that have tokens and no first one.
+    pub without_first_token: u64,
     /// Requests given up by us at the drain's end.
     pub cancelled: u64,
     /// Requests that were never sent.
@@ -23,6 +25,9 @@ pub struct TrialEvidence {
     pub repeated_ends: u64,
     /// An open loop's sends.
     pub open_loop: Option<OpenLoopEvidence>,
+    /// The 99th percentile of the time from due to sent of an open loop, opening connections left out; `None` where
+    /// `max_in_flight` may have held requests back, and where too few were sent for that percentile.
+    pub send_delay_p99_seconds: Option<f64>,
     /// CPU time of the busiest executor over the time it could have had.
     pub cpu_ratio: f64,
     /// Mean lateness of the client's timers.
@@ -33,6 +38,8 @@ pub struct TrialEvidence {
     pub tpot_p50_seconds: Option<f64>,
     /// The median time to first token.
     pub ttft_p50_seconds: Option<f64>,
+    /// The median time to the last token.
+    pub e2el_p50_seconds: Option<f64>,
     /// Executors that failed and took up their share again, or gave up.
     pub executor_restarts: u32,
     /// Client or monitor nodes that were lost.
@@ -45,6 +52,8 @@ pub struct TrialEvidence {
     pub can_force_length: bool,
     /// Answer tokens of completed requests.
     pub output_tokens: u64,
+    /// Whether some of these are events with content, which may hold several.
+    pub has_counted_events: bool,
     /// Answer tokens that these were asked for.
     pub requested_output_tokens: u64,
     /// Prompt tokens that the server counted, of completed requests whose prompts were made to a length.
@@ -69,6 +78,8 @@ pub struct TrialEvidence {
     pub dead_servers: Vec<DeadServer>,
     /// Requests that a server turned away while it answered others.
     pub refused_beside_answers: u64,
+    /// Of those, the ones with status 503.
+    pub busy_beside_answers: u64,
     /// What the servers counted beside what was sent to them; `None` where they do not tell.
     pub served: Option<ServedEvidence>,
     /// A closed loop's requests in flight.

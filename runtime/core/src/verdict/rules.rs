@@ -16,6 +16,10 @@ pub(super) const CPU_INVALID: f64 = 0.95;
 pub(super) const LAG_SHARE: f64 = 0.05;
 /// Lateness below this is the granularity of the timers themselves.
 pub(super) const LAG_FLOOR_SECONDS: f64 = 0.002;
+/// The 99th percentile of the delay from due to sent, over the median time to first token…
+pub(super) const LATE_SHARE: f64 = 0.2;
+/// …and never less than this: twice what a request may be late and count as sent in time.
+pub(super) const LATE_FLOOR_SECONDS: f64 = 0.02;
 /// A single stall longer than the median time to first token, and than this, is a stall of the client.
 pub(super) const STALL_FLOOR_SECONDS: f64 = 0.1;
 /// Share of due requests that failed, ran into a deadline, were given up or were lost.
@@ -48,16 +52,18 @@ pub(super) const LEAST_CONCURRENCY: f64 = 0.9;
 pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
 
 /// All rules.
-pub(super) const RULES: [Rule; 33] = [
+pub(super) const RULES: [Rule; 35] = [
     unbalanced_books,
     nothing_due,
     nothing_completed,
     zero_tokens,
+    no_first_token,
     achieved_rate,
     held_back,
     concurrency_short,
     client_cpu,
     client_lag,
+    late_sends,
     client_stall,
     errors,
     few_samples,
@@ -145,6 +151,19 @@ fn zero_tokens(evidence: &TrialEvidence) -> Option<Reason> {
     reason("zero_tokens", Status::Invalid, value, ERRORS_SUSPECT, message)
 }
 
+/// Without it a latency is missing, or is that of the other answers.
+fn no_first_token(evidence: &TrialEvidence) -> Option<Reason> {
+    let (count, limit) = (evidence.without_first_token as f64, evidence.completed as f64 * ERRORS_SUSPECT);
+    if count <= limit {
+        return None;
+    }
+    let message = format!(
+        "{count} of {} came without text that could be timed: it was empty or in a field that is not known",
+        plural(evidence.completed, "answer")
+    );
+    reason("no_first_token", Status::Suspect, count, limit, message)
+}
+
 /// By counts and not by rates: the requests that a Poisson schedule really has in its window may be some per
 /// cent off its mean rate by chance.
 fn achieved_rate(evidence: &TrialEvidence) -> Option<Reason> {
@@ -204,11 +223,14 @@ fn client_cpu(evidence: &TrialEvidence) -> Option<Reason> {
 }
 
 fn client_lag(evidence: &TrialEvidence) -> Option<Reason> {
-    let (what, measured) = match (evidence.tpot_p50_seconds, evidence.ttft_p50_seconds) {
-        (Some(tpot), _) => ("time per token", tpot),
-        (None, Some(ttft)) => ("time to first token", ttft),
-        (None, None) => return None,
-    };
+    // An answer that comes with one read has no time per token.
+    let (what, measured) = [
+        ("time per token", evidence.tpot_p50_seconds),
+        ("time to first token", evidence.ttft_p50_seconds),
+        ("time to the whole answer", evidence.e2el_p50_seconds),
+    ]
+    .into_iter()
+    .find_map(|(what, median)| median.filter(|seconds| *seconds > 0.0).map(|seconds| (what, seconds)))?;
     let limit = (measured * LAG_SHARE).max(LAG_FLOOR_SECONDS);
     if evidence.lag_mean_seconds <= limit {
         return None;
@@ -217,6 +239,22 @@ fn client_lag(evidence: &TrialEvidence) -> Option<Reason> {
     let message =
         format!("the client's timers were {:.1} ms late on average, the median {what} is {:.1} ms", lag * 1e3, measured * 1e3);
     reason("client_lag", Status::Suspect, lag, limit, message)
+}
+
+/// Arrivals that bunch are not the process that was asked for, even where all of them leave within the window.
+fn late_sends(evidence: &TrialEvidence) -> Option<Reason> {
+    // What an executor that is gone left is late for whoever takes it over.
+    let is_whole = evidence.nodes_lost == 0 && evidence.executor_restarts == 0;
+    let delay = evidence.send_delay_p99_seconds.filter(|_| is_whole)?;
+    let median = evidence.ttft_p50_seconds;
+    let limit = median.map_or(LATE_FLOOR_SECONDS, |ttft| (ttft * LATE_SHARE).max(LATE_FLOOR_SECONDS));
+    if delay <= limit {
+        return None;
+    }
+    let beside =
+        median.map_or_else(String::new, |ttft| format!(", the median time to first token is {}", figures::seconds(ttft)));
+    let message = format!("one request in a hundred was sent {} or more after it was due{beside}", figures::seconds(delay));
+    reason("late_sends", Status::Suspect, delay, limit, message)
 }
 
 fn client_stall(evidence: &TrialEvidence) -> Option<Reason> {
@@ -309,9 +347,16 @@ fn dead_replica(evidence: &TrialEvidence) -> Option<Reason> {
     if count <= REFUSED_BESIDE_ANSWERS {
         return None;
     }
-    let message = format!(
-        "{count} requests were turned away at once while others to the same URL were answered: behind a balancer a replica may be gone"
-    );
+    // Who limits what he admits says so with a status; a replica that is gone says nothing by itself.
+    let message = if evidence.busy_beside_answers == count {
+        format!(
+            "{count} requests were turned away with status 503 while others to the same URL were answered: the servers may be overloaded or limit what they admit, or behind a balancer a replica may be gone"
+        )
+    } else {
+        format!(
+            "{count} requests were turned away while others to the same URL were answered: behind a balancer a replica may be gone, or the servers are overloaded"
+        )
+    };
     reason("dead_replica", Status::Suspect, count as f64, REFUSED_BESIDE_ANSWERS as f64, message)
 }
 
@@ -377,7 +422,12 @@ fn short_outputs(evidence: &TrialEvidence) -> Option<Reason> {
     {
         return None;
     }
-    let message = format!("answers have {} of the tokens that were asked for", percent(value, LEAST_OUTPUT));
+    let counted = if evidence.has_counted_events {
+        "; where the server sent no usage, each event with content counts as one token, however many it holds"
+    } else {
+        ""
+    };
+    let message = format!("answers have {} of the tokens that were asked for{counted}", percent(value, LEAST_OUTPUT));
     reason("short_outputs", Status::Suspect, value, LEAST_OUTPUT, message)
 }
 
@@ -545,7 +595,33 @@ pub(super) mod tests {
         check("client_lag", Suspect, granular(0.0021), granular(0.002));
         let one_token = |lag: f64| move |e: &mut TrialEvidence| (e.lag_mean_seconds, e.tpot_p50_seconds) = (lag, None);
         check("client_lag", Suspect, one_token(0.011), one_token(0.01));
+        let at_once = |e: &mut TrialEvidence| (e.lag_mean_seconds, e.tpot_p50_seconds) = (0.01, Some(0.0));
+        check("client_lag", Suspect, |e| (at_once(e), e.ttft_p50_seconds = Some(0.1)).1, at_once);
+        let in_one = |e: &mut TrialEvidence| (at_once(e), e.ttft_p50_seconds = None, e.e2el_p50_seconds = Some(0.2)).1;
+        check("client_lag", Suspect, |e| (in_one(e), e.e2el_p50_seconds = Some(0.1)).1, in_one);
         check("client_stall", Suspect, |e| e.lag_max_seconds = 0.21, |e| e.lag_max_seconds = 0.2);
+    }
+
+    #[test]
+    fn an_open_loop_that_sends_late_is_suspect_beside_what_it_measures() {
+        let delayed =
+            |delay, ttft| move |e: &mut TrialEvidence| (e.send_delay_p99_seconds, e.ttft_p50_seconds) = (Some(delay), ttft);
+        check("late_sends", Suspect, delayed(0.05, Some(0.000_08)), delayed(0.02, Some(0.000_08)));
+        check("late_sends", Suspect, delayed(0.11, Some(0.5)), delayed(0.1, Some(0.5)));
+        check("late_sends", Suspect, delayed(0.021, None), delayed(0.02, None));
+        check("node_lost", Suspect, |e| (delayed(1.0, None)(e), e.nodes_lost = 1).1, |_| {});
+    }
+
+    #[test]
+    fn answers_without_a_first_token_are_suspect() {
+        let without = |count| move |e: &mut TrialEvidence| e.without_first_token = count;
+        check("no_first_token", Suspect, without(101), without(100));
+        let mut evidence = healthy();
+        (evidence.due, evidence.completed, evidence.without_first_token, evidence.open_loop) = (40, 40, 8, None);
+        evidence.served = None;
+        let [reason] = judge(&evidence).reasons.try_into().expect("one reason");
+        let sentence = "8 of 40 answers came without text that could be timed: it was empty or in a field that is not known";
+        assert_eq!((reason.message.as_str(), reason.value), (sentence, 8.0));
     }
 
     #[test]
@@ -584,6 +660,10 @@ pub(super) mod tests {
         check("short_outputs", Suspect, |e| e.output_tokens = 97_999, |e| e.output_tokens = 98_000);
         let free = |e: &mut TrialEvidence| (e.output_tokens, e.can_force_length) = (50_000, false);
         check("short_outputs", Suspect, |e| e.output_tokens = 50_000, free);
+        let mut evidence = healthy();
+        (evidence.output_tokens, evidence.has_counted_events) = (25_000, true);
+        let message = judge(&evidence).reasons.remove(0).message;
+        assert!(message.contains("25.0 % of the tokens") && message.contains("each event with content counts"), "{message}");
     }
 
     #[test]
@@ -597,6 +677,13 @@ pub(super) mod tests {
         let dead = |e: &mut TrialEvidence| e.dead_servers = vec![DeadServer { server: 1, since_second: 3, failed: 9 }];
         check("dead_server", Invalid, dead, |_| {});
         check("dead_replica", Suspect, |e| e.refused_beside_answers = 3, |e| e.refused_beside_answers = 2);
+        let told = |busy| {
+            let mut evidence = healthy();
+            (evidence.refused_beside_answers, evidence.busy_beside_answers) = (9, busy);
+            judge(&evidence).reasons.remove(0).message
+        };
+        assert!(told(9).contains("503 while others to the same URL were answered: the servers may be overloaded"), "{}", told(9));
+        assert!(told(8).contains("answered: behind a balancer a replica may be gone, or"), "{}", told(8));
     }
 
     #[test]

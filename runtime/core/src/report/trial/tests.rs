@@ -153,6 +153,41 @@ fn an_open_loop_that_sends_all_is_valid_and_one_that_does_not_is_invalid() {
 }
 
 #[test]
+fn an_open_loop_that_sends_late_is_told_unless_it_opened_connections_or_waited_for_answers() {
+    let frame = |max_in_flight| {
+        let mut frame = frame(open_plan(100.0, 1));
+        frame.plan.trial.load.max_in_flight = max_in_flight;
+        frame
+    };
+    let codes = |connect: Option<Nanos>, max_in_flight| -> Vec<String> {
+        let frame = frame(max_in_flight);
+        let schedule = Schedule::of(&frame.plan.trial.load, frame.plan.trial.seed).unwrap();
+        let late = |index: u64| if index.is_multiple_of(50) { 50 * MILLISECOND } else { 0 };
+        let records = schedule.shard(0, NonZeroU32::MIN).map(|due| {
+            let sent = answered(due.index, due.at.0 + late(due.index), 40 * MILLISECOND, 11);
+            Record { stage: due.stage, due: due.at, connect: connect.filter(|_| late(due.index) > 0), ..sent }
+        });
+        reported(&frame, records.collect()).verdict.reasons.into_iter().map(|reason| reason.code).collect()
+    };
+    assert_eq!(codes(None, None), ["late_sends"]);
+    assert_eq!(codes(None, NonZeroU32::new(1_000)), ["late_sends"]);
+    assert_eq!(codes(None, NonZeroU32::new(4)), Vec::<String>::new());
+    assert_eq!(codes(Some(Nanos(45 * MILLISECOND)), None), Vec::<String>::new());
+}
+
+#[test]
+fn streamed_answers_without_a_first_token_are_told() {
+    let codes = |stream| -> Vec<String> {
+        let mut frame = frame(closed_plan(1, 1));
+        frame.plan.trial.request.stream = stream;
+        let mut records = even(100);
+        records.iter_mut().step_by(5).for_each(|record| record.first = None);
+        reported(&frame, records).verdict.reasons.into_iter().map(|reason| reason.code).collect()
+    };
+    assert_eq!((codes(true), codes(false)), (vec!["no_first_token".to_owned()], Vec::new()));
+}
+
+#[test]
 fn what_happened_reaches_the_verdict() {
     let mut frame = frame(closed_plan(1, 1));
     frame.events.push(TimedEvent { at_seconds: 3.0, what: "executor_restarted".into(), message: "m".into() });
