@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     fields::{Count, Filled},
@@ -91,6 +91,15 @@ impl Chunk<'_> {
     pub fn error_text(&self) -> Option<String> {
         let error = self.error.map(RawValue::get).filter(|text| *text != "null")?;
         error_text(error.as_bytes())
+    }
+
+    /// The same, or the sentence of an event that is nothing but an error: `{"object":"error","message":…}`.
+    pub fn error_in(&self, data: &[u8]) -> Option<String> {
+        self.error_text().or_else(|| {
+            let is_bare = self.choices.is_empty() && self.usage.is_none();
+            let is_error = || serde_json::from_slice::<Value>(data).is_ok_and(|value| value["object"] == "error");
+            if is_bare && is_error() { error_text(data) } else { None }
+        })
     }
 
     /// Why choices ended; some servers write `""` until then.
