@@ -94,6 +94,9 @@ fn comments_other_fields_and_any_line_end_change_nothing() {
     check_openai(&plain.replace("data: ", ": ping\nevent: token\nid: 7\nretry: 5\ndata: "), (None, 2, Some(2)));
     check_openai(&format!("\n\n: hello\n\n{plain}"), (None, 2, Some(2)));
     check_openai(plain.trim_end(), (None, 2, Some(2)));
+    let told = [text("a"), end("length"), DONE.into()].concat();
+    check_openai(&format!("\u{feff}{told}"), (None, 1, Some(1)));
+    check_openai(&format!("\u{feff}: hello\n\n{told}"), (None, 1, Some(1)));
 }
 
 #[test]
@@ -302,6 +305,21 @@ fn counts_that_make_no_sense_do_no_harm() {
     };
     let body = [of(u32::MAX), of(1), of(u32::MAX), of(2), of(u32::MAX), end("length"), DONE.into()].concat();
     check_openai(&body, (None, 5, Some(u32::MAX)));
+}
+
+#[test]
+fn a_usage_of_odd_numbers_never_spoils_the_answer() {
+    let cases = [("16.0", Some(16)), ("1.6e1", Some(16)), ("-1", None), ("1e20", None), ("16.5", None), ("null", None)];
+    for (tokens, told) in cases {
+        let usage = format!(r#""usage":{{"prompt_tokens":3.0,"completion_tokens":{tokens}}}"#);
+        let streamed =
+            [text("a"), text("b"), end("length"), format!("data: {{\"choices\":[],{usage}}}\n\n"), DONE.into()].concat();
+        check_openai(&streamed, (None, 2, told.or(Some(2))));
+        let whole = format!(r#"{{"choices":[{{"text":"ab","finish_reason":"length"}}],{usage}}}"#);
+        let answer = answer(ProtocolName::Openai, false, whole.as_bytes());
+        assert_eq!((answer.kind, answer.output_tokens), (None, told.or(Some(1))), "{tokens}");
+        assert_eq!(answer.input_tokens, told.map(|_| 3), "{tokens}");
+    }
 }
 
 #[test]

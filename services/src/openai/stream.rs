@@ -21,6 +21,8 @@ use crate::{
     whole::{could_go_on, message},
 };
 
+/// The mark that some programs put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The bytes that are shown of an answer that is no event stream.
 const SHOWN_BYTES: usize = 60;
 
@@ -150,8 +152,13 @@ impl Event {
             return self.dispatch();
         }
         let Some(data) = line.strip_prefix(b"data:") else {
-            self.other(line);
-            return Ok(());
+            return match line.strip_prefix(BYTE_ORDER_MARK) {
+                Some(line) if !self.has_data && self.strange.is_empty() => self.line(line),
+                _ => {
+                    self.other(line);
+                    Ok(())
+                }
+            };
         };
         self.has_data = true;
         let data = data.strip_prefix(b" ").unwrap_or(data);
