@@ -93,10 +93,7 @@ impl Prepared {
             }
             share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(unusable)?, dataset)?;
         }
-        let left_out = dataset.as_ref().filter(|dataset| dataset.bad_lines() > 0).map(|dataset| {
-            let (lines, path) = (dataset.bad_lines(), dataset.path().display());
-            format!("{} of the dataset `{path}` cannot be read and are left out (`on_bad_line: skip`)", plural(lines, "line"))
-        });
+        let left_out = dataset.as_ref().and_then(left_out);
         let schedule = Schedule::of(&share.load, share.seed);
         let clients = share.load.model.clients();
         let clients = clients.map_or_else(|| open_clients(&share.load.distribution), NonZeroU32::get);
@@ -234,4 +231,18 @@ fn servers(
         })
     };
     share.servers.iter().map(server).collect()
+}
+
+/// What of the file is no request of the load, in a sentence.
+fn left_out(dataset: &Dataset) -> Option<String> {
+    let (lines, calls, path) = (dataset.bad_lines(), dataset.failed_calls(), dataset.path().display());
+    let lines = (lines > 0).then(|| {
+        format!("{} of the dataset `{path}` cannot be read and are left out (`on_bad_line: skip`)", plural(lines, "line"))
+    });
+    let calls = (calls > 0).then(|| {
+        let calls = plural(calls, "call");
+        format!("{calls} of the dataset `{path}` had no tokens, because they failed when they were recorded, and are left out")
+    });
+    let told: Vec<String> = lines.into_iter().chain(calls).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
