@@ -13,6 +13,7 @@
 //! ```
 
 pub mod agent;
+mod body_form;
 pub mod child;
 pub mod cluster;
 pub mod executor;

@@ -15,6 +15,43 @@ pub struct Filled(pub bool);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count(pub Option<u32>);
 
+/// A number of tokens, also where it is written as a float; `null` is 0. What is no such number has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tokens(pub Option<u32>);
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self(Some(0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Tokens {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Look;
+        impl<'de> Visitor<'de> for Look {
+            type Value = Tokens;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of tokens")
+            }
+            fn visit_unit<E>(self) -> Result<Tokens, E> {
+                Ok(Tokens::default())
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Tokens, E> {
+                Ok(Tokens(u32::try_from(value).ok()))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Tokens, E> {
+                Ok(Tokens(u32::try_from(value).ok()))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Tokens, E> {
+                let is_count = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
+                Ok(Tokens(is_count.then_some(value as u32)))
+            }
+        }
+        deserializer.deserialize_any(Look)
+    }
+}
+
 impl<'de> Deserialize<'de> for Filled {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Look;
@@ -97,6 +134,16 @@ mod tests {
         for text in ["true", "0", "-1", "0.5", "\" \"", r#""\u00e9\n""#, "[null]", r#"{"a":[1,{"b":2}]}"#] {
             assert_eq!(serde_json::from_str::<Filled>(text).unwrap(), Filled(true), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_of_tokens_may_be_written_as_a_float() {
+        let none = ["-1", "16.5", "-0.5", "1e20", "4294967296", "100000000000000000000"].map(|text| (text, None));
+        let some = [("16", 16), ("16.0", 16), ("1.6e1", 16), ("0", 0), ("null", 0), ("4294967295", u32::MAX)];
+        for (text, tokens) in some.map(|(text, tokens)| (text, Some(tokens))).into_iter().chain(none) {
+            assert_eq!(serde_json::from_str::<Tokens>(text).unwrap(), Tokens(tokens), "{text}");
+        }
+        assert!(serde_json::from_str::<Tokens>("\"16\"").is_err());
     }
 
     #[test]

@@ -13,6 +13,8 @@ use hb_core::{
 };
 use serde_json::{Value, json};
 
+use crate::whole::message;
+
 /// What is put into a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
@@ -103,7 +105,7 @@ impl Progress {
 pub struct Answer {
     /// Why it is not a success; `None` for a whole answer with at least one token.
     pub kind: Option<Kind>,
-    /// What the server said about it, cut at 200 characters.
+    /// What the server said about it, or what is wrong with its form; cut at 200 characters.
     pub message: Option<String>,
     /// Prompt tokens as the server counts them.
     pub input_tokens: Option<u32>,
@@ -127,8 +129,33 @@ pub struct Answer {
     pub text: Option<String>,
 }
 
+impl Answer {
+    /// The same, where HTTP says that all of the body came, in this `Content-Encoding` if in any: nobody cut it.
+    #[must_use]
+    pub fn of_whole_body(self, encoding: Option<&str>) -> Self {
+        match (self.kind, encoding) {
+            (Some(Kind::Truncated | Kind::Malformed | Kind::NoToken), Some(encoding)) => {
+                let told = format!("the body is encoded as `{encoding}`, though no encoding was asked for");
+                Self { kind: Some(Kind::Malformed), message: message(&told), ..self }
+            }
+            (Some(Kind::Truncated), None) => Self { kind: Some(Kind::NoEndMark), ..self },
+            _ => self,
+        }
+    }
+
+    /// Whether the server's answers have a form that no other answer of it will differ in.
+    #[must_use]
+    pub fn is_of_wrong_form(&self) -> bool {
+        // A single event that cannot be read has no message.
+        self.kind == Some(Kind::Malformed) && self.message.is_some()
+    }
+}
+
 /// Reads one answer. One of these exists per request in flight.
 pub trait Reader: Send {
+    /// The answer's head came, which calls its body so (its `Content-Type`, empty where it has none).
+    fn begin(&mut self, _content_type: &str) {}
+
     /// Takes the next bytes of the body.
     ///
     /// # Errors

@@ -94,6 +94,9 @@ fn comments_other_fields_and_any_line_end_change_nothing() {
     check_openai(&plain.replace("data: ", ": ping\nevent: token\nid: 7\nretry: 5\ndata: "), (None, 2, Some(2)));
     check_openai(&format!("\n\n: hello\n\n{plain}"), (None, 2, Some(2)));
     check_openai(plain.trim_end(), (None, 2, Some(2)));
+    let told = [text("a"), end("length"), DONE.into()].concat();
+    check_openai(&format!("\u{feff}{told}"), (None, 1, Some(1)));
+    check_openai(&format!("\u{feff}: hello\n\n{told}"), (None, 1, Some(1)));
 }
 
 #[test]
@@ -168,6 +171,55 @@ fn an_error_in_the_stream_is_a_failure_with_its_sentence() {
         assert_eq!((answer.kind, answer.message.as_deref()), (Some(Kind::ErrorEvent), Some("engine dead (oops)")));
     }
     check_openai(&[text("a").replace("}]}", "}],\"error\":null}"), end("length"), DONE.into()].concat(), (None, 1, Some(1)));
+}
+
+#[test]
+fn an_answer_that_is_no_stream_or_not_whole_says_so() {
+    use Kind::{ErrorEvent, Malformed, NoEndMark};
+    let piece = r#"{"choices":[{"text":"a","finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
+    let one_piece = "the server answered in one piece though a stream was asked for; write `workload.stream: false`";
+    let html = format!("<html>{}", "x".repeat(100));
+    let shown = format!("not an event stream, but text/html: <html>{}", "x".repeat(54));
+    let lines = r#"not an event stream, but text/html: {"response":"a"} {"response":"b"}"#;
+    let cases: [(&str, Kind, &str); 15] = [
+        (&format!("event: error\ndata: {{\"message\":\"boom\"}}\n\n{DONE}"), ErrorEvent, "boom"),
+        (&format!("event:error\r\ndata: boom\r\n\r\n{DONE}"), ErrorEvent, "boom"),
+        (&format!("data: {{\"object\":\"error\",\"message\":\"boom\",\"code\":500}}\n\n{DONE}"), ErrorEvent, "boom"),
+        (r#"{"error":{"message":"boom"}}"#, ErrorEvent, "boom"),
+        ("{\n  \"error\": {\n    \"message\": \"boom\"\n  }\n}\n", ErrorEvent, "boom"),
+        (r#"{"object":"error","message":"boom","code":500}"#, ErrorEvent, "boom"),
+        (piece, Malformed, one_piece),
+        (&html, Malformed, &shown),
+        ("{\"response\":\"a\"}\n{\"response\":\"b\"}\n", Malformed, lines),
+        ("", NoEndMark, "no event came"),
+        (": ping\n\n", NoEndMark, "no event came"),
+        (&[text("a"), usage(1)].concat(), NoEndMark, "neither a `finish_reason` nor `[DONE]` came"),
+        (&[text("a"), usage(1), DONE.into()].concat(), NoEndMark, "`[DONE]` came, but no `finish_reason`"),
+        (&[text("a"), end("stop")].concat(), NoEndMark, "`finish_reason` came, but no `[DONE]`"),
+        ("{\"choices\":[{\"te", NoEndMark, "no event came"),
+    ];
+    for (body, kind, message) in cases {
+        let mut reader = reader(ProtocolName::Openai, true, 1);
+        for piece in [body.len().max(1), 1] {
+            reader.begin("text/html");
+            let answer = read(&mut *reader, body.as_bytes(), piece).of_whole_body(None);
+            assert_eq!((answer.kind, answer.message.as_deref()), (Some(kind), Some(message)), "{body}");
+            assert_eq!(answer.is_of_wrong_form(), kind == Malformed, "{body}");
+        }
+    }
+    // A named event of another kind, and a name whose event never came, are nobody's error.
+    let whole = ["event: error\n\nevent: token\n", &text("a"), &end("length"), DONE].concat();
+    check_openai(&whole, (None, 1, Some(1)));
+}
+
+#[test]
+fn an_encoding_that_nobody_asked_for_is_named() {
+    let zipped = b"\x1f\x8b\x08\x00\x00\x00data\n\xff\n\n";
+    for (name, stream) in [(ProtocolName::Openai, true), (ProtocolName::Openai, false), (ProtocolName::Ollama, true)] {
+        let answer = answer(name, stream, zipped).of_whole_body(Some("gzip"));
+        let told = "the body is encoded as `gzip`, though no encoding was asked for";
+        assert_eq!((answer.kind, answer.message.as_deref()), (Some(Kind::Malformed), Some(told)), "{name:?} {stream}");
+    }
 }
 
 #[test]
@@ -253,6 +305,21 @@ fn counts_that_make_no_sense_do_no_harm() {
     };
     let body = [of(u32::MAX), of(1), of(u32::MAX), of(2), of(u32::MAX), end("length"), DONE.into()].concat();
     check_openai(&body, (None, 5, Some(u32::MAX)));
+}
+
+#[test]
+fn a_usage_of_odd_numbers_never_spoils_the_answer() {
+    let cases = [("16.0", Some(16)), ("1.6e1", Some(16)), ("-1", None), ("1e20", None), ("16.5", None), ("null", None)];
+    for (tokens, told) in cases {
+        let usage = format!(r#""usage":{{"prompt_tokens":3.0,"completion_tokens":{tokens}}}"#);
+        let streamed =
+            [text("a"), text("b"), end("length"), format!("data: {{\"choices\":[],{usage}}}\n\n"), DONE.into()].concat();
+        check_openai(&streamed, (None, 2, told.or(Some(2))));
+        let whole = format!(r#"{{"choices":[{{"text":"ab","finish_reason":"length"}}],{usage}}}"#);
+        let answer = answer(ProtocolName::Openai, false, whole.as_bytes());
+        assert_eq!((answer.kind, answer.output_tokens), (None, told.or(Some(1))), "{tokens}");
+        assert_eq!(answer.input_tokens, told.map(|_| 3), "{tokens}");
+    }
 }
 
 #[test]

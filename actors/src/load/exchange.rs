@@ -15,6 +15,7 @@ use hyper::{Request, Response, body::Incoming};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Clock, connection::Link, drive::Engine, seen::Seen};
+use crate::body_form::{content_type, encoding};
 
 /// The start of a refusal's body that is read.
 const REFUSAL_BYTES: usize = 64 * 1024;
@@ -73,10 +74,12 @@ impl Engine {
     pub(super) async fn go_on(&self, mut link: Link, head: Head) -> Begun {
         let Head { response, mut alarm, limits } = head;
         let status = response.status();
-        let mut body = response.into_body();
+        let (head, mut body) = response.into_parts();
         if status.is_success() {
-            let (reader, clock) = (self.prepared.reader(), self.clock);
-            return Begun::Answering(Answering { link, body, reader, clock, limits, alarm, rings: None });
+            let (mut reader, clock) = (self.prepared.reader(), self.clock);
+            reader.begin(content_type(&head.headers));
+            let encoding = encoding(&head.headers);
+            return Begun::Answering(Answering { link, body, reader, encoding, clock, limits, alarm, rings: None });
         }
         let (start, is_whole) = refusal(&mut link, &mut body, alarm.as_mut()).await;
         let (kind, message) = self.prepared.protocol.refusal(status.as_u16(), &start);
@@ -89,6 +92,8 @@ pub(super) struct Answering {
     link: Link,
     body: Incoming,
     reader: Box<dyn Reader>,
+    /// How the body is encoded, though nobody asked for it.
+    encoding: Option<String>,
     clock: Clock,
     limits: Limits,
     alarm: Pin<Box<Sleep>>,
@@ -150,12 +155,19 @@ impl Answering {
 
     /// What the answer that ended so has come to, and what can serve the next one.
     pub fn finish(mut self, ended: Result<(), Kind>) -> (Answer, Result<Option<Kind>, Kind>, Link, Box<dyn Reader>) {
-        let answer = self.reader.finish();
-        let kind = match ended {
-            // HTTP says that all of it came, so nobody cut it.
-            Ok(()) => Ok(answer.kind.map(|kind| if kind == Kind::Truncated { Kind::NoEndMark } else { kind })),
+        let mut answer = self.reader.finish();
+        if matches!(ended, Ok(()) | Err(Kind::Malformed)) {
+            answer = answer.of_whole_body(self.encoding.as_deref());
+        }
+        let kind = match (ended, answer.kind) {
+            (Ok(()), kind) => Ok(kind),
             // What the server itself said comes before the way in which the connection ended.
-            Err(kind) => Err(answer.kind.filter(|said| matches!(said, Kind::ErrorEvent | Kind::Aborted)).unwrap_or(kind)),
+            (Err(_), Some(said @ (Kind::ErrorEvent | Kind::Aborted))) => Err(said),
+            (Err(kind), said) => {
+                // What an answer lacks is no news where it was cut.
+                answer.message = answer.message.filter(|_| said == Some(kind) && kind != Kind::Truncated);
+                Err(kind)
+            }
         };
         (answer, kind, self.link, self.reader)
     }

@@ -95,10 +95,7 @@ impl Prepared {
             }
             share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(unusable)?, dataset)?;
         }
-        let left_out = dataset.as_ref().filter(|dataset| dataset.bad_lines() > 0).map(|dataset| {
-            let (lines, path) = (dataset.bad_lines(), dataset.path().display());
-            format!("{} of the dataset `{path}` cannot be read and are left out (`on_bad_line: skip`)", plural(lines, "line"))
-        });
+        let left_out = dataset.as_ref().and_then(left_out);
         let texts = dataset.as_ref().filter(|dataset| dataset.has_texts()).map(Dataset::len);
         let schedule = Schedule::of(&share.load, share.seed);
         let clients = share.load.model.clients();
@@ -238,4 +235,18 @@ fn servers(
         })
     };
     share.servers.iter().map(server).collect()
+}
+
+/// What of the file is no request of the load, in a sentence.
+fn left_out(dataset: &Dataset) -> Option<String> {
+    let (lines, calls, path) = (dataset.bad_lines(), dataset.failed_calls(), dataset.path().display());
+    let lines = (lines > 0).then(|| {
+        format!("{} of the dataset `{path}` cannot be read and are left out (`on_bad_line: skip`)", plural(lines, "line"))
+    });
+    let calls = (calls > 0).then(|| {
+        let calls = plural(calls, "call");
+        format!("{calls} of the dataset `{path}` had no tokens, because they failed when they were recorded, and are left out")
+    });
+    let told: Vec<String> = lines.into_iter().chain(calls).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }

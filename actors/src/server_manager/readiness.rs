@@ -29,7 +29,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::{pulling::Pulling, version::Clients};
 use super::own_headers::OwnHeaders;
-use crate::trust::{self, TrustError};
+use crate::{
+    body_form::{content_type, encoding},
+    trust::{self, TrustError},
+};
 
 /// The time a question about health or models has.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
@@ -406,18 +409,22 @@ impl Asking<'_> {
             });
         }
         let mut reader = protocol.reader(&request);
+        reader.begin(content_type(answer.headers()));
+        let encoding = encoding(answer.headers());
         while let Some(bytes) = answer.chunk().await.map_err(|error| Trouble::Again(chain(&error)))? {
-            let progress = reader.feed(&bytes).map_err(|kind| Trouble::Again(kind.to_string()))?;
-            if progress.is_over {
-                break;
+            if reader.feed(&bytes).is_ok_and(|progress| !progress.is_over) {
+                continue;
             }
+            break;
         }
-        let answer = reader.finish();
-        match (answer.kind, answer.message) {
-            (None, _) => Ok(answer.input_tokens.map(|tokens| tokens / batch).filter(|tokens| *tokens > 0)),
-            (Some(kind), Some(message)) => Err(Trouble::Again(format!("{kind}: {message}"))),
-            (Some(kind), None) => Err(Trouble::Again(kind.to_string())),
-        }
+        let answer = reader.finish().of_whole_body(encoding.as_deref());
+        let is_final = answer.is_of_wrong_form();
+        let why = match (answer.kind, answer.message) {
+            (None, _) => return Ok(answer.input_tokens.map(|tokens| tokens / batch).filter(|tokens| *tokens > 0)),
+            (Some(kind), Some(message)) => format!("{kind}: {message}"),
+            (Some(kind), None) => kind.to_string(),
+        };
+        Err(if is_final { Trouble::Final(why) } else { Trouble::Again(why) })
     }
 }
 

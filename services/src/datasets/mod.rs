@@ -149,6 +149,7 @@ pub struct Dataset {
     /// The first line whose stamp lies before that of the line before it, and by how much.
     goes_back: Option<(u64, f64)>,
     bad_lines: u64,
+    failed_calls: u64,
 }
 
 impl Dataset {
@@ -186,7 +187,7 @@ impl Dataset {
             Unknown::Why(why) => DatasetError::Format { path: path.clone(), why },
         })?;
         let (offsets, lengths, stamps) = Default::default();
-        Ok(Self { path, file, format, offsets, lengths, stamps, goes_back: None, bad_lines: 0 })
+        Ok(Self { path, file, format, offsets, lengths, stamps, goes_back: None, bad_lines: 0, failed_calls: 0 })
     }
 
     /// Finds the entries; says how many were left out at the start.
@@ -214,6 +215,7 @@ impl Dataset {
             };
             match read {
                 Ok(Read::Nothing) => {}
+                Ok(Read::FailedCall) => self.failed_calls += 1,
                 Ok(Read::Entry(..)) if skipped < spec.skip => skipped += 1,
                 Ok(Read::Entry(_, stamp)) => {
                     self.offsets.push(place.offset);
@@ -260,6 +262,12 @@ impl Dataset {
         self.bad_lines
     }
 
+    /// Calls of a trace that were left out because they had no tokens: they failed when they were recorded.
+    #[must_use]
+    pub fn failed_calls(&self) -> u64 {
+        self.failed_calls
+    }
+
     /// That its entries may be conversations of several turns.
     ///
     /// # Errors
@@ -288,7 +296,7 @@ impl Dataset {
         self.file.read_exact_at(&mut bytes, self.offsets[at]).map_err(failed)?;
         match self.format.shape.read(&bytes) {
             Ok(Read::Entry(entry, _)) => Ok(*entry),
-            Ok(Read::Nothing) | Err(_) => Err(failed(io::Error::other("it was changed while it was in use"))),
+            Ok(Read::Nothing | Read::FailedCall) | Err(_) => Err(failed(io::Error::other("it was changed while it was in use"))),
         }
     }
 

@@ -38,8 +38,10 @@ pub(super) enum Shape {
 pub(super) enum Read {
     /// A request, and when it was made where the format tells.
     Entry(Box<Entry>, Option<Nanos>),
-    /// Well-formed and no request: a blank line, a call that failed, a conversation without an answer.
+    /// Well-formed and no request: a blank line, a conversation without an answer.
     Nothing,
+    /// A call of a trace that failed: it has no tokens to ask for.
+    FailedCall,
 }
 
 impl Shape {
@@ -92,7 +94,7 @@ fn entry(content: Content, gen_tokens: Option<u32>) -> Read {
 /// A request of which a trace knows the lengths alone. An answer of no tokens was a call that failed.
 fn sized(stamp: Nanos, input: u32, output: u32) -> Result<Read, String> {
     if input == 0 || output == 0 {
-        return Ok(Read::Nothing);
+        return Ok(Read::FailedCall);
     }
     let content = Content::Sized { tokens: input, blocks: Vec::new(), block_tokens: 0 };
     Ok(Read::Entry(Box::new(Entry { content, gen_tokens: Some(output), fields: Map::new(), more: Vec::new() }), Some(stamp)))
@@ -209,14 +211,14 @@ fn mooncake(object: &Map<String, Value>) -> Result<Read, String> {
     let stamp = stamps::scaled(stamp, 1e6)?;
     let output = count(object, "output_length")?.ok_or("it has no `output_length`")?;
     let content = match count(object, "input_length")? {
-        Some(0) => return Ok(Read::Nothing),
+        Some(0) => return Ok(Read::FailedCall),
         Some(input) => sized_in_blocks(object, input)?,
         None => messages_of(object)?
             .or_else(|| text_of(object, &["text_input"]))
             .ok_or("it has neither `input_length` nor `text_input` nor `messages`")?,
     };
     if output == 0 {
-        return Ok(Read::Nothing);
+        return Ok(Read::FailedCall);
     }
     Ok(Read::Entry(Box::new(Entry { content, gen_tokens: Some(output), fields: Map::new(), more: Vec::new() }), Some(stamp)))
 }
@@ -334,7 +336,7 @@ mod tests {
         let burst = Shape::BurstGpt { stamp: 0, input: 2, output: 3 };
         let (entry, stamp) = read(&burst, "5,ChatGPT,472,18,490,Conversation log");
         assert_eq!((entry.gen_tokens, stamp), (Some(18), Some(Nanos(5_000_000_000))));
-        assert_eq!(burst.read(b"5,ChatGPT,472,0,472,Conversation log"), Ok(Read::Nothing), "a failed call");
+        assert_eq!(burst.read(b"5,ChatGPT,472,0,472,Conversation log"), Ok(Read::FailedCall), "a failed call");
         assert!(why(&burst, "5,ChatGPT").contains("2 fields"));
         assert!(why(&burst, "5,ChatGPT,many,1,2,x").contains("`many`"));
 

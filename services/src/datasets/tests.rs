@@ -141,6 +141,7 @@ fn a_file_that_ends_in_an_entry_is_bad() {
 fn a_trace_has_instants_and_never_goes_back() {
     let trace = open("a.csv", BURST);
     assert_eq!(trace.stamps().unwrap(), [Nanos(5_000_000_000), Nanos(118_000_000_000)], "a failed call is left out");
+    assert_eq!((trace.len(), trace.failed_calls(), trace.bad_lines()), (2, 1, 0));
     let back = open("a.csv", &format!("{BURST}117,GPT-4,4,2,6,API log\n"));
     let why = back.stamps().unwrap_err().to_string();
     assert!(why.contains("line 5") && why.contains("by 1 s"), "{why}");

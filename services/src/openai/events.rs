@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, value::RawValue};
 
 use crate::{
-    fields::{Count, Filled},
+    fields::{Count, Filled, Tokens},
     refusal::error_text,
 };
 
@@ -19,8 +19,8 @@ pub struct Chunk<'a> {
     /// One per prompt and choice; empty in the event that carries only `usage`.
     #[serde(default, borrow)]
     pub choices: Vec<Choice<'a>>,
-    /// The server's own count.
-    #[serde(default)]
+    /// The server's own count; none where its numbers are none.
+    #[serde(default, deserialize_with = "usage")]
     pub usage: Option<Usage>,
     /// An error inside an answer that began with status 200.
     #[serde(default, borrow)]
@@ -65,25 +65,46 @@ pub struct Piece {
 }
 
 /// Token counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt.
-    #[serde(default)]
     pub prompt_tokens: u32,
     /// Tokens of the answer, reasoning included.
-    #[serde(default)]
     pub completion_tokens: u32,
     /// Where the prompt's tokens came from.
-    #[serde(default)]
     pub prompt_tokens_details: Option<PromptDetails>,
 }
 
 /// Where the prompt's tokens came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PromptDetails {
     /// Taken from the prefix cache.
-    #[serde(default)]
     pub cached_tokens: Option<u32>,
+}
+
+fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D::Error> {
+    #[derive(Deserialize)]
+    struct Told {
+        #[serde(default)]
+        prompt_tokens: Tokens,
+        #[serde(default)]
+        completion_tokens: Tokens,
+        prompt_tokens_details: Option<Details>,
+    }
+    #[derive(Deserialize)]
+    struct Details {
+        cached_tokens: Option<Tokens>,
+    }
+    let told = Option::<Told>::deserialize(deserializer)?;
+    Ok(told.and_then(|told| {
+        let details = told.prompt_tokens_details;
+        Some(Usage {
+            prompt_tokens: told.prompt_tokens.0?,
+            completion_tokens: told.completion_tokens.0?,
+            prompt_tokens_details: details
+                .map(|details| PromptDetails { cached_tokens: details.cached_tokens.and_then(|tokens| tokens.0) }),
+        })
+    }))
 }
 
 impl Chunk<'_> {
@@ -91,6 +112,15 @@ impl Chunk<'_> {
     pub fn error_text(&self) -> Option<String> {
         let error = self.error.map(RawValue::get).filter(|text| *text != "null")?;
         error_text(error.as_bytes())
+    }
+
+    /// The same, or the sentence of an event that is nothing but an error: `{"object":"error","message":…}`.
+    pub fn error_in(&self, data: &[u8]) -> Option<String> {
+        self.error_text().or_else(|| {
+            let is_bare = self.choices.is_empty() && self.usage.is_none();
+            let is_error = || serde_json::from_slice::<Value>(data).is_ok_and(|value| value["object"] == "error");
+            if is_bare && is_error() { error_text(data) } else { None }
+        })
     }
 
     /// Why choices ended; some servers write `""` until then.

@@ -17,13 +17,21 @@ use crate::{
     kept::{Kept, text_in},
     lines::{Lines, MAX_LINE_BYTES},
     protocol::{Answer, Progress, Reader},
+    refusal::error_text,
     whole::{could_go_on, message},
 };
+
+/// The mark that some programs put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The bytes that are shown of an answer that is no event stream.
+const SHOWN_BYTES: usize = 60;
 
 /// Reads one streamed answer.
 pub struct EventStream {
     lines: Lines,
     event: Event,
+    /// What the head of the answer calls its body.
+    content_type: String,
 }
 
 /// What is known of the answer so far.
@@ -33,6 +41,12 @@ struct Event {
     choices: u32,
     /// The data lines of the event that has not ended.
     data: Vec<u8>,
+    /// Whether the event that has not ended is named `error`.
+    is_error: bool,
+    /// Whether a data line came.
+    has_data: bool,
+    /// The lines before the first data line that no event stream has: an answer of another form.
+    strange: Vec<u8>,
     usual: Usual,
     progress: Progress,
     events: u32,
@@ -55,7 +69,7 @@ struct Event {
 impl EventStream {
     /// A reader for an answer with so many choices.
     pub fn new(choices: u32) -> Self {
-        Self { lines: Lines::default(), event: Event::of(choices) }
+        Self { lines: Lines::default(), event: Event::of(choices), content_type: String::new() }
     }
 
     /// The same, which keeps the answer's text, if it is wanted.
@@ -69,7 +83,7 @@ impl EventStream {
     /// Takes whole usual tokens as they lie in the bytes, and all else line by line.
     fn fed(&mut self, mut bytes: &[u8]) -> Result<(), Kind> {
         loop {
-            if self.lines.is_empty() && self.event.data.is_empty() && !self.event.is_done {
+            if self.lines.is_empty() && self.event.data.is_empty() && !self.event.is_done && !self.event.is_error {
                 while let Some((text, rest)) = self.event.usual.strip(bytes) {
                     self.event.print.add(text);
                     self.event.text.add(|| std::str::from_utf8(text).ok().map(Into::into))?;
@@ -87,6 +101,11 @@ impl EventStream {
 }
 
 impl Reader for EventStream {
+    fn begin(&mut self, content_type: &str) {
+        self.content_type.clear();
+        self.content_type.push_str(content_type);
+    }
+
     fn feed(&mut self, bytes: &[u8]) -> Result<Progress, Kind> {
         if let Some(kind) = self.event.failed {
             return Err(kind);
@@ -119,7 +138,7 @@ impl Reader for EventStream {
         let (usual, model) = (std::mem::take(&mut self.event.usual), self.event.model.clone());
         let text = self.event.text.take();
         let next = Event { usual, model, text: Kept::wanted(text.is_some()), ..Event::of(self.event.choices) };
-        Answer { text, ..std::mem::replace(&mut self.event, next).answer() }
+        Answer { text, ..std::mem::replace(&mut self.event, next).answer(&self.content_type) }
     }
 }
 
@@ -132,8 +151,16 @@ impl Event {
         if line.is_empty() {
             return self.dispatch();
         }
-        // Comments and the fields `event`, `id` and `retry` say nothing that is measured.
-        let Some(data) = line.strip_prefix(b"data:") else { return Ok(()) };
+        let Some(data) = line.strip_prefix(b"data:") else {
+            return match line.strip_prefix(BYTE_ORDER_MARK) {
+                Some(line) if !self.has_data && self.strange.is_empty() => self.line(line),
+                _ => {
+                    self.other(line);
+                    Ok(())
+                }
+            };
+        };
+        self.has_data = true;
         let data = data.strip_prefix(b" ").unwrap_or(data);
         if !self.data.is_empty() {
             self.data.push(b'\n');
@@ -145,13 +172,29 @@ impl Event {
         Ok(())
     }
 
+    /// A line without data. Comments and the fields `id` and `retry` say nothing that is measured.
+    fn other(&mut self, line: &[u8]) {
+        let (name, value) = line.split_at(memchr::memchr(b':', line).unwrap_or(line.len()));
+        match name {
+            b"event" => self.is_error = value.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii) == Some(b"error"),
+            b"" | b"id" | b"retry" => {}
+            _ if !self.has_data && self.events == 0 && self.strange.len() + line.len() < MAX_LINE_BYTES => {
+                self.strange.extend_from_slice(line);
+                self.strange.push(b'\n');
+            }
+            _ => {}
+        }
+    }
+
     /// The event has ended: what did it say?
     fn dispatch(&mut self) -> Result<(), Kind> {
         if self.data.is_empty() {
+            self.is_error = false;
             return Ok(());
         }
         let data = std::mem::take(&mut self.data);
         let said = self.said(&data);
+        self.is_error = false;
         self.data = data;
         self.data.clear();
         self.data.shrink_to(64 * 1024);
@@ -172,6 +215,10 @@ impl Event {
             self.is_done = true;
             return Ok(());
         }
+        if self.is_error {
+            self.error = self.error.take().or_else(|| error_text(data));
+            return Ok(());
+        }
         let text = std::str::from_utf8(data).map_err(|_| Kind::Malformed)?;
         if is_usual_token(data) {
             self.usual.learn(data);
@@ -181,7 +228,7 @@ impl Event {
             return Ok(());
         }
         let chunk: Chunk = serde_json::from_str(text).map_err(|_| Kind::Malformed)?;
-        if let Some(error) = chunk.error_text() {
+        if let Some(error) = chunk.error_in(data) {
             self.error.get_or_insert(error);
             return Ok(());
         }
@@ -226,18 +273,55 @@ impl Event {
         self.progress.events += 1;
     }
 
-    fn answer(self) -> Answer {
+    /// The kind and the message of an answer that is no event stream at all.
+    fn other_form(&self, content_type: &str) -> Option<(Kind, String)> {
+        let body = self.strange.trim_ascii();
+        // The beginning of a line that was cut could have been data.
+        if self.has_data || self.events > 0 || body.is_empty() || b"data:".starts_with(body) || could_go_on(body) {
+            return None;
+        }
+        let chunk = serde_json::from_slice::<Chunk>(body).ok();
+        if let Some(error) = chunk.as_ref().and_then(|chunk| chunk.error_in(body)) {
+            return Some((Kind::ErrorEvent, error));
+        }
+        let told = if chunk.is_some_and(|chunk| !chunk.choices.is_empty()) {
+            "the server answered in one piece though a stream was asked for; write `workload.stream: false`".into()
+        } else {
+            let named = if content_type.is_empty() { "a body of no content type" } else { content_type };
+            format!("not an event stream, but {named}: {}", String::from_utf8_lossy(&body[..body.len().min(SHOWN_BYTES)]))
+        };
+        Some((Kind::Malformed, told))
+    }
+
+    /// What an answer lacks that is not whole.
+    fn lacking(&self) -> String {
+        let (finished, choices) = (self.endings.finished, self.choices);
+        match self.is_done {
+            _ if !self.has_data && self.events == 0 => "no event came".into(),
+            false if finished < choices => "neither a `finish_reason` nor `[DONE]` came".into(),
+            false => "`finish_reason` came, but no `[DONE]`".into(),
+            true if finished > 0 => format!("`[DONE]` came, but only {finished} of {choices} choices have a `finish_reason`"),
+            true => "`[DONE]` came, but no `finish_reason`".into(),
+        }
+    }
+
+    fn answer(self, content_type: &str) -> Answer {
         // A count of zero beside content is a server that does not count; token ids in every event are as exact.
         let usage = self.usage.filter(|usage| usage.completion_tokens > 0 || self.events == 0);
         let exact = usage.map(|usage| usage.completion_tokens).or(self.tokens_told);
         let generated = exact.unwrap_or(self.events);
+        let mut told = self.error.clone();
         let kind = if let Some(kind) = self.failed {
             Some(kind)
-        } else if self.error.is_some() {
+        } else if told.is_some() {
             Some(Kind::ErrorEvent)
+        } else if let Some((kind, form)) = self.other_form(content_type) {
+            told = Some(form);
+            Some(kind)
         } else if self.endings.aborted > 0 {
             Some(Kind::Aborted)
         } else if !self.is_done || self.endings.finished < self.choices {
+            told = Some(self.lacking());
             Some(Kind::Truncated)
         } else if generated == 0 {
             Some(Kind::NoToken)
@@ -246,7 +330,7 @@ impl Event {
         };
         Answer {
             kind,
-            message: self.error.as_deref().and_then(message),
+            message: told.as_deref().and_then(message),
             input_tokens: usage.map(|usage| usage.prompt_tokens),
             output_tokens: Some(generated),
             cached_tokens: usage.and_then(|usage| usage.prompt_tokens_details).and_then(|details| details.cached_tokens),

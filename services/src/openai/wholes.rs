@@ -19,7 +19,7 @@ pub fn read(body: &[u8]) -> Answer {
     let Some(chunk) = chunk else {
         return failed(if could_go_on(body) { Kind::Truncated } else { Kind::Malformed }, None);
     };
-    if let Some(error) = chunk.error_text() {
+    if let Some(error) = chunk.error_in(body) {
         return failed(Kind::ErrorEvent, message(&error));
     }
     let mut print = Fingerprint::default();

@@ -115,6 +115,23 @@ async fn what_a_server_said_is_told_once_for_each_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_of_another_form_is_told_by_what_its_head_calls_it() {
+    let cases = [
+        ("content-type: text/html", "malformed: not an event stream, but text/html: <html>"),
+        ("content-encoding: gzip", "malformed: the body is encoded as `gzip`, though no encoding was asked for"),
+    ];
+    for (header, told_so) in cases {
+        let server = server(Answer::Keep(format!("HTTP/1.1 200 OK\r\n{header}\r\ncontent-length: 6\r\n\r\n<html>"))).await;
+        let prepared = Prepared::build(closed(1, Stop::Requests(1), &server.url), None).await.unwrap();
+        let ledger = Ledger::new(source());
+        let batches = told(prepared, &ledger, Clock::beginning(Instant::now())).await;
+        assert_eq!(rows(&batches)[0].kind, Some(Kind::Malformed));
+        let messages = ledger.take_messages();
+        assert!(matches!(&messages[..], [Fact::Warned { what }] if what.contains(told_so)), "{messages:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prompts_have_the_asked_tokens_by_what_a_word_has() {
     let server = server(Answer::Counted).await;
     let mut share = closed(1, Stop::Requests(3), &server.url);

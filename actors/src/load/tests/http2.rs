@@ -128,7 +128,12 @@ fn http2(clients: u32, requests: u64, url: &str) -> LoadShare {
 async fn check_manner(manner: Manner, expected: Option<Kind>) {
     let server = speaking(manner).await;
     let rows = driven(http2(1, 3, &server.url)).await;
-    assert_eq!(rows.iter().map(|row| row.kind).collect::<Vec<_>>(), [expected; 3], "{manner:?}");
+    for kind in rows.iter().map(|row| row.kind) {
+        // A close before all that came was read is a reset to TCP.
+        let is_reset_by_close = matches!(manner, Manner::ClosesMidway) && kind == Some(Kind::ResetMidway);
+        assert!(kind == expected || is_reset_by_close, "{manner:?}: {kind:?}");
+    }
+    assert_eq!(rows.len(), 3, "{manner:?}");
     assert!(rows.iter().all(|row| row.attempts == 1), "{manner:?}");
 }
 

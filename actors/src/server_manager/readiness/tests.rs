@@ -224,6 +224,33 @@ async fn a_refusal_of_a_default_field_says_what_to_write() {
 }
 
 #[tokio::test]
+async fn a_first_completion_of_another_form_is_not_asked_again_and_says_what_a_trial_would() {
+    let cases: [(Script, &str); 2] = [
+        (
+            |_, _| (200, COMPLETION),
+            "malformed: the server answered in one piece though a stream was asked for; write `workload.stream: false`",
+        ),
+        (|_, _| (200, "<html>"), "malformed: not an event stream, but a body of no content type: <html>"),
+    ];
+    let request = RequestSpec { stream: true, ..request() };
+    let (service, spec) = (Scripted(vec![Step::Completes], false), spec());
+    for (script, told) in cases {
+        let (url, heads) = serve(script).await;
+        let question = Question { url: &url, service: &service, spec: &spec, request: &request, headers: None, limit: LONG };
+        let ready = ask(&question, &|_| ()).await;
+        assert!(matches!(&ready, Err(NotReady::Refused { why, .. }) if why == told), "{ready:?}");
+        assert_eq!(heads.lock().unwrap().len(), 1);
+    }
+    // Its end mark may come another time.
+    let limit = Span::from_millis(100);
+    let (url, _) = serve(|_, _| (200, "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":\"stop\"}]}\n\n")).await;
+    let question = Question { url: &url, service: &service, spec: &spec, request: &request, headers: None, limit };
+    let ready = ask(&question, &|_| ()).await;
+    let told = "no_end_mark: `finish_reason` came, but no `[DONE]`";
+    assert!(matches!(&ready, Err(NotReady::TimedOut { last, .. }) if last == told), "{ready:?}");
+}
+
+#[tokio::test]
 async fn only_the_health_question_is_left_out_on_demand() {
     let mut spec = spec();
     spec.health.enabled = false;
