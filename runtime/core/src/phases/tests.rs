@@ -1,5 +1,8 @@
 //! The run against a small world that carries out effects, well or badly.
 
+mod deadlines;
+mod drills;
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
@@ -11,8 +14,8 @@ use crate::{
     orders::{Duty, LoadShare, Order},
     plan::{Allocation, Candidate, Left, NodeNeeds},
     trial::{
-        Api, ContainerRuntime, Distribution, Drill, DrillTarget, HealthCheck, IMAGE_READ_WITHIN, Layout, Length, LoadModel,
-        LoadSpec, RequestSpec, ServiceSpec, Slo, Stop, Timeouts, Trial,
+        Api, ContainerRuntime, Distribution, DrillTarget, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
+        ServiceSpec, Slo, Stop, Timeouts, Trial,
     },
     units::{Nanos, NodeName, Span, TrialId},
 };
@@ -413,23 +416,6 @@ fn an_undisturbed_run_goes_through_its_phases_once_and_keeps_its_server_up() {
 }
 
 #[test]
-fn servers_in_an_image_have_the_time_in_which_it_is_read() {
-    let deadline = |runtime| {
-        let mut trial = trial("a", "m");
-        (trial.service.runtime, trial.service.path) = (runtime, Some("image".into()));
-        let mut run = World::new(vec![trial], None).run;
-        run.start();
-        run.seated(allocation(2, 1));
-        run.answered(&"node0".into(), OrderKind::Admit, Ok(()));
-        let begun = run.answered(&"node1".into(), OrderKind::Admit, Ok(()));
-        begun.iter().find_map(|effect| if let Effect::Deadline { after, .. } = effect { Some(after.0) } else { None }).unwrap()
-    };
-    let bare = deadline(ContainerRuntime::Bare);
-    assert_eq!(deadline(ContainerRuntime::Apptainer) - bare, IMAGE_READ_WITHIN.0);
-    assert_eq!(deadline(ContainerRuntime::Podman), bare, "its images are names");
-}
-
-#[test]
 fn another_model_means_another_server() {
     let mut world = World::new(vec![trial("a", "m"), trial("b", "n")], None);
     world.play(2, &[]);
@@ -510,52 +496,6 @@ fn a_lost_server_still_yields_a_report() {
 }
 
 #[test]
-fn a_drill_is_carried_out_where_it_was_meant() {
-    let mut with_drill = trial("a", "m");
-    with_drill.load.drills = vec![Drill { at: Span::ZERO, kill: DrillTarget::Server }];
-    let mut world = World::new(vec![with_drill], None);
-    world.waits_for_drills = true;
-    world.play(2, &[]);
-    assert_eq!(world.drills, [("node0".into(), DrillTarget::Server)]);
-}
-
-#[test]
-fn a_drill_behind_the_end_of_the_window_does_not_happen_and_is_told() {
-    let mut with_drills = trial("a", "m");
-    let drill = |seconds| Drill { at: Span::from_secs(seconds), kill: DrillTarget::Executor };
-    with_drills.load.drills = vec![drill(8), drill(2)];
-    let mut world = World::new(vec![with_drills], None);
-    let begun = world.run.start();
-    world.queue.extend(begun);
-    let seated = world.run.seated(allocation(3, 1));
-    world.queue.extend(seated);
-    while world.run.phase() != Some(Phase::Execution) {
-        let effect = world.queue.pop_front().expect("it goes on");
-        world.carry_out(effect);
-    }
-    let id = TrialId::from("a");
-    assert_eq!(world.run.load_started(&id).len(), 2);
-    // A second of warm-up, and five of the window.
-    let told = |effects: &[Effect]| -> Vec<String> {
-        effects.iter().filter_map(|effect| if let Effect::Warn(what) = effect { Some(what.clone()) } else { None }).collect()
-    };
-    let cut = world.run.sure_enough(&id, Nanos(6_000_000_000));
-    assert_eq!(told(&cut), ["a: the drill at 8s (kill: executor) did not happen: the measured window was over before"]);
-    assert!(matches!(&world.run.drill_due(&id, DrillTarget::Executor)[..], [Effect::Order(_, Order::Drill { .. })]));
-    assert_eq!(world.run.drill_due(&id, DrillTarget::Executor), Vec::new(), "it would fall into the drain");
-}
-
-#[test]
-fn a_drill_that_a_load_did_not_last_for_is_told() {
-    let mut with_drill = trial("a", "m");
-    with_drill.load.drills = vec![Drill { at: Span::from_secs(5), kill: DrillTarget::Node }];
-    let mut world = World::new(vec![with_drill], None);
-    world.play(3, &[]);
-    assert!(world.drills.is_empty());
-    assert_eq!(world.warnings.len(), 1, "{:?}", world.warnings);
-}
-
-#[test]
 fn a_window_that_is_sure_enough_ends_on_every_node_and_the_trial_is_whole() {
     let mut world = World::new(two_trials(), None);
     world.play(3, &[]);
@@ -614,16 +554,6 @@ fn what_a_node_says_after_it_was_lost_changes_nothing() {
     world.trouble(&Trouble::Lose(1));
     let late = world.run.answered(&NodeName::from("node1"), OrderKind::PrepareLoad, Err("it cannot be reached".into()));
     assert_eq!((late, world.run.failure()), (Vec::new(), None));
-}
-
-#[test]
-fn a_stale_deadline_changes_nothing() {
-    let mut world = World::new(two_trials(), None);
-    let begun = world.run.start();
-    let Some(Effect::Deadline { phase, ticket, .. }) = begun.last() else { panic!("no deadline") };
-    let (phase, ticket) = (*phase, *ticket);
-    world.play(2, &[]);
-    assert_eq!(world.run.expired(phase, ticket), Vec::new());
 }
 
 fn troubles() -> impl Strategy<Value = Vec<(usize, Trouble)>> {
