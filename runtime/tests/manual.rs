@@ -231,7 +231,6 @@ fn broken() -> Vec<TrialEvidence> {
         repeated_ends: 1,
         open_loop: Some(OpenLoopEvidence { due: 100, sent: 10, held_back: 0 }),
         without_first_token: 8,
-        send_delay_p99_seconds: Some(1.0),
         cpu_ratio: 1.0,
         lag_mean_seconds: 10.0,
         lag_max_seconds: 10.0,
@@ -277,7 +276,8 @@ fn broken() -> Vec<TrialEvidence> {
         served: Some(ServedEvidence { counted: 200, sent: 100 }),
         ..TrialEvidence::default()
     };
-    vec![all_at_once, silent, empty, whole, TrialEvidence::default()]
+    let late = TrialEvidence { due: 50, completed: 50, send_delay_p99_seconds: Some(1.0), ..TrialEvidence::default() };
+    vec![all_at_once, silent, empty, whole, late, TrialEvidence::default()]
 }
 
 #[test]
