@@ -350,6 +350,7 @@ SH
     offset=$(report "$(run_dir)" '[.trials[0].resources.nodes[] | select(.host == "node005") | .clock_offset_seconds][0]')
     told "clock of a client wrong by 5 s" "offset of node005 estimated as $offset s"
     check "$ROW: the offset is found" jq -en --argjson offset "$offset" '($offset - 5 | fabs) < 0.1'
+    check "$ROW: it starts with the others" holds "$(run_dir)" '.trials[0].latency.dispatch_delay_seconds.p99 < 1'
     check "$ROW: its windows are aligned by it, and nobody doubts them" holds "$(run_dir)" '[.trials[].verdict.reasons[].code] | all(test("clock") | not)'
     check "$ROW: the books balance" balances "$(run_dir)"
     end_row

@@ -372,6 +372,9 @@ impl Membership {
             },
         );
         effects.insert(0, Effect::Join { peer: id, hello: Box::new(hello), link });
+        // Asked at once, as its clock must be known before any load starts by it; silence counts from the next beat on.
+        self.seq += 1;
+        effects.push(Effect::Beat { link, beat: Beat { seq: self.seq, answered: 0 } });
         effects
     }
 

@@ -10,27 +10,19 @@ use hb_core::{
     counting::Counting,
     events::{Happened, RunEvent},
     facts::NodeFact,
-    http_version::HttpVersion,
     orders::{LoadShare, Order, Role},
     phases::{Effect, OrderKind, Phase, Run, RunSpec},
     plan::{Left, NodeNeeds, Plan, Seat},
     report::{NodeFigures, Report},
-    trial::{DrillTarget, Trial},
+    trial::DrillTarget,
     units::{Nanos, NodeName, TrialId},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t, rpc::CallResult};
 use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BooksMsg, books::Closed, counts::Asked, nodes::Nodes};
-use crate::{
-    cluster::ClusterEvent,
-    server_manager::{
-        own_headers::OwnHeaders,
-        readiness::{self, Question, Ready},
-    },
-    wire::WireError,
-};
+use super::{BooksMsg, books::Closed, counts::Asked, endpoints::ask_endpoints, nodes::Nodes};
+use crate::{cluster::ClusterEvent, wire::WireError};
 
 /// Every executor starts its trial this long after the order, so that the order has reached all of them…
 const START_AHEAD: Duration = Duration::from_millis(300);
@@ -38,6 +30,9 @@ const START_AHEAD: Duration = Duration::from_millis(300);
 const START_AHEAD_HERE: Duration = Duration::from_millis(40);
 /// …and longer by so much for each client, which opens its connection meanwhile.
 const START_AHEAD_FOR_A_CLIENT: Duration = Duration::from_micros(60);
+
+/// A load waits so long at most until the clocks of all that send it are known.
+const CLOCKS_WITHIN: Duration = Duration::from_secs(3);
 
 /// An order that got no answer is given again after this pause.
 const ORDER_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -96,6 +91,8 @@ pub enum OrchestratorMsg {
     OrderAnswered(NodeName, OrderKind, Result<(), String>),
     /// The servers were asked for their own counts, and a trial's load can start.
     ServersCounted(TrialId, Vec<ServerCounts>),
+    /// A trial's load has waited long enough for the clocks of its nodes.
+    ClocksDue(TrialId),
     /// An order got no answer: the link to the node may be coming back.
     OrderUnanswered(NodeName, Box<Order>),
     /// The books cannot keep rows any more.
@@ -143,6 +140,8 @@ pub struct Leading {
     asked: Option<Asked>,
     /// When the load of the trial started.
     started_at: Option<i128>,
+    /// A trial whose load waits until the clocks of its nodes are known.
+    unaligned: Option<TrialId>,
     /// Shares of what was lost before that: they start with it.
     early: Vec<LoadShare>,
     /// When the load of the trial was told to stop before its end.
@@ -179,6 +178,7 @@ impl Actor for Orchestrator {
             trial: None,
             asked: None,
             started_at: None,
+            unaligned: None,
             early: Vec::new(),
             stopped_at: None,
             done: Some(leadership.done),
@@ -192,10 +192,15 @@ impl Actor for Orchestrator {
     async fn handle(&self, me: ActorRef<Self::Msg>, msg: Self::Msg, leading: &mut Leading) -> Result<(), ActorProcessingErr> {
         leading.run.clock(unix_nanos());
         let effects = match msg {
-            OrchestratorMsg::ClusterChanged(event) => leading.cluster_changed(*event),
+            OrchestratorMsg::ClusterChanged(event) => {
+                let effects = leading.cluster_changed(*event);
+                leading.start_once_aligned(&me);
+                effects
+            }
             OrchestratorMsg::NodeTold(fact) => leading.node_told(*fact),
             OrchestratorMsg::OrderAnswered(node, kind, result) => leading.run.answered(&node, kind, result),
             OrchestratorMsg::ServersCounted(trial, servers) => leading.servers_counted(&me, trial, servers),
+            OrchestratorMsg::ClocksDue(trial) => leading.clocks_due(&me, &trial),
             OrchestratorMsg::OrderUnanswered(node, order) => leading.unanswered(node, *order),
             OrchestratorMsg::BooksGaveUp(why) => leading.run.broken(why),
             OrchestratorMsg::TrialOpened(trial, result) => leading.run.trial_opened(&trial, result),
@@ -457,9 +462,34 @@ impl Leading {
         // The run may have been ended while they were asked.
         if self.run.is_executing(&trial) {
             self.tell(Happened::ServersCounted { is_over: false, servers });
-            self.start_load(me, trial);
+            self.unaligned = Some(trial.clone());
+            me.send_after(CLOCKS_WITHIN, move || OrchestratorMsg::ClocksDue(trial));
+            self.start_once_aligned(me);
         }
         Vec::new()
+    }
+
+    /// Starts the load that waits for it, once the clock of every node that sends it is known: by another one it would
+    /// start as much too early or too late as that is wrong.
+    fn start_once_aligned(&mut self, me: &ActorRef<OrchestratorMsg>) {
+        let is_known = |node: &NodeName| self.nodes.named(node).is_none_or(|member| member.clock.is_some());
+        if self.unaligned.is_some() && self.run.loads().iter().all(|(node, _)| is_known(node)) {
+            self.start_waiting(me);
+        }
+    }
+
+    fn clocks_due(&mut self, me: &ActorRef<OrchestratorMsg>, trial: &TrialId) -> Vec<Effect> {
+        if self.unaligned.as_ref() == Some(trial) {
+            self.start_waiting(me);
+        }
+        Vec::new()
+    }
+
+    fn start_waiting(&mut self, me: &ActorRef<OrchestratorMsg>) {
+        // The run may have been ended meanwhile.
+        if let Some(trial) = self.unaligned.take().filter(|trial| self.run.is_executing(trial)) {
+            self.start_load(me, trial);
+        }
     }
 
     /// One instant on every clock: each node is told it on its own.
@@ -618,37 +648,6 @@ fn role_name(role: Role) -> &'static str {
         Role::Server => "server",
         Role::Client => "client",
     }
-}
-
-/// Asks servers that already run, all at once, whether they are ready.
-fn ask_endpoints(me: ActorRef<OrchestratorMsg>, trial: Trial) {
-    tokio::spawn(async move {
-        let asked = trial.service.endpoints.iter().map(|url| ask_endpoint(&me, url, &trial));
-        let answers = futures_util::future::join_all(asked).await;
-        let (ready, troubles): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-        let troubles: Vec<String> = troubles.into_iter().filter_map(Result::err).collect();
-        // All serve one model, so the count of any of them is that of all.
-        let ready: Vec<Ready> = ready.into_iter().filter_map(Result::ok).collect();
-        let spoken = trial.service.endpoints.iter().zip(&ready);
-        let http2 = spoken.filter(|(_, ready)| ready.http_version == HttpVersion::Http2).map(|(url, _)| url.clone());
-        let told = (ready.iter().find_map(|ready| ready.counting.clone()), http2.collect());
-        let result = if troubles.is_empty() { Ok(told) } else { Err(troubles.join("; ")) };
-        // The run may be over by now.
-        let _ = me.cast(OrchestratorMsg::EndpointsAnswered(result));
-    });
-}
-
-async fn ask_endpoint(me: &ActorRef<OrchestratorMsg>, url: &str, trial: &Trial) -> Result<Ready, String> {
-    let spec = &trial.service;
-    let service = hb_services::resolve(spec).map_err(|problem| problem.to_string())?;
-    let own = OwnHeaders::read(spec).map_err(|error| error.to_string())?;
-    let limit = spec.ready_limit();
-    let question = Question { url, service: &*service, spec, request: &trial.request, headers: own.as_ref(), limit };
-    let progress = |what: String| {
-        // The run may be over by now.
-        let _ = me.cast(OrchestratorMsg::EndpointWaitedFor(format!("{url} is not ready yet: {what}")));
-    };
-    readiness::ask(&question, &progress).await.map_err(|error| error.to_string())
 }
 
 /// This machine's wall clock, nanoseconds since 1970.

@@ -10,6 +10,7 @@
 mod actor;
 mod books;
 mod counts;
+mod endpoints;
 mod inbox;
 mod nodes;
 mod recorder;

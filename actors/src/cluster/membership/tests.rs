@@ -43,7 +43,7 @@ fn joined(host: &str, number: u64) -> Membership {
     let mut members = Membership::new("1".into());
     members.session_ready(link(number), id(host), at(0));
     members.agent_seen(link(number));
-    assert_eq!(words(&members.greeted(link(number), Ok(hello(host, "1")), at(0))), ["Join"]);
+    assert_eq!(words(&members.greeted(link(number), Ok(hello(host, "1")), at(0))), ["Join", "Beat"]);
     members
 }
 
@@ -99,10 +99,10 @@ fn a_beat_says_which_answer_came_last() {
         Some(Effect::Beat { beat, .. }) => beat,
         other => panic!("{other:?}"),
     };
-    assert_eq!(beat(&mut members, 2), Beat { seq: 1, answered: 0 }, "only its greeting was answered");
-    members.beat_answered(link(0), &answer(1), at(2));
-    assert_eq!(beat(&mut members, 4), Beat { seq: 2, answered: 1 });
-    assert_eq!(beat(&mut members, 6), Beat { seq: 3, answered: 1 }, "silence says nothing new");
+    assert_eq!(beat(&mut members, 2), Beat { seq: 2, answered: 0 }, "only its greeting was answered");
+    members.beat_answered(link(0), &answer(2), at(2));
+    assert_eq!(beat(&mut members, 4), Beat { seq: 3, answered: 2 });
+    assert_eq!(beat(&mut members, 6), Beat { seq: 4, answered: 2 }, "silence says nothing new");
 }
 
 #[test]
@@ -175,5 +175,5 @@ fn two_nodes_of_one_host_are_named() {
     let second = HelloBack { incarnation: 8, ..hello("a", "1") };
     members.session_ready(link(1), PeerId::of("a", Some(1), 8), at(0));
     members.agent_seen(link(1));
-    assert_eq!(words(&members.greeted(link(1), Ok(second), at(0))), ["Join", "DuplicateHost"]);
+    assert_eq!(words(&members.greeted(link(1), Ok(second), at(0))), ["Join", "DuplicateHost", "Beat"]);
 }

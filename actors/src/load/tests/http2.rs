@@ -43,7 +43,9 @@ fn parts() -> [String; 2] {
 
 async fn speak(mut stream: TcpStream, manner: Manner, requests: Arc<AtomicU64>) {
     if matches!(manner, Manner::Babbles) {
-        return stream.write_all(&[b'x'; 64]).await.unwrap();
+        stream.write_all(&[b'x'; 64]).await.unwrap();
+        // A close before all that came was read would be a reset.
+        return std::future::pending().await;
     }
     let Ok(mut connection) = server::handshake(stream).await else { return };
     let mut answered = 0;
