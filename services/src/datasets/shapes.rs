@@ -71,7 +71,8 @@ impl Shape {
                     return Err("the prompt is empty".into());
                 }
                 let output = output.and_then(|output| fields.get(output)).filter(|text| !text.trim().is_empty());
-                Ok(entry(Content::Text(prompt.to_owned()), output.map(|text| tokens(text)).transpose()?))
+                let output = output.map(|text| tokens(text)).transpose()?.filter(|tokens| *tokens > 0);
+                Ok(entry(Content::Text(prompt.to_owned()), output))
             }
             Self::BurstGpt { stamp, input, output } => {
                 let fields = record::fields(text)?;
@@ -351,6 +352,9 @@ mod tests {
         let shape = Shape::Csv { prompt: 1, output: Some(2) };
         let (entry, _) = read(&shape, "7,\"Why, then?\",12");
         assert_eq!((text(&entry), entry.gen_tokens), ("Why, then?", Some(12)));
+        for unsaid in ["7,Why?,", "7,Why?,0"] {
+            assert_eq!(read(&shape, unsaid).0.gen_tokens, None, "{unsaid}");
+        }
         assert!(why(&shape, "7,,12").contains("empty"));
     }
 }
