@@ -234,6 +234,7 @@ fn broken() -> Vec<TrialEvidence> {
         cpu_ratio: 1.0,
         lag_mean_seconds: 10.0,
         lag_max_seconds: 10.0,
+        unread_seconds: Some(1.0),
         tpot_p50_seconds: Some(0.01),
         ttft_p50_seconds: Some(0.01),
         executor_restarts: 1,

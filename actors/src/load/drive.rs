@@ -88,6 +88,7 @@ pub async fn drive(
     });
     let _filling = engine.prepared.supply.keep_full()?;
     let mut watch = JoinSet::new();
+    let _looking = engine.prepared.queues.watch(Arc::clone(&ledger))?;
     watch.spawn(health::watch(ledger));
     let drilled = engine.clone();
     watch.spawn(async move {

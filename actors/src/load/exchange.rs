@@ -114,7 +114,7 @@ impl Answering {
                     has_read = true;
                     let progress = self.reader.feed(&data)?;
                     let (was_over, had_content) = (seen.over.is_some(), seen.last.is_some());
-                    seen.content(self.read_at(), progress);
+                    seen.content(self.read_at(), data.len(), progress);
                     if let Some(last) = seen.last.filter(|_| !had_content) {
                         // From here on silence counts, and it may end earlier than the wait for the first content.
                         self.set_alarm(self.limits.next(Some(self.clock.instant(last))).0);

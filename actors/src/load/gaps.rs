@@ -1,4 +1,4 @@
-//! Gaps between tokens and between events, in histograms of the worker's own until a window is cut.
+//! What comes in, until a window is cut: gaps between tokens and between events in histograms, tokens and bytes in sums.
 
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
@@ -38,16 +38,34 @@ fn empty() -> Histogram<u64> {
 pub(super) struct Gaps {
     shards: Vec<Mutex<Pair>>,
     tokens: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// What was read since the last cut.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Gaps between tokens, HDR V2 bytes; empty where there were none.
+    pub itl: Vec<u8>,
+    /// Gaps between events, the same.
+    pub icl: Vec<u8>,
+    pub tokens: u64,
+    /// Of answers' bodies.
+    pub bytes: u64,
 }
 
 impl Gaps {
     pub fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::new(Pair::new())).collect(), tokens: AtomicU64::new(0) }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::new(Pair::new())).collect(),
+            tokens: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
     }
 
-    /// Counts tokens that were read.
-    pub fn count(&self, tokens: u64) {
+    /// Counts tokens and bytes that were read.
+    pub fn count(&self, tokens: u64, bytes: u64) {
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Takes what lies between the events of request `index`; one lock for many of them.
@@ -72,8 +90,8 @@ impl Gaps {
         self.shards[index as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// ITL and ICL as HDR V2 bytes (empty where there was none), and the tokens read.
-    pub fn take(&self) -> (Vec<u8>, Vec<u8>, u64) {
+    /// What came since the last time.
+    pub fn take(&self) -> Taken {
         let mut sum = Pair::new();
         for shard in &self.shards {
             let mut pair = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +103,12 @@ impl Gaps {
             pair.itl.reset();
             pair.icl.reset();
         }
-        (bytes(&sum.itl), bytes(&sum.icl), self.tokens.swap(0, Ordering::Relaxed))
+        Taken {
+            itl: bytes(&sum.itl),
+            icl: bytes(&sum.icl),
+            tokens: self.tokens.swap(0, Ordering::Relaxed),
+            bytes: self.bytes.swap(0, Ordering::Relaxed),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,14 +14,19 @@ use std::{
 };
 
 use hb_core::{
-    batch::{Batch, BatchKey, ClientHealth, MAX_BATCH_BYTES, Open, Source},
+    batch::{Batch, BatchKey, ClientHealth, MAX_BATCH_BYTES, Open, Source, Unread},
     facts::Fact,
     record::{Kind, Outcome, Record, Stage, Turn},
     schedule::Numbers,
     units::Nanos,
 };
 
-use super::{answer_gaps::AnswerGaps, gaps::Gaps, health::Lags, messages::Messages};
+use super::{
+    answer_gaps::AnswerGaps,
+    gaps::{Gaps, Taken},
+    health::Lags,
+    messages::Messages,
+};
 
 /// More than a record takes on the wire: every field at its longest.
 const RECORD_BYTES: usize = 208;
@@ -34,6 +40,7 @@ pub struct Ledger {
     books: Mutex<Books>,
     gaps: Gaps,
     pub(super) lags: Mutex<Lags>,
+    unread: Mutex<Unread>,
     messages: Mutex<Messages>,
     progress: AtomicU64,
 }
@@ -82,6 +89,7 @@ impl Ledger {
             books: Mutex::new(books),
             gaps: Gaps::new(),
             lags: Mutex::new(Lags::default()),
+            unread: Mutex::default(),
             messages: Mutex::default(),
             progress: AtomicU64::new(0),
         })
@@ -120,24 +128,22 @@ impl Ledger {
     /// Cuts the window at `now`. Only the last batch of the last cut says so.
     #[must_use]
     pub fn cut(&self, now: Nanos, is_last: bool) -> Vec<Batch> {
-        let health = self.lags.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (itl, icl, tokens_read) = self.gaps.take();
+        let (gaps, health) = self.take();
         let mut books = self.books();
-        let health = ClientHealth { in_flight: books.in_flight, tokens_read, ..health };
-        books.cut(now, is_last, [itl, icl], health)
+        let health = ClientHealth { in_flight: books.in_flight, ..health };
+        books.cut(now, is_last, gaps, health)
     }
 
     /// Ends this life: what is open is lost, and the next life begins.
     #[must_use]
     pub fn bury(&self, now: Nanos) -> Buried {
-        let health = self.lags.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (itl, icl, tokens_read) = self.gaps.take();
+        let (gaps, health) = self.take();
         let mut books = self.books();
         let mut open: Vec<Open> = books.open.drain().map(|(_, open)| open).collect();
         open.sort_by_key(|open| open.index);
         books.records.extend(open.iter().map(|open| open.lost(Kind::ExecutorLost)));
         books.in_flight = 0;
-        let batches = books.cut(now, true, [itl, icl], ClientHealth { tokens_read, ..health });
+        let batches = books.cut(now, true, gaps, health);
         books.source.epoch += 1;
         books.seq = 0;
         Buried { batches, lost: open.len() as u64 }
@@ -145,6 +151,20 @@ impl Ledger {
 
     pub(super) fn book(self: &Arc<Self>) -> Book {
         Book { epoch: self.epoch(), ledger: self.clone() }
+    }
+
+    /// ITL and ICL, and how the client did, since the last window.
+    fn take(&self) -> ([Vec<u8>; 2], ClientHealth) {
+        let health = self.lags.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Taken { itl, icl, tokens, bytes } = self.gaps.take();
+        let seen = mem::take(&mut *self.unread.lock().unwrap_or_else(PoisonError::into_inner));
+        let unread = Unread { read_bytes: bytes, ..seen };
+        ([itl, icl], ClientHealth { tokens_read: tokens, unread, ..health })
+    }
+
+    /// So many bytes of answers lie unread in the receive queues.
+    pub(super) fn saw_unread(&self, bytes: u64) {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).saw(bytes);
     }
 
     pub(super) fn moved(&self) {
@@ -166,9 +186,8 @@ impl Books {
     }
 
     fn cut(&mut self, now: Nanos, is_last: bool, gaps: [Vec<u8>; 2], health: ClientHealth) -> Vec<Batch> {
-        let mut records = std::mem::take(&mut self.records).into_iter().peekable();
-        let opened: Vec<Open> =
-            std::mem::take(&mut self.untold).iter().filter_map(|index| self.open.get(index).copied()).collect();
+        let mut records = mem::take(&mut self.records).into_iter().peekable();
+        let opened: Vec<Open> = mem::take(&mut self.untold).iter().filter_map(|index| self.open.get(index).copied()).collect();
         let mut opened = opened.into_iter().peekable();
         let [itl, icl] = gaps;
         // Each histogram stays far below the limit alone; both together need not.
@@ -255,8 +274,8 @@ impl Book {
         self.ledger.messages.lock().unwrap_or_else(PoisonError::into_inner).other_model(asked, answered, server);
     }
 
-    pub fn count_tokens(&self, tokens: u64) {
-        self.ledger.gaps.count(tokens);
+    pub fn count_read(&self, tokens: u64, bytes: u64) {
+        self.ledger.gaps.count(tokens, bytes);
     }
 
     /// The number of the next conversation of a closed loop.

@@ -28,10 +28,12 @@ mod prepared;
 mod request;
 mod seen;
 mod server;
+mod side_thread;
 mod supply;
 mod talk;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unread;
 mod window;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};

@@ -4,24 +4,16 @@
 //! every request. A thread that parks until the instant is some 60 µs late, wakes the runtime once for each request and
 //! costs nothing while it waits; spinning through the rest would cost a core.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, Thread},
-    time::Duration,
-};
+use std::time::Duration;
 
 use hb_core::schedule::Due;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{Clock, LoadError};
+use super::{Clock, LoadError, side_thread::SideThread};
 
-/// The thread's end of the string.
+/// The other end of the thread's string.
 pub(super) struct Pacer {
-    thread: Thread,
-    is_over: Arc<AtomicBool>,
+    thread: SideThread,
     /// Requests as they become due. It holds those that are due and no other, so the schedule bounds it.
     dues: UnboundedReceiver<Due>,
 }
@@ -30,24 +22,19 @@ impl Pacer {
     /// Hands over what `schedule` has, each at its instant by `clock`.
     pub fn start(schedule: impl Iterator<Item = Due> + Send + 'static, clock: Clock) -> Result<Self, LoadError> {
         let (sender, dues) = unbounded_channel();
-        let is_over = Arc::new(AtomicBool::new(false));
-        let ended = is_over.clone();
-        let walk = move || {
+        let thread = SideThread::start("load-pacer", move |pauses| {
             for due in schedule {
                 while let Some(rest) = until(due, clock) {
-                    if ended.load(Ordering::Acquire) {
+                    if !pauses.wait(rest) {
                         return;
                     }
-                    thread::park_timeout(rest);
                 }
                 if sender.send(due).is_err() {
                     return;
                 }
             }
-        };
-        let spawned = thread::Builder::new().name("load-pacer".into()).spawn(walk);
-        let thread = spawned.map_err(|error| LoadError::Start(error.to_string()))?.thread().clone();
-        Ok(Self { thread, is_over, dues })
+        })?;
+        Ok(Self { thread, dues })
     }
 
     /// The next request, once it is due; `None` after the last one.
@@ -57,14 +44,7 @@ impl Pacer {
 
     /// Nothing that lies ahead will become due any more. What is due already is still handed over.
     pub fn stop(&self) {
-        self.is_over.store(true, Ordering::Release);
-        self.thread.unpark();
-    }
-}
-
-impl Drop for Pacer {
-    fn drop(&mut self) {
-        self.stop();
+        self.thread.end();
     }
 }
 

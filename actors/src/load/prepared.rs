@@ -25,7 +25,7 @@ use rustls::ClientConfig;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use super::{LoadError, server::Server, supply::Supply, window::Window};
+use super::{LoadError, server::Server, supply::Supply, unread::ReceiveQueues, window::Window};
 use crate::{
     lease::Lease,
     server_manager::own_headers::OwnHeaders,
@@ -53,6 +53,8 @@ pub struct Prepared {
     /// Without it nothing new is sent.
     pub(super) lease: Lease,
     readers: Mutex<Vec<Box<dyn Reader>>>,
+    /// Of all connections to all servers.
+    pub(super) queues: ReceiveQueues,
 }
 
 impl Prepared {
@@ -62,9 +64,10 @@ impl Prepared {
     /// What in the share cannot be used.
     pub async fn build(share: LoadShare, own: Option<OwnHeaders>) -> Result<Self, LoadError> {
         let protocol = protocol(&share)?;
-        let servers = servers(&share, protocol, own.as_ref(), trust::system)?;
+        let queues = ReceiveQueues::default();
+        let servers = servers(&share, protocol, own.as_ref(), &queues, trust::system)?;
         // Bodies are made and a dataset is read from end to end: on a worker of the load, that would count as its work.
-        let made = tokio::task::spawn_blocking(move || Self::with(share, protocol, servers)).await;
+        let made = tokio::task::spawn_blocking(move || Self::with(share, protocol, servers, queues)).await;
         made.map_err(|error| LoadError::Start(error.to_string()))?
     }
 
@@ -83,11 +86,17 @@ impl Prepared {
         trust: impl Fn() -> Result<ClientConfig, TrustError>,
     ) -> Result<Self, LoadError> {
         let protocol = protocol(&share)?;
-        let servers = servers(&share, protocol, own.as_ref(), trust)?;
-        Self::with(share, protocol, servers)
+        let queues = ReceiveQueues::default();
+        let servers = servers(&share, protocol, own.as_ref(), &queues, trust)?;
+        Self::with(share, protocol, servers, queues)
     }
 
-    fn with(mut share: LoadShare, protocol: &'static dyn Protocol, servers: Vec<Server>) -> Result<Self, LoadError> {
+    fn with(
+        mut share: LoadShare,
+        protocol: &'static dyn Protocol,
+        servers: Vec<Server>,
+        queues: ReceiveQueues,
+    ) -> Result<Self, LoadError> {
         let dataset = share.load.dataset.as_ref().map(Dataset::open).transpose().map_err(unusable)?;
         if let Some(dataset) = &dataset {
             if share.request.turns.is_some() {
@@ -119,6 +128,7 @@ impl Prepared {
             router,
             lease: Lease::default(),
             readers: Mutex::default(),
+            queues,
         })
     }
 
@@ -213,6 +223,7 @@ fn servers(
     share: &LoadShare,
     protocol: &dyn Protocol,
     own: Option<&OwnHeaders>,
+    queues: &ReceiveQueues,
     trust: impl Fn() -> Result<ClientConfig, TrustError>,
 ) -> Result<Vec<Server>, LoadError> {
     // The path is the same for every prompt.
@@ -222,7 +233,7 @@ fn servers(
     let mut connectors: BTreeMap<HttpVersion, TlsConnector> = BTreeMap::new();
     let server = |url: &String| {
         let version = if share.http2.contains(url) { HttpVersion::Http2 } else { HttpVersion::Http1 };
-        Server::new(url, path, own, version, || {
+        Server::new(url, path, own, version, queues.clone(), || {
             if let Some(connector) = connectors.get(&version) {
                 return Ok(connector.clone());
             }

@@ -32,7 +32,8 @@ pub(super) struct Seen<'a> {
     pub answer: Option<Answer>,
     gaps: AnswerGaps,
     handed: Nanos,
-    uncounted: u64,
+    /// Tokens and bytes that were read and not handed over.
+    uncounted: (u64, u64),
 }
 
 impl<'a> Seen<'a> {
@@ -53,11 +54,13 @@ impl<'a> Seen<'a> {
             answer: None,
             gaps: due.book().place_for_gaps(due.index),
             handed: Nanos(0),
-            uncounted: 0,
+            uncounted: (0, 0),
         }
     }
 
-    pub fn content(&mut self, at: Nanos, progress: Progress) {
+    /// So many bytes of the body were read, which had this in them.
+    pub fn content(&mut self, at: Nanos, bytes: usize, progress: Progress) {
+        self.uncounted.1 += bytes as u64;
         if progress.is_over && self.over.is_none() {
             self.over = Some(at);
         }
@@ -81,7 +84,7 @@ impl<'a> Seen<'a> {
         self.last = Some(at);
         self.events += progress.events;
         self.tokens += tokens;
-        self.uncounted += u64::from(tokens);
+        self.uncounted.0 += u64::from(tokens);
         if let Some((nanos, tokens, events)) = gap.filter(|_| self.due.stage == Stage::Measure) {
             self.gaps.push(nanos, tokens, events);
         }
@@ -92,7 +95,8 @@ impl<'a> Seen<'a> {
 
     fn hand_over(&mut self, at: Nanos) {
         self.handed = at;
-        self.due.book().count_tokens(std::mem::take(&mut self.uncounted));
+        let (tokens, bytes) = std::mem::take(&mut self.uncounted);
+        self.due.book().count_read(tokens, bytes);
         if self.gaps.unhanded() > 0 {
             self.due.book().gaps(self.due.index, &mut self.gaps);
         }

@@ -24,6 +24,7 @@ use super::{
     LoadError,
     connection::{Link, Stream},
     ending::Ending,
+    unread::ReceiveQueues,
 };
 use crate::{limits, server_manager::own_headers::OwnHeaders};
 
@@ -38,6 +39,7 @@ pub(super) struct Server {
     addresses: OnceCell<Vec<SocketAddr>>,
     /// The one used last is taken first: it is the least likely to have been closed.
     idle: Mutex<Vec<Link>>,
+    queues: ReceiveQueues,
     /// Told when the server is gone.
     pub ending: Ending,
 }
@@ -49,6 +51,7 @@ impl Server {
         path: &str,
         own: Option<&OwnHeaders>,
         version: HttpVersion,
+        queues: ReceiveQueues,
         trust: impl FnOnce() -> Result<TlsConnector, LoadError>,
     ) -> Result<Self, LoadError> {
         let refuse = |why: &str| LoadError::Url { url: url.to_owned(), why: why.to_owned() };
@@ -95,6 +98,7 @@ impl Server {
             headers,
             addresses: OnceCell::new(),
             idle: Mutex::default(),
+            queues,
             ending: Ending::default(),
         })
     }
@@ -145,6 +149,7 @@ impl Server {
             });
             let stream = TcpStream::connect(addresses.await?.as_slice()).await.map_err(|error| kind(&error, Kind::Connect))?;
             stream.set_nodelay(true).map_err(|_| Kind::Connect)?;
+            let place = self.queues.enter(&stream);
             let stream = match &self.tls {
                 None => Stream::Plain(stream),
                 Some((connector, name)) => {
@@ -155,7 +160,7 @@ impl Server {
                     })?))
                 }
             };
-            let mut link = Link::new(stream, self.version).await?;
+            let mut link = Link::new(stream, place, self.version).await?;
             link.opened_in = opening.elapsed().into();
             Ok(link)
         };

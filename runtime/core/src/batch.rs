@@ -124,6 +124,54 @@ pub struct ClientHealth {
     pub in_flight: u32,
     /// Content tokens (or events, where the server tells no counts) read in the window.
     pub tokens_read: u64,
+    /// What lay in the receive queues.
+    #[serde(default)]
+    pub unread: Unread,
+}
+
+/// Bytes of answers that had come and were not read, as a thread beside the load saw them from time to time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Unread {
+    /// How often it looked.
+    pub looks: u32,
+    /// What it saw in all looks together, bytes.
+    pub seen_bytes: u64,
+    /// The most that it saw at once, bytes.
+    pub max_bytes: u64,
+    /// What was read of answers' bodies meanwhile, bytes.
+    pub read_bytes: u64,
+}
+
+impl Unread {
+    /// Fewer looks say nothing.
+    const FEWEST_LOOKS: u32 = 10;
+
+    /// One more look, which saw so many bytes.
+    pub fn saw(&mut self, bytes: u64) {
+        self.add(Self { looks: 1, seen_bytes: bytes, max_bytes: bytes, read_bytes: 0 });
+    }
+
+    /// What was seen at another time, or of another executor.
+    pub fn add(&mut self, other: Self) {
+        self.looks = self.looks.saturating_add(other.looks);
+        self.seen_bytes = self.seen_bytes.saturating_add(other.seen_bytes);
+        self.max_bytes = self.max_bytes.max(other.max_bytes);
+        self.read_bytes = self.read_bytes.saturating_add(other.read_bytes);
+    }
+
+    /// The mean of what it saw, bytes.
+    #[must_use]
+    pub fn mean_bytes(&self) -> f64 {
+        self.seen_bytes as f64 / f64::from(self.looks.max(1))
+    }
+
+    /// For how long a byte lay unread on average, in seconds, where this was seen within so many seconds: by Little's law
+    /// what lies there over what is read in a second.
+    #[must_use]
+    pub fn mean_seconds(&self, within: f64) -> Option<f64> {
+        let is_known = self.looks >= Self::FEWEST_LOOKS && self.read_bytes > 0 && within > 0.0;
+        is_known.then(|| self.mean_bytes() / (self.read_bytes as f64 / within))
+    }
 }
 
 /// One window of one executor.
@@ -160,5 +208,23 @@ impl Batch {
             by_stage.entry(record.stage).or_default().add(record.outcome);
         }
         by_stage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_lie_unread_for_as_long_as_it_takes_to_read_what_lies_there() {
+        let mut unread = Unread { read_bytes: 50_000, ..Unread::default() };
+        (0..9).for_each(|_| unread.saw(200));
+        assert_eq!(unread.mean_seconds(5.0), None, "too few looks");
+        unread.saw(1_200);
+        assert_eq!((unread.mean_bytes(), unread.max_bytes), (300.0, 1_200));
+        // 10 000 bytes are read in a second, and 300 lie there.
+        assert_eq!(unread.mean_seconds(5.0), Some(0.03));
+        assert_eq!(unread.mean_seconds(0.0), None);
+        assert_eq!(Unread { read_bytes: 0, ..unread }.mean_seconds(5.0), None, "nothing was read");
     }
 }

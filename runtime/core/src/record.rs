@@ -9,6 +9,9 @@ use serde::{
 
 use crate::units::Nanos;
 
+/// A request that leaves no later than so long after it was due leaves in time.
+pub const SENT_IN_TIME: Nanos = Nanos(10_000_000);
+
 /// The part of a trial in which a request was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -338,6 +341,12 @@ impl Record {
     #[must_use]
     pub fn dispatch_delay(&self) -> Option<f64> {
         Some(self.sent?.since(self.due).as_secs_f64())
+    }
+
+    /// Time from the due instant to sending that its connection did not take to be opened.
+    #[must_use]
+    pub fn sender_delay(&self) -> Option<Nanos> {
+        Some(Nanos(self.sent?.0.saturating_sub(self.due.0).saturating_sub(self.connect.map_or(0, |connect| connect.0))))
     }
 
     /// Time per token after the first event's, in seconds; undefined below two tokens.

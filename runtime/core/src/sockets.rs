@@ -7,6 +7,10 @@ use crate::{
 
 /// Files that a node opens beside its connections while a load runs: the cluster, pages, samples, logs.
 const BESIDE: u64 = 64;
+/// So many receive queues a load looks into at most, each of which takes a file more…
+const MOST_WATCHED: u64 = 1024;
+/// …and not more than one file in so many that it may have.
+const ONE_WATCHED_IN: u64 = 16;
 /// Where nothing bounds an open loop, its answers are expected to take so many seconds.
 const EXPECTED_ANSWER_SECONDS: f64 = 10.0;
 
@@ -17,6 +21,12 @@ pub struct Sockets {
     pub open_files: Option<(u64, u64)>,
     /// The first and last of the machine's ephemeral ports.
     pub ports: Option<(u16, u16)>,
+}
+
+/// Into how many receive queues a load looks, where this process may have so many files open.
+#[must_use]
+pub fn watched(open_files: Option<u64>) -> u64 {
+    open_files.map_or(MOST_WATCHED, |most| MOST_WATCHED.min(most / ONE_WATCHED_IN))
 }
 
 /// How many connections a load needs at one time.
@@ -70,12 +80,13 @@ impl Sockets {
     pub fn shortage(self, wanted: Wanted, servers: u64) -> Option<String> {
         let Wanted { connections, .. } = wanted;
         let fewer = "or ask for less at a time, or by more client nodes";
-        if let Some((most, used)) = self.open_files.filter(|(most, used)| connections + used + BESIDE > *most) {
+        let beside = |most| BESIDE + connections.min(watched(Some(most)));
+        if let Some((most, used)) = self.open_files.filter(|(most, used)| connections + used + beside(*most) > *most) {
             return Some(format!(
                 "{} need {connections} connections, while this process may have {most} files open and needs {} for other things; \
                  raise the hard limit (`ulimit -Hn`, LimitNOFILE), {fewer}",
                 wanted.words(),
-                used + BESIDE,
+                used + beside(most),
             ));
         }
         let (first, last) = self.ports?;
@@ -116,8 +127,8 @@ mod tests {
 
     #[test]
     fn a_shortage_is_told_with_its_figures() {
-        check(FEW, 940, 1, None);
-        check(FEW, 941, 1, Some("941 connections, while this process may have 1024 files open and needs 84 for other things"));
+        check(FEW, 876, 1, None);
+        check(FEW, 877, 1, Some("877 connections, while this process may have 1024 files open and needs 148 for other things"));
         let many = Sockets { open_files: Some((1_000_000, 20)), ..FEW };
         check(many, 28_232, 1, None);
         check(

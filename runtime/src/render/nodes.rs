@@ -1,6 +1,8 @@
 //! Who took part in a trial, and what it cost them.
 
-use hb_core::report::{ClientFigures, NodeFigures, TrialReport};
+use std::collections::BTreeMap;
+
+use hb_core::report::{ClientFigures, ExecutorFigures, NodeFigures, TrialReport};
 use serde_json::Value;
 
 use super::{
@@ -86,8 +88,39 @@ fn client(trial: &TrialReport) -> String {
     rows.extend(
         client.lag_seconds.iter().map(|(name, lag)| vec![format!("Timer lateness, {}", escape(name)), figures::seconds(*lag)]),
     );
+    rows.push(vec!["Requests sent late".to_owned(), figures::count(client.late_dispatches)]);
+    rows.push(vec!["Answers lay unread, mean".to_owned(), unread(&client.unread_bytes, client.unread_seconds)]);
     rows.extend(calibration(client));
-    format!("<h3>The client itself</h3>{}", table("facts", &["Fact", "Value"], rows))
+    format!("<h3>The client itself</h3>{}{}", table("facts", &["Fact", "Value"], rows), executors(client))
+}
+
+/// What lay in receive queues, and for how long.
+fn unread(bytes: &BTreeMap<String, f64>, seconds: Option<f64>) -> String {
+    let mean = figures::bytes(bytes.get("mean").copied().unwrap_or_default());
+    seconds.map_or_else(|| mean.clone(), |seconds| format!("{mean} for {}", figures::seconds(seconds)))
+}
+
+/// Each executor's own figures, where there are several.
+fn executors(client: &ClientFigures) -> String {
+    if client.by_executor.len() < 2 {
+        return String::new();
+    }
+    let head =
+        ["Executor", "Node", "Requests", "Threads busy", "Timers late, mean", "Timers late, max", "Sent late", "Unread, mean"];
+    let row = |(number, executor): (&u32, &ExecutorFigures)| {
+        let lag = |name| figures::seconds(executor.lag_seconds.get(name).copied().unwrap_or_default());
+        vec![
+            number.to_string(),
+            escape(&executor.node),
+            figures::count(executor.requests),
+            figures::percent(executor.cpu_ratio),
+            lag("mean"),
+            lag("max"),
+            figures::count(executor.late_dispatches),
+            unread(&executor.unread_bytes, executor.unread_seconds),
+        ]
+    };
+    table("numbers nodes", &head, client.by_executor.iter().map(row))
 }
 
 /// What the client added to the answers of a server whose timing is exactly known.

@@ -331,7 +331,13 @@ fn a_client_that_cannot_keep_up_is_named() {
     let run = ended.run(ended.code.unwrap());
     let lag = reason(&run, "client_lag");
     assert!(lag["value"].as_f64() > lag["limit"].as_f64(), "{lag}");
-    assert!(run.trial()["client"]["cpu_ratio"].as_f64().unwrap() > 0.5, "{}", run.trial()["client"]);
+    let client = &run.trial()["client"];
+    assert!(client["cpu_ratio"].as_f64().unwrap() > 0.5, "{client}");
+    let unread = reason(&run, "unread_answers");
+    assert_eq!(unread["value"], client["unread_seconds"]);
+    // Some of eight megabytes are on their way at any time.
+    assert!(client["unread_bytes"]["mean"].as_f64().unwrap() > 10_000.0, "{client}");
+    assert_eq!(client["by_executor"]["0"]["unread_bytes"], client["unread_bytes"]);
 }
 
 #[test]

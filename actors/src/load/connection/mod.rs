@@ -35,6 +35,7 @@ use self::{
     stream::{Stamped, reading},
     troubles::{body_kind, head_trouble},
 };
+use super::unread::Place;
 
 /// What a connection reads at once at most; no answer's head may be longer. Left to itself, hyper comes to hold several
 /// times as much for each, which costs memory and cache and saves no read that counts.
@@ -75,8 +76,8 @@ struct Http1 {
 }
 
 impl Link {
-    pub async fn new(stream: Stream, version: HttpVersion) -> Result<Self, Kind> {
-        let io = TokioIo::new(Stamped(stream));
+    pub async fn new(stream: Stream, place: Place, version: HttpVersion) -> Result<Self, Kind> {
+        let io = TokioIo::new(Stamped { stream, _place: place });
         let spoken = match version {
             HttpVersion::Http1 => {
                 let shaking = http1::Builder::new().read_buf_exact_size(Some(READ_BYTES)).handshake(io);

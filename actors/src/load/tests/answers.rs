@@ -97,6 +97,9 @@ async fn a_window_says_how_the_client_itself_did() {
     assert!(health.cpu_ratio > 0.0 && health.cpu_ratio < 1.5, "{health:?}");
     assert!(health.lag_samples > 0 && health.lag_max_seconds >= health.lag_mean_seconds, "{health:?}");
     assert_eq!((health.tokens_read, health.in_flight), (90, 0));
+    assert!(health.unread.looks > 0 && health.unread.max_bytes <= health.unread.read_bytes, "{health:?}");
+    let body = format!("{EVENT}{EVENT}{LAST}data: [DONE]\n\n");
+    assert_eq!(health.unread.read_bytes, 30 * body.len() as u64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

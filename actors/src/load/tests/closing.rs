@@ -8,6 +8,7 @@ use super::*;
 use crate::load::{
     connection::{Link, Stream},
     server::Server,
+    unread::ReceiveQueues,
 };
 
 /// The answer to one request on this connection: its status, once its body was read to the end.
@@ -29,11 +30,15 @@ async fn a_request_on_a_connection_that_was_just_closed_fails_and_does_not_wait_
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server =
-        Server::new(&format!("http://{address}"), "/v1/completions", None, HttpVersion::Http1, || unreachable!("no TLS"))
-            .unwrap();
+        Server::new(&format!("http://{address}"), "/v1/completions", None, HttpVersion::Http1, Default::default(), || {
+            unreachable!("no TLS")
+        })
+        .unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
     let mut theirs = accepted.unwrap().0;
-    let mut link = Link::new(Stream::Plain(client.unwrap()), HttpVersion::Http1).await.unwrap();
+    let client = client.unwrap();
+    let place = ReceiveQueues::default().enter(&client);
+    let mut link = Link::new(Stream::Plain(client), place, HttpVersion::Http1).await.unwrap();
     let answering = async {
         read_request(&mut theirs).await.unwrap();
         theirs.write_all(json("{}").as_bytes()).await.unwrap();

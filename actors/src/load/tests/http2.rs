@@ -7,6 +7,7 @@ use super::*;
 use crate::load::{
     connection::{Link, Stream},
     server::Server,
+    unread::ReceiveQueues,
 };
 
 /// What a server does with a request once it has read it.
@@ -186,8 +187,11 @@ async fn a_refused_stream_of_a_kept_connection_is_sent_anew_and_another_reset_is
     for (reason, attempts) in [(Reason::REFUSED_STREAM, 2), (Reason::INTERNAL_ERROR, 1)] {
         let server = speaking(Manner::Resets(reason)).await;
         let stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
-        let mut link = Link::new(Stream::Plain(stream), HttpVersion::Http2).await.unwrap();
-        let to = Server::new(&server.url, "/v1/completions", None, HttpVersion::Http2, || unreachable!("no TLS")).unwrap();
+        let place = ReceiveQueues::default().enter(&stream);
+        let mut link = Link::new(Stream::Plain(stream), place, HttpVersion::Http2).await.unwrap();
+        let to =
+            Server::new(&server.url, "/v1/completions", None, HttpVersion::Http2, Default::default(), || unreachable!("no TLS"))
+                .unwrap();
         let mut response = std::pin::pin!(link.send(to.request("{}".into())));
         let kind = std::future::poll_fn(|cx| link.poll_head(cx, response.as_mut())).await.unwrap_err();
         assert_eq!((kind, link.was_passed_over(0, Instant::now())), (Kind::Reset, attempts == 2), "{reason:?}");

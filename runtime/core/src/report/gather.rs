@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     histogram::Histogram,
-    record::{Kind, Outcome, Record, Stage, TokensSource},
+    record::{Kind, Outcome, Record, SENT_IN_TIME, Stage, TokensSource},
     search::LimitFigure,
     statistics,
     tally::{Latency, TrialTally},
@@ -26,9 +26,6 @@ use crate::{
 
 /// Up to so many rows percentiles and requests in flight are exact; beyond, memory does not grow with them.
 const MOST_EXACT: u64 = 100_000;
-/// A request that was due at the window's very end may leave so much later and still count as sent there.
-const SEND_GRACE: Nanos = Nanos(10_000_000);
-
 /// Sums over rows.
 pub(super) struct Gathered<'a> {
     window: (Nanos, Nanos),
@@ -182,7 +179,7 @@ impl<'a> Gathered<'a> {
             }
         }
         self.last_end = self.last_end.max(record.end.or(record.last).unwrap_or_default());
-        let until = Nanos(self.window.1.0.saturating_add(SEND_GRACE.0));
+        let until = Nanos(self.window.1.0.saturating_add(SENT_IN_TIME.0));
         if let (Some(sent), Some(end)) = (record.sent, record.end.or(record.last)) {
             self.busy = (self.busy.0 + end.since(sent).as_nanos(), self.busy.1 + 1);
         }
@@ -190,8 +187,9 @@ impl<'a> Gathered<'a> {
             self.first_sent = Some(self.first_sent.map_or(sent, |first| first.min(sent)));
             self.errors.0 += u64::from(matches!(record.outcome, Outcome::Failed | Outcome::TimedOut));
             self.errors.1 += 1;
-            let opening = record.connect.map_or(0, |connect| connect.0);
-            self.send_delay.record(sent.since(record.due).as_nanos().saturating_sub(opening.into()) as u64);
+        }
+        if let Some(delay) = record.sender_delay() {
+            self.send_delay.record(delay.0);
         }
         self.sent_twice += u64::from(record.attempts > 1);
         self.measured_sent += u64::from(record.sent.is_some_and(|sent| sent < until));

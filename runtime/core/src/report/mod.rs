@@ -5,6 +5,7 @@
 mod accounting;
 mod asked;
 mod asked_prompts;
+mod client;
 mod concurrency;
 mod conversations;
 mod dataset;
@@ -29,6 +30,7 @@ mod trial;
 use std::collections::BTreeMap;
 
 pub use asked::{STAGE_HEADS, staged};
+pub use client::{ClientFigures, ExecutorFigures};
 pub use conversations::Conversations;
 pub use dataset::{DatasetFigures, DatasetKnown, SentEntries};
 pub(crate) use drift::MOVED;
@@ -408,24 +410,6 @@ pub struct Throughput {
     /// Requests that failed, timed out or were cut off by the server, over those that were sent.
     #[serde(default)]
     pub error_rate: f64,
-}
-
-/// How well the client itself did.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ClientFigures {
-    /// The client's own error floor, where it was measured.
-    pub calibration: Option<Value>,
-    /// CPU time of the load threads over the time they could have had; the busiest executor's mean.
-    pub cpu_ratio: f64,
-    /// Lateness of timers on the load runtime: `mean`, `max`.
-    pub lag_seconds: BTreeMap<String, f64>,
-    /// Executors that sent.
-    pub executors: u32,
-    /// Batches that never came, by the gaps in their numbers.
-    pub missing_batches: u64,
-    /// Measured requests that were sent a second time, as their kept connection was closed before a byte of an answer came.
-    #[serde(default)]
-    pub sent_twice: u64,
 }
 
 /// Nodes and what they used while the trial ran.

@@ -1,7 +1,7 @@
 //! What must be said beside the figures, in sentences: the same ones on the terminal, in the mail and on the page.
 
-use super::{ClientFigures, Latencies, Percentile, Report, TrialReport};
-use crate::{calibration, figures};
+use super::{Latencies, Percentile, Report, TrialReport};
+use crate::figures;
 
 /// The two clocks are told apart in words where they differ by more than this share of the one from sending…
 const WAITED_SHARE: f64 = 0.1;
@@ -117,31 +117,6 @@ impl TrialReport {
         let median = self.latency.ttfot_seconds.as_ref()?.shown(Percentile::P50)?;
         let took = figures::seconds(median);
         Some(format!("answers begin with reasoning, which is what TTFT counts: their first output came after {took} (p50)"))
-    }
-}
-
-impl ClientFigures {
-    /// A figure of the calibration: seconds, or a count.
-    #[must_use]
-    pub fn calibrated(&self, key: &str) -> Option<f64> {
-        self.calibration.as_ref()?.get(key)?.as_f64()
-    }
-
-    /// What the 99th percentiles of the calibration are worth: `p99`, or of how few answers they are.
-    #[must_use]
-    pub fn floor_worth(&self) -> String {
-        let answers = self.calibrated("completed").map_or(u64::MAX, |completed| completed as u64);
-        let executors = self.calibrated("executors").map_or(1, |executors| executors as u64);
-        calibration::worth(answers / executors.max(1))
-    }
-
-    /// What the client itself adds at most to what it measures, where that is known.
-    #[must_use]
-    pub fn floor_sentence(&self) -> Option<String> {
-        let ttft = figures::seconds(self.calibrated("ttft_error_seconds_p99")?);
-        let tpot = figures::seconds(self.calibrated("tpot_error_seconds_p99")?);
-        let sure = self.floor_worth();
-        Some(format!("the client itself adds up to {ttft} to TTFT and {tpot} to TPOT ({sure})"))
     }
 }
 

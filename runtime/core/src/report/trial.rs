@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     ClientFigures, DatasetKnown, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent,
-    TokenFigures, TrialReport, Window, drift::Drift, gather::Gathered, servers::Servers, stages::Stages, steady,
+    TokenFigures, TrialReport, Window, client::client, drift::Drift, gather::Gathered, servers::Servers, stages::Stages, steady,
 };
 use crate::{
     batch::Source,
@@ -311,19 +311,6 @@ fn has_adjusted(latency: Latency) -> bool {
     matches!(latency, Ttft | TtftScheduled | E2el | E2elScheduled | Tpot)
 }
 
-fn client(frame: &TrialFrame, tally: &TrialTally, executors: &BTreeMap<u32, ExecutorHealth>, sent_twice: u64) -> ClientFigures {
-    let most = |figure: fn(&ExecutorHealth) -> f64| executors.values().map(figure).fold(0.0, f64::max);
-    let lag = [("mean", most(|health| health.lag_mean_seconds)), ("max", most(|health| health.lag_max_seconds))];
-    ClientFigures {
-        calibration: frame.calibration.clone(),
-        cpu_ratio: most(|health| health.cpu_ratio),
-        lag_seconds: lag.into_iter().map(|(name, seconds)| (name.to_owned(), seconds)).collect(),
-        executors: executors.values().filter(|health| health.requests > 0).count() as u32,
-        missing_batches: tally.missing_batches(),
-        sent_twice,
-    }
-}
-
 /// The first and the last third of the window's whole seconds.
 fn thirds(seconds: &[Second]) -> SteadyEvidence {
     let length = seconds.len() / 3;
@@ -372,6 +359,7 @@ fn evidence(
         cpu_ratio: client.cpu_ratio,
         lag_mean_seconds: client.lag_seconds.get("mean").copied().unwrap_or(0.0),
         lag_max_seconds: client.lag_seconds.get("max").copied().unwrap_or(0.0),
+        unread_seconds: client.unread_seconds,
         tpot_p50_seconds: median(&latency.tpot_seconds),
         ttft_p50_seconds: median(&latency.ttft_seconds),
         e2el_p50_seconds: median(&latency.e2el_seconds),

@@ -164,7 +164,9 @@ impl TrialTally {
     /// How well each executor did in the measured window, from its start to where it really ended.
     #[must_use]
     pub fn executors(&self, measured: (Nanos, Nanos)) -> BTreeMap<u32, ExecutorHealth> {
-        self.executor_sums.iter().map(|(executor, sums)| (*executor, sums.health(measured))).collect()
+        let node = |executor| self.shares.get(executor).map(|share| share.node.clone()).unwrap_or_default();
+        let health = |executor, sums: &ExecutorSums| ExecutorHealth { node: node(executor), ..sums.health(measured) };
+        self.executor_sums.iter().map(|(executor, sums)| (*executor, health(executor, sums))).collect()
     }
 
     /// Batches that must have been sent and never came.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::NodeLive;
 use crate::{
-    batch::{Batch, ClientHealth},
-    record::{Outcome, Record, Stage},
-    units::Nanos,
+    batch::{Batch, ClientHealth, Unread},
+    record::{Outcome, Record, SENT_IN_TIME, Stage},
+    units::{Nanos, NodeName},
 };
 
 /// One node's sums, in whole numbers: what the leader shows of a node, and what a node shows of itself.
@@ -71,14 +71,17 @@ pub(super) struct ExecutorSums {
     /// The newest window: incarnation, epoch and number, then its end and the requests in flight there.
     newest: Option<((u64, u32, u64), Nanos, u32)>,
     requests: u64,
-    /// Of those, the measured ones, and the largest index.
+    /// Of those, the measured ones, those of them that were sent late, and the largest index.
     measured: u64,
+    late: u64,
     highest: Option<u64>,
 }
 
 /// How well one executor did in the measured window.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ExecutorHealth {
+    /// Its node.
+    pub node: NodeName,
     /// CPU time of its load threads over the time they could have had.
     pub cpu_ratio: f64,
     /// Mean lateness of its timers.
@@ -89,6 +92,12 @@ pub struct ExecutorHealth {
     pub clock_step_seconds: f64,
     /// Requests it told the end of.
     pub requests: u64,
+    /// Measured requests that left more than [`SENT_IN_TIME`] after they were due, and after their connection was there.
+    pub late_dispatches: u64,
+    /// What lay in its receive queues.
+    pub unread: Unread,
+    /// For how long a byte lay there on average, in seconds.
+    pub unread_seconds: Option<f64>,
 }
 
 /// How well an executor did in one window. A busy one comes as several batches, of which one tells it.
@@ -100,6 +109,7 @@ struct WindowHealth {
     lag_samples: u64,
     lag_max_nanos: u64,
     clock_step_nanos: u64,
+    unread: Unread,
 }
 
 impl WindowHealth {
@@ -112,6 +122,7 @@ impl WindowHealth {
         self.lag_samples += u64::from(told.lag_samples);
         self.lag_max_nanos = self.lag_max_nanos.max(nanos(told.lag_max_seconds));
         self.clock_step_nanos = self.clock_step_nanos.max(nanos(told.clock_step_seconds));
+        self.unread.add(told.unread);
     }
 }
 
@@ -119,7 +130,10 @@ impl ExecutorSums {
     /// Counts a batch of a window.
     pub(super) fn take(&mut self, batch: &Batch) {
         self.requests += batch.records.len() as u64;
-        self.measured += batch.records.iter().filter(|record| record.stage == Stage::Measure).count() as u64;
+        let is_late = |record: &&Record| record.sender_delay().is_some_and(|delay| delay > SENT_IN_TIME);
+        let measured = batch.records.iter().filter(|record| record.stage == Stage::Measure);
+        self.late += measured.clone().filter(is_late).count() as u64;
+        self.measured += measured.count() as u64;
         self.highest = self.highest.max(batch.records.iter().map(|record| record.index).max());
         let key = (batch.key.source.incarnation, batch.key.source.epoch, batch.key.seq);
         if self.newest.is_none_or(|(known, ..)| known < key) {
@@ -147,7 +161,7 @@ impl ExecutorSums {
     /// nothing of the figures.
     pub(super) fn health(&self, measured: (Nanos, Nanos)) -> ExecutorHealth {
         let (mut busy_seconds, mut seconds, mut lag_nanos, mut lag_samples) = (0.0, 0.0, 0u128, 0u64);
-        let mut health = ExecutorHealth { requests: self.requests, ..ExecutorHealth::default() };
+        let mut health = ExecutorHealth { requests: self.requests, late_dispatches: self.late, ..ExecutorHealth::default() };
         for ((.., start), window) in &self.windows {
             let (from, to) = ((*start).max(measured.0), window.end.min(measured.1));
             if from >= to {
@@ -160,7 +174,9 @@ impl ExecutorSums {
             lag_samples += window.lag_samples;
             health.lag_max_seconds = health.lag_max_seconds.max(Nanos(window.lag_max_nanos).as_secs_f64());
             health.clock_step_seconds = health.clock_step_seconds.max(Nanos(window.clock_step_nanos).as_secs_f64());
+            health.unread.add(window.unread);
         }
+        health.unread_seconds = health.unread.mean_seconds(seconds);
         health.cpu_ratio = if seconds > 0.0 { busy_seconds / seconds } else { 0.0 };
         health.lag_mean_seconds = if lag_samples > 0 { lag_nanos as f64 / lag_samples as f64 / 1e9 } else { 0.0 };
         health

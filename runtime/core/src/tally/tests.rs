@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    batch::ClientHealth,
+    batch::{ClientHealth, Unread},
     record::Kind,
     schedule::Schedule,
     testing::{answered, closed_plan, open_plan},
@@ -35,6 +35,7 @@ fn batch(executor: u32, seq: u64, records: Vec<Record>) -> Batch {
             in_flight: 3,
             tokens_read: 0,
             clock_step_seconds: 0.0,
+            unread: Unread { looks: 10, seen_bytes: 2_000, max_bytes: 900, read_bytes: 10_000 },
         },
         is_last: false,
     }
@@ -194,10 +195,30 @@ fn an_executor_s_health_is_that_of_the_measured_window() {
         batch.health = ClientHealth { cpu_ratio: 0.01, lag_max_seconds: 9.0, lag_samples: 900, ..ClientHealth::default() };
     });
     let tally = told(&batches);
-    let health = tally.executors((Nanos(0), Nanos(3 * SECOND + SECOND / 2)))[&0];
+    let health = &tally.executors((Nanos(0), Nanos(3 * SECOND + SECOND / 2)))[&0];
     assert!((health.cpu_ratio - 0.37).abs() < 1e-6);
     assert!((health.lag_mean_seconds - 0.001).abs() < 1e-9);
     assert_eq!((health.lag_max_seconds, health.requests), (0.004, 4));
+    assert_eq!(health.unread, Unread { looks: 30, seen_bytes: 6_000, max_bytes: 900, read_bytes: 30_000 });
+    // 200 bytes lie there and 10 000 are read in a second.
+    assert!((health.unread_seconds.unwrap() - 0.02).abs() < 1e-9, "{health:?}");
+}
+
+#[test]
+fn each_executor_counts_what_it_sent_late() {
+    const MILLISECOND: u64 = 1_000_000;
+    let sent = |index, late: u64, connect: Option<u64>| Record {
+        sent: Some(Nanos(late * MILLISECOND)),
+        connect: connect.map(|millis| Nanos(millis * MILLISECOND)),
+        ..answered(index, 0, 30 * MILLISECOND, 8)
+    };
+    let warmup = Record { stage: Stage::Warmup, ..sent(8, 500, None) };
+    let tally = told(&[
+        batch(0, 0, vec![sent(0, 10, None), sent(2, 11, None), sent(4, 30, Some(20)), sent(6, 31, Some(20)), warmup]),
+        batch(1, 0, vec![sent(1, 0, None)]),
+    ]);
+    let late = tally.executors((Nanos(0), Nanos(SECOND))).into_values().map(|health| (health.node, health.late_dispatches));
+    assert_eq!(late.collect::<Vec<_>>(), [("node-0".into(), 2), ("node-1".into(), 0)]);
 }
 
 #[test]
@@ -208,7 +229,7 @@ fn a_window_that_comes_as_several_batches_weighs_once() {
     for batch in [batch(0, 0, vec![answered(0, 0, 30_000_000, 8)]), further] {
         assert_eq!(tally.take(&batch), Taken::New);
     }
-    let health = tally.executors((Nanos(0), Nanos(10 * SECOND)))[&0];
+    let health = &tally.executors((Nanos(0), Nanos(10 * SECOND)))[&0];
     assert!((health.cpu_ratio - 0.37).abs() < 1e-6, "{health:?}");
     assert_eq!(health.lag_max_seconds, 0.004);
 }

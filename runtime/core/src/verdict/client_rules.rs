@@ -14,6 +14,10 @@ const CPU_INVALID: f64 = 0.95;
 const LAG_SHARE: f64 = 0.05;
 /// Lateness below this is the granularity of the timers themselves.
 const LAG_FLOOR_SECONDS: f64 = 0.002;
+/// The time for which an answer's bytes lie unread, over the same…
+const UNREAD_SHARE: f64 = 0.1;
+/// …and never less than this. What comes at once is read one after another, which takes a while on any client.
+const UNREAD_FLOOR_SECONDS: f64 = 0.005;
 /// The 99th percentile of the delay from due to sent, over the median time to first token…
 const LATE_SHARE: f64 = 0.2;
 /// …and never less than this: twice what a request may be late and count as sent in time.
@@ -34,14 +38,7 @@ pub(super) fn client_cpu(evidence: &TrialEvidence) -> Option<Reason> {
 }
 
 pub(super) fn client_lag(evidence: &TrialEvidence) -> Option<Reason> {
-    // An answer that comes with one read has no time per token.
-    let (what, measured) = [
-        ("time per token", evidence.tpot_p50_seconds),
-        ("time to first token", evidence.ttft_p50_seconds),
-        ("time to the whole answer", evidence.e2el_p50_seconds),
-    ]
-    .into_iter()
-    .find_map(|(what, median)| median.filter(|seconds| *seconds > 0.0).map(|seconds| (what, seconds)))?;
+    let (what, measured) = finest(evidence)?;
     let limit = (measured * LAG_SHARE).max(LAG_FLOOR_SECONDS);
     if evidence.lag_mean_seconds <= limit {
         return None;
@@ -50,6 +47,32 @@ pub(super) fn client_lag(evidence: &TrialEvidence) -> Option<Reason> {
     let message =
         format!("the client's timers were {:.1} ms late on average, the median {what} is {:.1} ms", lag * 1e3, measured * 1e3);
     reason("client_lag", Status::Suspect, lag, limit, message)
+}
+
+/// The finest of the times that were measured: what it is, and its median.
+fn finest(evidence: &TrialEvidence) -> Option<(&'static str, f64)> {
+    // An answer that comes with one read has no time per token.
+    let times = [
+        ("time per token", evidence.tpot_p50_seconds),
+        ("time to first token", evidence.ttft_p50_seconds),
+        ("time to the whole answer", evidence.e2el_p50_seconds),
+    ];
+    times.into_iter().find_map(|(what, median)| median.filter(|seconds| *seconds > 0.0).map(|seconds| (what, seconds)))
+}
+
+pub(super) fn unread_answers(evidence: &TrialEvidence) -> Option<Reason> {
+    let unread = evidence.unread_seconds?;
+    let (what, measured) = finest(evidence)?;
+    let limit = (measured * UNREAD_SHARE).max(UNREAD_FLOOR_SECONDS);
+    if unread <= limit {
+        return None;
+    }
+    let message = format!(
+        "answers lay in the client's receive queues for {:.1} ms on average before they were read, the median {what} is {:.1} ms",
+        unread * 1e3,
+        measured * 1e3
+    );
+    reason("unread_answers", Status::Suspect, unread, limit, message)
 }
 
 /// Arrivals that bunch are not the process that was asked for, even where all of them leave within the window.
@@ -103,6 +126,14 @@ mod tests {
         let in_one = |e: &mut TrialEvidence| (at_once(e), e.ttft_p50_seconds = None, e.e2el_p50_seconds = Some(0.2)).1;
         check("client_lag", Suspect, |e| (in_one(e), e.e2el_p50_seconds = Some(0.1)).1, in_one);
         check("client_stall", Suspect, |e| e.lag_max_seconds = 0.21, |e| e.lag_max_seconds = 0.2);
+    }
+
+    #[test]
+    fn a_client_that_lets_answers_lie_is_suspect_in_proportion_to_what_it_measures() {
+        let unread = |seconds, tpot| move |e: &mut TrialEvidence| (e.unread_seconds, e.tpot_p50_seconds) = (Some(seconds), tpot);
+        check("unread_answers", Suspect, unread(0.0101, Some(0.1)), unread(0.01, Some(0.1)));
+        check("unread_answers", Suspect, unread(0.0051, Some(0.001)), unread(0.005, Some(0.001)));
+        check("unread_answers", Suspect, unread(0.0201, None), unread(0.02, None));
     }
 
     #[test]

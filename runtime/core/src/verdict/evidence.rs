@@ -34,6 +34,8 @@ pub struct TrialEvidence {
     pub lag_mean_seconds: f64,
     /// The largest.
     pub lag_max_seconds: f64,
+    /// For how long a byte of an answer lay unread on average, where that is known; of the executor where it was longest.
+    pub unread_seconds: Option<f64>,
     /// The median time per token.
     pub tpot_p50_seconds: Option<f64>,
     /// The median time to first token.

@@ -2,7 +2,7 @@
 
 use super::{
     DeadServer, DriftEvidence, Reason, Status, TrialEvidence,
-    client_rules::{client_cpu, client_lag, client_stall, late_sends},
+    client_rules::{client_cpu, client_lag, client_stall, late_sends, unread_answers},
     prompt_rules::{prefix_cache, prompt_length, repeated_prompts},
 };
 use crate::{figures, launch, report::MOVED, units::plural};
@@ -39,7 +39,7 @@ pub(super) const LEAST_CONCURRENCY: f64 = 0.9;
 pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
 
 /// All rules.
-pub(super) const RULES: [Rule; 35] = [
+pub(super) const RULES: [Rule; 36] = [
     unbalanced_books,
     nothing_due,
     nothing_completed,
@@ -50,6 +50,7 @@ pub(super) const RULES: [Rule; 35] = [
     concurrency_short,
     client_cpu,
     client_lag,
+    unread_answers,
     late_sends,
     client_stall,
     errors,
