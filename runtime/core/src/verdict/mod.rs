@@ -1,12 +1,10 @@
 //! Whether to believe a trial: VALID, SUSPECT or INVALID, each with its reasons and figures.
 //!
 //! A verdict is about the measurement, not about the server: a server that saturates is a finding, a
-//! client that could not send what was asked is a fault. Every rule is a function in `rules.rs`, `client_rules.rs` or
-//! `prompt_rules.rs` with its limit beside it.
+//! client that could not send what was asked is a fault. Every rule is a function in `rules` with its limit
+//! beside it.
 
-mod client_rules;
 mod evidence;
-mod prompt_rules;
 mod rules;
 
 pub use evidence::{

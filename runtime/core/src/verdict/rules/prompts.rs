@@ -1,9 +1,6 @@
 //! The rules about prompts: whether they had the length that was asked, and whether servers could answer them from a cache.
 
-use super::{
-    Reason, Status, TrialEvidence,
-    rules::{percent, reason, share},
-};
+use super::{Reason, Status, TrialEvidence, percent, reason, share};
 
 /// Prompt tokens served over those asked for, off by more than this.
 const PROMPT_OFF: f64 = 0.02;
@@ -55,14 +52,11 @@ pub(super) fn repeated_prompts(evidence: &TrialEvidence) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{
-            judge,
-            rules::tests::{check, healthy},
-        },
+        super::tests::{check, healthy},
         Status::Suspect,
         *,
     };
-    use crate::report::DatasetFigures;
+    use crate::{report::DatasetFigures, verdict::judge};
 
     #[test]
     fn prompts_of_another_length_are_suspect() {

@@ -1,9 +1,6 @@
 //! The rules about the client itself: whether it had time for the load, and was on time.
 
-use super::{
-    Reason, Status, TrialEvidence,
-    rules::{percent, reason},
-};
+use super::{Reason, Status, TrialEvidence, percent, reason};
 use crate::figures;
 
 /// Above this share of their cores the load threads may add to what they measure…
@@ -103,7 +100,7 @@ pub(super) fn client_stall(evidence: &TrialEvidence) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::rules::tests::check,
+        super::tests::check,
         Status::{Invalid, Suspect},
         *,
     };
