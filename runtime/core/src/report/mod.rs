@@ -11,7 +11,9 @@ mod conversations;
 mod dataset;
 mod drift;
 mod endpoints;
+mod evidence;
 mod gather;
+mod latencies;
 mod likeness;
 mod part;
 mod percentile;
@@ -26,6 +28,7 @@ mod stages;
 mod steady;
 mod summary;
 mod trial;
+mod window;
 
 use std::collections::BTreeMap;
 
@@ -45,6 +48,7 @@ pub use servers::{SERVER_HEADS, ServerFigures, of_several_servers};
 pub use slice::{SLICE_HEADS, SliceLatencies};
 pub use slo::{SloFigure, SloOutcome};
 pub use summary::summary_markdown;
+use trial::asks_choices;
 pub use trial::{TrialFrame, trial};
 
 use crate::{

@@ -13,8 +13,16 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    ClientFigures, DatasetKnown, Distribution, Latencies, LoadFigures, NodeFigures, Resources, Second, Throughput, TimedEvent,
-    TokenFigures, TrialReport, Window, client::client, drift::Drift, gather::Gathered, servers::Servers, stages::Stages, steady,
+    DatasetKnown, Latencies, LoadFigures, NodeFigures, Resources, Throughput, TimedEvent, TokenFigures, TrialReport, Window,
+    client::client,
+    drift::Drift,
+    evidence::{Figures, evidence},
+    gather::Gathered,
+    latencies::latencies,
+    servers::Servers,
+    stages::Stages,
+    steady,
+    window::planned_window,
 };
 use crate::{
     batch::Source,
@@ -23,14 +31,12 @@ use crate::{
     counting::LengthsBy,
     http_version::HttpVersion,
     plan::Plan,
-    record::{Kind, Record, Stage},
-    schedule::Schedule,
+    record::{Record, Stage},
     search,
-    statistics::{self, Independence, WITH_INTERVAL, among_answered, distribution, distribution_of_histogram, percentile},
-    tally::{ExecutorHealth, Latency, LostRow, TrialTally},
-    trial::{Api, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
+    tally::{LostRow, TrialTally},
+    trial::{LoadModel, RateStage, RequestSpec},
     units::Nanos,
-    verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
+    verdict,
 };
 
 /// What is known of a trial besides its requests.
@@ -111,29 +117,22 @@ pub fn trial(
     let in_flight = |window| gathered.in_flight.within(window);
     let (concurrency_mean, concurrency_peak) = in_flight((start, end));
     let stages = stages.figures(end, in_flight);
-    let evidence = TrialEvidence {
-        steady: steady.as_deref().map(thirds),
+    let evidence = evidence(Figures {
+        frame,
+        tally,
+        gathered: &gathered,
+        latency: &latency,
+        client: &client,
+        executors: &executors,
+        steady: steady.as_deref(),
         drifts: drift.found(end),
-        send_delay_p99_seconds: send_delay_p99(&plan.load, &gathered, concurrency_peak),
-        closed_loop: closed_loop(&plan.load, &gathered, concurrency_mean),
-        ..evidence(frame, tally, &gathered, &latency, &client, &executors)
-    };
-
+        in_flight: (concurrency_mean, concurrency_peak),
+    });
+    let has_slo = !plan.slo.limits.is_empty();
+    let throughput = throughput(&gathered, &latency, evidence.completed, window.seconds, has_slo);
     let mut other_accounting = gathered.accounting.clone();
     let accounting = other_accounting.remove(&Stage::Measure).unwrap_or_default();
     let other_accounting = other_accounting.into_values().map(|accounting| ("warmup".to_owned(), accounting)).collect();
-    let per_second = |count: f64| if window.seconds > 0.0 { count / window.seconds } else { 0.0 };
-    let (model, requested_rate, requested_concurrency) = match &plan.load.model {
-        LoadModel::Closed { concurrency, .. } => ("closed", None, Some(concurrency.get())),
-        model @ LoadModel::ClosedStaged { .. } => ("closed_staged", None, model.clients().map(NonZeroU32::get)),
-        LoadModel::Open { rate, .. } => ("open", Some(*rate), None),
-        LoadModel::Staged { stages, .. } => ("staged", Some(per_second(stages.iter().map(RateStage::expected).sum())), None),
-        LoadModel::Replay { instants, .. } => {
-            let measured = instants.list().iter().filter(|at| (start..end).contains(at)).count();
-            ("replay", Some(per_second(measured as f64)), None)
-        }
-    };
-    let over_makespan = over_makespan(&gathered, &latency, evidence.completed);
     let mut report = TrialReport {
         id: plan.id.clone(),
         parameters: plan.parameters.clone(),
@@ -146,15 +145,7 @@ pub fn trial(
         other_accounting,
         window,
         steady: steady.as_deref().map(steady::part),
-        load: LoadFigures {
-            model: model.to_owned(),
-            requested_rate,
-            achieved_rate: per_second(gathered.sent as f64),
-            requested_concurrency,
-            concurrency_mean,
-            concurrency_peak,
-            stages,
-        },
+        load: LoadFigures { concurrency_mean, concurrency_peak, stages, ..load(&plan.load.model, &gathered, (start, end)) },
         certainty: frame.certainty.clone(),
         conversations: gathered.conversations.told(),
         dataset: gathered.dataset,
@@ -170,16 +161,7 @@ pub fn trial(
             cached: gathered.cached,
             stopped_early: gathered.stopped_early,
         },
-        throughput: Throughput {
-            requests_per_second: per_second(gathered.completed as f64),
-            output_tokens_per_second: per_second(gathered.output_tokens),
-            total_tokens_per_second: gathered
-                .total_input
-                .map(|_| per_second(gathered.output_tokens + gathered.input_tokens as f64)),
-            goodput_requests_per_second: (!plan.slo.limits.is_empty()).then(|| per_second(gathered.good as f64)),
-            goodput_output_tokens_per_second: (!plan.slo.limits.is_empty()).then(|| per_second(gathered.good_output as f64)),
-            ..over_makespan
-        },
+        throughput,
         percentile_source,
         slo: gathered.attainment(),
         slo_limits,
@@ -207,224 +189,63 @@ fn stamped(record: Record, is_streamed: bool) -> Record {
     if is_streamed { record } else { Record { first: None, first_output: None, ..record } }
 }
 
-/// What other tools call throughput, from the first sending to the last end, and what one answer gets.
-fn over_makespan(gathered: &Gathered<'_>, latency: &Latencies, completed: u64) -> Throughput {
-    let makespan_seconds = gathered.first_sent.map_or(0.0, |first| gathered.last_end.since(first).as_secs_f64());
-    let over = |count: u64| if makespan_seconds > 0.0 { count as f64 / makespan_seconds } else { 0.0 };
-    let inverse = |seconds: f64| (seconds > 0.0).then(|| 1.0 / seconds);
-    let (failed, sent) = gathered.errors;
-    Throughput {
-        makespan_seconds,
-        makespan_output_tokens_per_second: over(gathered.total_output),
-        makespan_requests_per_second: over(completed),
-        tps_user_p50: latency.tpot_seconds.as_ref().and_then(|tpot| inverse(tpot.p50)),
-        tps_user_p1: latency.tpot_seconds.as_ref().and_then(|tpot| inverse(tpot.p99)),
-        error_rate: if sent == 0 { 0.0 } else { failed as f64 / sent as f64 },
-        ..Throughput::default()
+/// The load that was asked for, and the rate at which it was sent.
+fn load(model: &LoadModel, gathered: &Gathered<'_>, (start, end): (Nanos, Nanos)) -> LoadFigures {
+    let per_second = |count| per_second(count, end.since(start).as_secs_f64());
+    let (name, requested_rate, requested_concurrency) = match model {
+        LoadModel::Closed { concurrency, .. } => ("closed", None, Some(concurrency.get())),
+        LoadModel::ClosedStaged { .. } => ("closed_staged", None, model.clients().map(NonZeroU32::get)),
+        LoadModel::Open { rate, .. } => ("open", Some(*rate), None),
+        LoadModel::Staged { stages, .. } => ("staged", Some(per_second(stages.iter().map(RateStage::expected).sum())), None),
+        LoadModel::Replay { instants, .. } => {
+            let measured = instants.list().iter().filter(|at| (start..end).contains(at)).count();
+            ("replay", Some(per_second(measured as f64)), None)
+        }
+    };
+    LoadFigures {
+        model: name.to_owned(),
+        requested_rate,
+        requested_concurrency,
+        achieved_rate: per_second(gathered.sent as f64),
+        ..LoadFigures::default()
     }
 }
 
-/// Where the measured stage lies; it ends at the end of time where only its requests can say.
-fn planned_window(frame: &TrialFrame) -> (Nanos, Nanos) {
-    let trial = &frame.plan.trial;
-    let start = Nanos::from(trial.load.warmup.0);
-    let end = match (trial.load.stop, &trial.load.model) {
-        (Stop::After(span), _) => Nanos(start.0.saturating_add(Nanos::from(span.0).0)),
-        (Stop::Requests(_), LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. }) => Nanos(u64::MAX),
-        (Stop::Requests(count), model) => {
-            let schedule = Schedule::of(&trial.load, trial.seed).into_iter();
-            let last = schedule.flat_map(|schedule| schedule.shard(0, NonZeroU32::MIN)).last();
-            let last = last.map_or(start, |due| due.at.max(start));
-            let gap = match model {
-                LoadModel::Open { rate, .. } => 1.0 / rate,
-                _ => last.since(start).as_secs_f64() / count.max(1) as f64,
-            };
-            Nanos(last.0.saturating_add(Nanos::from_secs_f64(gap).0))
-        }
-    };
-    let early = frame.ended_early_at_seconds.map_or(Nanos(u64::MAX), Nanos::from_secs_f64);
-    let sure = frame.certainty.as_ref().and_then(|certainty| certainty.ended_at_seconds);
-    let sure = sure.map_or(Nanos(u64::MAX), Nanos::from_secs_f64);
-    (start, end.min(early).min(sure).max(start))
+/// What the window's stamps come to in each of its `seconds`, and what other tools call throughput: from the first sending
+/// to the last end, and what one answer gets.
+fn throughput(gathered: &Gathered<'_>, latency: &Latencies, completed: u64, seconds: f64, has_slo: bool) -> Throughput {
+    let per_second = |count| per_second(count, seconds);
+    let makespan_seconds = gathered.first_sent.map_or(0.0, |first| gathered.last_end.since(first).as_secs_f64());
+    let inverse = |seconds: f64| (seconds > 0.0).then(|| 1.0 / seconds);
+    let (failed, sent) = gathered.errors;
+    Throughput {
+        requests_per_second: per_second(gathered.completed as f64),
+        output_tokens_per_second: per_second(gathered.output_tokens),
+        total_tokens_per_second: gathered.total_input.map(|_| per_second(gathered.output_tokens + gathered.input_tokens as f64)),
+        goodput_requests_per_second: has_slo.then(|| per_second(gathered.good as f64)),
+        goodput_output_tokens_per_second: has_slo.then(|| per_second(gathered.good_output as f64)),
+        makespan_seconds,
+        makespan_output_tokens_per_second: self::per_second(gathered.total_output as f64, makespan_seconds),
+        makespan_requests_per_second: self::per_second(completed as f64, makespan_seconds),
+        tps_user_p50: latency.tpot_seconds.as_ref().and_then(|tpot| inverse(tpot.p50)),
+        tps_user_p1: latency.tpot_seconds.as_ref().and_then(|tpot| inverse(tpot.p99)),
+        error_rate: if sent == 0 { 0.0 } else { failed as f64 / sent as f64 },
+    }
+}
+
+fn per_second(count: f64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count / seconds } else { 0.0 }
 }
 
 /// Whether a request gets one answer: several, of a batch or of several choices, come in one stream by turns, and the time
 /// from one token to the next says nothing of any of them.
 fn has_one_answer(request: &RequestSpec) -> bool {
-    request.batch.get() == 1 && !has_choices(request)
+    request.batch.get() == 1 && !asks_choices(request)
 }
 
-fn has_choices(request: &RequestSpec) -> bool {
+/// Whether a prompt gets several answers.
+pub(super) fn asks_choices(request: &RequestSpec) -> bool {
     request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1)
-}
-
-/// Every latency's distribution, and where its percentiles come from.
-fn latencies(gathered: &mut Gathered<'_>, tally: &TrialTally, has_one_answer: bool) -> (Latencies, BTreeMap<String, String>) {
-    let mut sources = BTreeMap::new();
-    let endless = gathered.endless();
-    let adjusted = |answered: usize, at: &dyn Fn(f64) -> Option<f64>| -> BTreeMap<String, Option<f64>> {
-        let value = |quantile| among_answered(quantile, answered as u64, endless).and_then(at);
-        WITH_INTERVAL.iter().map(|(name, quantile)| ((*name).to_owned(), value(*quantile))).collect()
-    };
-    let mut of = |latency: Latency| -> Option<Distribution> {
-        let is_gap = matches!(latency, Latency::Itl | Latency::Icl);
-        if !has_one_answer && (is_gap || latency == Latency::Tpot) {
-            return None;
-        }
-        let samples = if is_gap { None } else { gathered.samples(latency) };
-        let independence = if is_gap { Independence::Pooled } else { Independence::Independent };
-        let (found, source) = match samples {
-            Some(mut samples) => {
-                statistics::sort(&mut samples);
-                let adjusted = adjusted(samples.len(), &|among| percentile(&samples, among));
-                (distribution(samples).map(|found| Distribution { adjusted, ..found }), "records")
-            }
-            None => {
-                let histogram = tally.latency(latency);
-                let adjusted = adjusted(histogram.count() as usize, &|among| histogram.quantile(among));
-                let found = distribution_of_histogram(histogram, independence);
-                (found.map(|found| Distribution { adjusted, ..found }), "histogram")
-            }
-        };
-        let found =
-            found.map(|found| if has_adjusted(latency) { found } else { Distribution { adjusted: BTreeMap::new(), ..found } });
-        found.inspect(|_| _ = sources.insert(format!("{}_seconds", latency.name()), source.to_owned()))
-    };
-    let latencies = Latencies {
-        ttft_seconds: of(Latency::Ttft),
-        ttft_scheduled_seconds: of(Latency::TtftScheduled),
-        ttfot_seconds: of(Latency::Ttfot),
-        e2el_seconds: of(Latency::E2el),
-        e2el_scheduled_seconds: of(Latency::E2elScheduled),
-        tpot_seconds: of(Latency::Tpot),
-        itl_seconds: of(Latency::Itl),
-        icl_seconds: of(Latency::Icl),
-        dispatch_delay_seconds: of(Latency::DispatchDelay),
-        connect_seconds: of(Latency::Connect),
-    };
-    (latencies, sources)
-}
-
-/// Latencies that every request was to have one of.
-fn has_adjusted(latency: Latency) -> bool {
-    use Latency::{E2el, E2elScheduled, Tpot, Ttft, TtftScheduled};
-    matches!(latency, Ttft | TtftScheduled | E2el | E2elScheduled | Tpot)
-}
-
-/// The first and the last third of the window's whole seconds.
-fn thirds(seconds: &[Second]) -> SteadyEvidence {
-    let length = seconds.len() / 3;
-    let thirds = [&seconds[..length], &seconds[seconds.len() - length..]];
-    SteadyEvidence {
-        completed: thirds.map(|third| third.iter().map(|second| second.completed).sum()),
-        output_tokens: thirds.map(|third| third.iter().map(|second| second.output_tokens).sum()),
-    }
-}
-
-fn evidence(
-    frame: &TrialFrame,
-    tally: &TrialTally,
-    gathered: &Gathered<'_>,
-    latency: &Latencies,
-    client: &ClientFigures,
-    executors: &BTreeMap<u32, ExecutorHealth>,
-) -> TrialEvidence {
-    let trial = &frame.plan.trial;
-    let accounting = gathered.accounting.get(&Stage::Measure).cloned().unwrap_or_default();
-    let happened = |names: &[&str]| frame.events.iter().filter(|event| names.contains(&event.what.as_str())).count() as u32;
-    let median = |distribution: &Option<Distribution>| distribution.as_ref().map(|found| found.p50);
-    let bounds = frame.nodes.values().filter_map(|node| node.clock_bound_seconds);
-    // A chat template adds any number of tokens.
-    let is_counted = trial.request.api == Api::Completions;
-    let (counted_input, requested) = if is_counted { gathered.prompts.compared() } else { (0, 0) };
-    let is_open = trial.load.model.is_open();
-    let has_dataset = trial.load.dataset.is_some();
-    let clock_step = executors.values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
-    TrialEvidence {
-        // From the batches, while the others are from the rows: a row that is missing unbalances the books.
-        due: tally.accounting(Stage::Measure).due,
-        completed: accounting.completed,
-        failed: accounting.failed_total() + accounting.timed_out,
-        without_token: accounting.failed.get(&Kind::NoToken.to_string()).copied().unwrap_or(0),
-        without_first_token: gathered.without_first_token,
-        cancelled: accounting.cancelled,
-        dropped: accounting.dropped_total(),
-        lost: accounting.lost,
-        repeated_ends: tally.repeated_indices(),
-        open_loop: is_open.then(|| OpenLoopEvidence {
-            due: accounting.due,
-            sent: gathered.measured_sent,
-            held_back: gathered.held_back(),
-        }),
-        cpu_ratio: client.cpu_ratio,
-        lag_mean_seconds: client.lag_seconds.get("mean").copied().unwrap_or(0.0),
-        lag_max_seconds: client.lag_seconds.get("max").copied().unwrap_or(0.0),
-        unread_seconds: client.unread_seconds,
-        tpot_p50_seconds: median(&latency.tpot_seconds),
-        ttft_p50_seconds: median(&latency.ttft_seconds),
-        e2el_p50_seconds: median(&latency.e2el_seconds),
-        executor_restarts: happened(&["executor_restarted", "executor_gave_up"]),
-        nodes_lost: happened(&["node_lost"]),
-        servers_exited: servers_exited(frame),
-        servers_restarted: frame.counted.restarted(),
-        can_force_length: frame.can_force_length,
-        output_tokens: gathered.total_output,
-        has_counted_events: gathered.tokens_source().is_some_and(|source| source != "usage"),
-        requested_output_tokens: gathered.asked_output,
-        input_tokens: if requested > 0 { counted_input } else { gathered.total_input.unwrap_or(0) },
-        requested_input_tokens: requested,
-        cached_tokens: gathered.cached,
-        dataset: gathered.dataset,
-        // The prompts of a dataset share what they share, and a turn what was said before.
-        has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset || trial.request.turns.is_some(),
-        other_model_answers: gathered.other_model,
-        other_models: frame.other_models.iter().cloned().collect(),
-        // A dataset may ask the same twice.
-        has_own_prompts: !has_dataset,
-        alike: gathered.likeness.alike(),
-        dead_servers: gathered.endpoints.dead(),
-        refused_beside_answers: gathered.endpoints.refused_beside_answers(),
-        busy_beside_answers: gathered.endpoints.busy_beside_answers(),
-        served: served(frame, gathered),
-        clock_bound_seconds: bounds.fold(0.0, f64::max),
-        clocks_unknown: clocks_unknown(frame),
-        clock_step_seconds: frame.nodes.values().filter_map(|node| node.clock_moved_seconds).fold(clock_step, f64::max),
-        missing_batches: client.missing_batches,
-        gpus_throttled: frame.gpus_throttled,
-        is_interrupted: frame.ended_early_at_seconds.is_some(),
-        ..TrialEvidence::default()
-    }
-}
-
-/// Servers that ended by themselves. One of several ranks, or of a cluster's nodes, takes the others along.
-fn servers_exited(frame: &TrialFrame) -> u32 {
-    let servers = &frame.plan.servers;
-    let of = |process: &u32| servers.iter().find(|placed| placed.order.server == *process).map(|placed| placed.order.part.of);
-    frame.exited.iter().map(|process| of(process).unwrap_or(*process)).collect::<BTreeSet<_>>().len() as u32
-}
-
-/// What a closed loop was to keep in flight: every client is busy but for its pause after each answer. Where a number of
-/// requests ends it, its clients end one by one, and nothing is said.
-fn closed_loop(load: &LoadSpec, gathered: &Gathered<'_>, mean: f64) -> Option<ClosedLoopEvidence> {
-    let (LoadModel::Closed { concurrency, think }, Stop::After(_)) = (&load.model, load.stop) else { return None };
-    let (nanos, requests) = gathered.busy;
-    let busy = if requests == 0 { return None } else { nanos as f64 / 1e9 / requests as f64 };
-    let share = if think.0.is_zero() { 1.0 } else { busy / (busy + think.as_secs_f64()) };
-    Some(ClosedLoopEvidence { expected: f64::from(concurrency.get()) * share, mean })
-}
-
-/// How late an open loop sent. Near `max_in_flight`, of which each node has a part, requests wait for answers and not for
-/// the client.
-fn send_delay_p99(load: &LoadSpec, gathered: &Gathered<'_>, peak: u32) -> Option<f64> {
-    let may_be_held = load.max_in_flight.is_some_and(|most| peak.saturating_mul(2) >= most.get());
-    if load.model.is_open() && !may_be_held { gathered.send_delay_p99() } else { None }
-}
-
-/// What the servers counted beside what was sent. Several choices for a prompt are counted by some and not by others.
-fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence> {
-    let request = &frame.plan.trial.request;
-    let counted = frame.counted.prompts().filter(|_| !has_choices(request))?;
-    Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
 }
 
 /// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and what requests waited in them
@@ -441,12 +262,6 @@ fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
         server.insert("queue".to_owned(), json!({ "requests": queued.requests, "seconds_mean": mean }));
     }
     server
-}
-
-/// A node alone has nobody to be aligned with.
-fn clocks_unknown(frame: &TrialFrame) -> u32 {
-    let clients = || frame.nodes.values().filter(|node| node.roles.iter().any(|role| role == "client"));
-    if clients().count() < 2 { 0 } else { clients().filter(|node| node.clock_bound_seconds.is_none()).count() as u32 }
 }
 
 /// What the plan's prompts get their length by.

@@ -1,0 +1,66 @@
+//! Every latency of a trial: from its samples where all are here, and else from its histogram.
+
+use std::collections::BTreeMap;
+
+use super::{Distribution, Latencies, gather::Gathered};
+use crate::{
+    statistics::{self, Independence, WITH_INTERVAL, among_answered, distribution, distribution_of_histogram, percentile},
+    tally::{Latency, TrialTally},
+};
+
+/// Every latency's distribution, and where its percentiles come from.
+pub(super) fn latencies(
+    gathered: &mut Gathered<'_>,
+    tally: &TrialTally,
+    has_one_answer: bool,
+) -> (Latencies, BTreeMap<String, String>) {
+    let mut sources = BTreeMap::new();
+    let endless = gathered.endless();
+    let adjusted = |answered: usize, at: &dyn Fn(f64) -> Option<f64>| -> BTreeMap<String, Option<f64>> {
+        let value = |quantile| among_answered(quantile, answered as u64, endless).and_then(at);
+        WITH_INTERVAL.iter().map(|(name, quantile)| ((*name).to_owned(), value(*quantile))).collect()
+    };
+    let mut of = |latency: Latency| -> Option<Distribution> {
+        let is_gap = matches!(latency, Latency::Itl | Latency::Icl);
+        if !has_one_answer && (is_gap || latency == Latency::Tpot) {
+            return None;
+        }
+        let samples = if is_gap { None } else { gathered.samples(latency) };
+        let independence = if is_gap { Independence::Pooled } else { Independence::Independent };
+        let (found, source) = match samples {
+            Some(mut samples) => {
+                statistics::sort(&mut samples);
+                let adjusted = adjusted(samples.len(), &|among| percentile(&samples, among));
+                (distribution(samples).map(|found| Distribution { adjusted, ..found }), "records")
+            }
+            None => {
+                let histogram = tally.latency(latency);
+                let adjusted = adjusted(histogram.count() as usize, &|among| histogram.quantile(among));
+                let found = distribution_of_histogram(histogram, independence);
+                (found.map(|found| Distribution { adjusted, ..found }), "histogram")
+            }
+        };
+        let found =
+            found.map(|found| if has_adjusted(latency) { found } else { Distribution { adjusted: BTreeMap::new(), ..found } });
+        found.inspect(|_| _ = sources.insert(format!("{}_seconds", latency.name()), source.to_owned()))
+    };
+    let latencies = Latencies {
+        ttft_seconds: of(Latency::Ttft),
+        ttft_scheduled_seconds: of(Latency::TtftScheduled),
+        ttfot_seconds: of(Latency::Ttfot),
+        e2el_seconds: of(Latency::E2el),
+        e2el_scheduled_seconds: of(Latency::E2elScheduled),
+        tpot_seconds: of(Latency::Tpot),
+        itl_seconds: of(Latency::Itl),
+        icl_seconds: of(Latency::Icl),
+        dispatch_delay_seconds: of(Latency::DispatchDelay),
+        connect_seconds: of(Latency::Connect),
+    };
+    (latencies, sources)
+}
+
+/// Latencies that every request was to have one of.
+fn has_adjusted(latency: Latency) -> bool {
+    use Latency::{E2el, E2elScheduled, Tpot, Ttft, TtftScheduled};
+    matches!(latency, Ttft | TtftScheduled | E2el | E2elScheduled | Tpot)
+}
