@@ -30,7 +30,7 @@ use crate::{
     tally::{ExecutorHealth, Latency, LostRow, TrialTally},
     trial::{Api, LoadModel, LoadSpec, RateStage, RequestSpec, Stop},
     units::Nanos,
-    verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
+    verdict::{self, ClosedLoopEvidence, OpenLoopEvidence, PrefixCacheEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
 };
 
 /// What is known of a trial besides its requests.
@@ -386,6 +386,10 @@ fn evidence(
         input_tokens: if requested > 0 { counted_input } else { gathered.total_input.unwrap_or(0) },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
+        prefix_cache: frame.counted.prefix_cache().map(|counted| PrefixCacheEvidence {
+            counted,
+            measured_share: gathered.measured_sent as f64 / gathered.attempts.max(1) as f64,
+        }),
         dataset: gathered.dataset,
         // The prompts of a dataset share what they share, and a turn what was said before.
         has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset || trial.request.turns.is_some(),
@@ -439,8 +443,8 @@ fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence>
     Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
 }
 
-/// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and what requests waited in them
-/// where they all tell it.
+/// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and where they all tell it what
+/// requests waited in them and what their prefix caches gave.
 fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     let mut server = frame.server.clone();
     if let Some(share) = frame.plan.shares.first().filter(|share| !share.http2.is_empty()) {
@@ -451,6 +455,10 @@ fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     if let Some(queued) = frame.counted.queued().filter(|queued| queued.requests > 0) {
         let mean = queued.seconds / queued.requests as f64;
         server.insert("queue".to_owned(), json!({ "requests": queued.requests, "seconds_mean": mean }));
+    }
+    if let Some(cache) = frame.counted.prefix_cache() {
+        let told = json!({ "queries": cache.queries, "hits": cache.hits, "share": cache.share() });
+        server.insert("prefix_cache".to_owned(), told);
     }
     server
 }

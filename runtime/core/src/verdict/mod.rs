@@ -10,8 +10,10 @@ mod prompt_rules;
 mod rules;
 
 pub use evidence::{
-    ClosedLoopEvidence, DeadServer, DriftEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence,
+    ClosedLoopEvidence, DeadServer, DriftEvidence, OpenLoopEvidence, PrefixCacheEvidence, ServedEvidence, SteadyEvidence,
+    TrialEvidence,
 };
+pub(crate) use prompt_rules::CACHE_HIT;
 pub(crate) use rules::ERRORS_SUSPECT;
 use serde::{Deserialize, Serialize};
 
