@@ -7,7 +7,9 @@ use crate::{
     record::{Kind, Stage},
     tally::{ExecutorHealth, TrialTally},
     trial::{Api, LoadModel, LoadSpec, Stop},
-    verdict::{ClosedLoopEvidence, DriftEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence},
+    verdict::{
+        ClosedLoopEvidence, DriftEvidence, OpenLoopEvidence, PrefixCacheEvidence, ServedEvidence, SteadyEvidence, TrialEvidence,
+    },
 };
 
 /// What there is to tell it from.
@@ -73,6 +75,10 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
         input_tokens: if requested > 0 { counted_input } else { gathered.total_input.unwrap_or(0) },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
+        prefix_cache: frame.counted.prefix_cache().map(|counted| PrefixCacheEvidence {
+            counted,
+            measured_share: gathered.measured_sent as f64 / gathered.attempts.max(1) as f64,
+        }),
         dataset: gathered.dataset,
         // The prompts of a dataset share what they share, and a turn what was said before.
         has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset || trial.request.turns.is_some(),

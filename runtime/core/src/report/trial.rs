@@ -248,8 +248,8 @@ pub(super) fn asks_choices(request: &RequestSpec) -> bool {
     request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1)
 }
 
-/// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and what requests waited in them
-/// where they all tell it.
+/// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and where they all tell it what
+/// requests waited in them and what their prefix caches gave.
 fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     let mut server = frame.server.clone();
     if let Some(share) = frame.plan.shares.first().filter(|share| !share.http2.is_empty()) {
@@ -260,6 +260,10 @@ fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     if let Some(queued) = frame.counted.queued().filter(|queued| queued.requests > 0) {
         let mean = queued.seconds / queued.requests as f64;
         server.insert("queue".to_owned(), json!({ "requests": queued.requests, "seconds_mean": mean }));
+    }
+    if let Some(cache) = frame.counted.prefix_cache() {
+        let told = json!({ "queries": cache.queries, "hits": cache.hits, "share": cache.share() });
+        server.insert("prefix_cache".to_owned(), told);
     }
     server
 }

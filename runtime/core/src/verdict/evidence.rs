@@ -1,6 +1,6 @@
 //! What a verdict is made of: the figures of a trial that say whether it measured what it says.
 
-use crate::report::DatasetFigures;
+use crate::{counted::PrefixCache, report::DatasetFigures};
 
 /// The evidence on one trial; all counts are of the measured stage.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -62,8 +62,10 @@ pub struct TrialEvidence {
     pub input_tokens: u64,
     /// Prompt tokens that these were to have; zero where nobody knows.
     pub requested_input_tokens: u64,
-    /// Prompt tokens from the server's cache, where it says so.
+    /// Prompt tokens from the server's cache, where it says so in its answers.
     pub cached_tokens: Option<u64>,
+    /// What the servers' counters say of their prefix caches; `None` where one of them has none.
+    pub prefix_cache: Option<PrefixCacheEvidence>,
     /// How often the texts of a dataset were sent.
     pub dataset: Option<DatasetFigures>,
     /// Whether prompts were meant to share their beginning.
@@ -133,6 +135,15 @@ pub struct ServedEvidence {
     pub counted: u64,
     /// Prompts that were sent to them, those of requests that may have been sent included.
     pub sent: u64,
+}
+
+/// What the prefix caches of all servers gave, from the beginning of the warm-up on.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PrefixCacheEvidence {
+    /// Looked for and found.
+    pub counted: PrefixCache,
+    /// The share of the requests in it that were measured.
+    pub measured_share: f64,
 }
 
 /// What a closed loop was to keep in flight, and what it kept.

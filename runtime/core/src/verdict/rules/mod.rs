@@ -17,6 +17,7 @@ use books::{
 use client::{client_cpu, client_lag, client_stall, late_sends, unread_answers};
 use clocks::{clock_doubt, clock_step, clock_unknown};
 use load::{achieved_rate, concurrency_short, held_back, latency_drift, unsteady};
+pub(crate) use prompts::CACHE_HIT;
 use prompts::{prefix_cache, prompt_length, repeated_prompts};
 use servers::{dead_replica, dead_server, foreign_load, gpu_throttled, server_exited, server_restarted};
 
