@@ -27,6 +27,20 @@ async fn an_answer_in_one_piece_has_the_servers_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_choice_of_every_prompt_is_asked_for_as_many_tokens() {
+    let end =
+        |index: u32| format!("data: {{\"choices\":[{{\"index\":{index},\"text\":\"a\",\"finish_reason\":\"length\"}}]}}\n\n");
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":6}}\n\ndata: [DONE]\n\n";
+    let server = server(Answer::Keep(chunked(&((0..6).map(end).collect::<String>() + usage)))).await;
+    let mut share = closed(1, Stop::Requests(2), &server.url);
+    share.request.sampling.insert("n".into(), 3.into());
+    share.request.batch = 2.try_into().unwrap();
+    for row in driven(share).await {
+        assert_eq!((row.outcome, row.output_tokens, row.asked_tokens), (Outcome::Completed, Some(6), 2 * 3 * 3));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_s_time_stands_in_the_row_of_the_request_that_opened_it() {
     let server = server(Answer::Keep(whole())).await;
     let rows = driven(closed(3, Stop::Requests(60), &server.url)).await;

@@ -33,6 +33,7 @@ mod suite;
 mod tree;
 mod trial_names;
 mod unsupported;
+mod untimed;
 mod words;
 mod workload;
 mod yaml;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ClientFigures, Distribution, Latencies, Second, TrialFrame, asks_choices, gather::Gathered};
+use super::{ClientFigures, Distribution, Latencies, Second, TrialFrame, gather::Gathered};
 use crate::{
     record::{Kind, Stage},
     tally::{ExecutorHealth, TrialTally},
@@ -141,7 +141,7 @@ fn send_delay_p99(load: &LoadSpec, gathered: &Gathered<'_>, peak: u32) -> Option
 /// What the servers counted beside what was sent. Several choices for a prompt are counted by some and not by others.
 fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence> {
     let request = &frame.plan.trial.request;
-    let counted = frame.counted.prompts().filter(|_| !asks_choices(request))?;
+    let counted = frame.counted.prompts().filter(|_| request.choices() == 1)?;
     Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
 }
 

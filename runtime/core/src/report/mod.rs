@@ -52,7 +52,6 @@ pub use slo::{SloFigure, SloOutcome};
 pub use stages::StageFigures;
 pub use steady::SteadyWindow;
 pub use summary::summary_markdown;
-use trial::asks_choices;
 pub use trial::{TrialFrame, trial};
 
 use crate::{

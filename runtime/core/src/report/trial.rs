@@ -240,12 +240,7 @@ fn per_second(count: f64, seconds: f64) -> f64 {
 /// Whether a request gets one answer: several, of a batch or of several choices, come in one stream by turns, and the time
 /// from one token to the next says nothing of any of them.
 fn has_one_answer(request: &RequestSpec) -> bool {
-    request.batch.get() == 1 && !asks_choices(request)
-}
-
-/// Whether a prompt gets several answers.
-pub(super) fn asks_choices(request: &RequestSpec) -> bool {
-    request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1)
+    request.batch.get() == 1 && request.choices() == 1
 }
 
 /// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and where they all tell it what
