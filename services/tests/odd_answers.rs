@@ -106,15 +106,17 @@ fn data_over_several_lines_is_one_event() {
 }
 
 #[test]
-fn reasoning_and_tool_calls_are_content() {
+fn reasoning_tool_calls_and_refusals_are_content() {
     let pieces = [
         delta(&json!({"reasoning": "let me"})),
         delta(&json!({"reasoning_content": " think", "content": null})),
         delta(&json!({"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]})),
         delta(&json!({"tool_calls": [], "content": ""})),
-        delta(&json!({"content": "so"})),
+        delta(&json!({"refusal": "I cannot", "content": null})),
+        delta(&json!({"refusal": " do that", "content": ""})),
+        delta(&json!({"refusal": null, "content": "so"})),
     ];
-    check_openai(&[pieces.concat(), end("tool_calls"), usage(9), DONE.into()].concat(), (None, 4, Some(9)));
+    check_openai(&[pieces.concat(), end("tool_calls"), usage(9), DONE.into()].concat(), (None, 6, Some(9)));
 }
 
 #[test]
@@ -130,7 +132,8 @@ fn reasoning_is_told_from_output() {
     assert_eq!(openai(json!({"reasoning_content": "", "content": "so"})), (false, true));
     assert_eq!(openai(json!({"reasoning": "b", "content": "so"})), (false, true), "it did not come before");
     assert_eq!(openai(json!({"tool_calls": [{"index": 0}]})), (false, true));
-    assert_eq!(openai(json!({"role": "assistant", "content": ""})), (false, false));
+    assert_eq!(openai(json!({"refusal": "no", "content": null})), (false, true));
+    assert_eq!(openai(json!({"role": "assistant", "content": "", "refusal": null})), (false, false));
     assert_eq!(said(ProtocolName::Openai, &text("a")), (false, true));
     // The second of these is taken without being parsed.
     assert_eq!(said(ProtocolName::Openai, &[delta(&json!({"reasoning": "a"})), text("a"), text("b")].concat()), (true, true));

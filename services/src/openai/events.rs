@@ -62,6 +62,9 @@ pub struct Piece {
     /// Calls of tools: content, too.
     #[serde(default)]
     pub tool_calls: Filled,
+    /// What is said in place of an answer that the model refuses: content, too.
+    #[serde(default)]
+    pub refusal: Filled,
 }
 
 /// Token counts.
@@ -130,7 +133,7 @@ impl Chunk<'_> {
 }
 
 impl Choice<'_> {
-    /// Whether it carries content: text, reasoning or a tool call that is not empty, or a token that is no text yet.
+    /// Whether it carries content: text, reasoning, a tool call or a refusal that is not empty, or a token that is no text yet.
     pub fn has_content(&self) -> bool {
         self.has_output() || self.has_reasoning() || self.token_ids.0.is_some_and(|count| count > 0)
     }
@@ -140,9 +143,9 @@ impl Choice<'_> {
         self.piece().is_some_and(|piece| piece.reasoning.0 || piece.reasoning_content.0)
     }
 
-    /// Whether it carries output: text or a tool call.
+    /// Whether it carries output: text, a tool call or a refusal.
     pub fn has_output(&self) -> bool {
-        self.text.0 || self.piece().is_some_and(|piece| piece.content.0 || piece.tool_calls.0)
+        self.text.0 || self.piece().is_some_and(|piece| piece.content.0 || piece.tool_calls.0 || piece.refusal.0)
     }
 
     fn piece(&self) -> Option<&Piece> {
