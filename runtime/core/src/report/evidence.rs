@@ -48,6 +48,7 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
         failed: accounting.failed_total() + accounting.timed_out,
         without_token: accounting.failed.get(&Kind::NoToken.to_string()).copied().unwrap_or(0),
         without_first_token: gathered.without_first_token,
+        at_once: gathered.pieces.at_once(),
         cancelled: accounting.cancelled,
         dropped: accounting.dropped_total(),
         lost: accounting.lost,

@@ -13,6 +13,7 @@ use super::{
     dataset::{DatasetFigures, DatasetKnown},
     endpoints::Endpoints,
     likeness::Likeness,
+    pieces::Pieces,
 };
 use crate::{
     histogram::Histogram,
@@ -68,6 +69,7 @@ pub(super) struct Gathered<'a> {
     send_delay: Histogram,
     pub(super) other_model: u64,
     pub(super) likeness: Likeness,
+    pub(super) pieces: Pieces,
     /// Of every stage.
     pub(super) endpoints: Endpoints,
     /// How often requests were put on a connection, or may have been, in every stage.
@@ -120,6 +122,7 @@ impl<'a> Gathered<'a> {
             send_delay: Histogram::new(),
             other_model: 0,
             likeness: Likeness::default(),
+            pieces: Pieces::default(),
             endpoints: Endpoints::default(),
             attempts: 0,
             sent_twice: 0,
@@ -208,6 +211,7 @@ impl<'a> Gathered<'a> {
         self.without_first_token += u64::from(is_untimed);
         self.other_model += u64::from(record.is_other_model);
         self.likeness.take(record);
+        self.pieces.take(record);
         self.sources.extend(record.tokens_source);
         if let Some(cached) = record.cached_tokens {
             self.cached = Some(self.cached.unwrap_or(0) + u64::from(cached));

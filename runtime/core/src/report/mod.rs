@@ -17,6 +17,7 @@ mod likeness;
 mod load;
 mod part;
 mod percentile;
+mod pieces;
 mod remarks;
 mod repeated;
 mod resources;

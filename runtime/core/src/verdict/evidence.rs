@@ -15,6 +15,8 @@ pub struct TrialEvidence {
     pub without_token: u64,
     /// Streamed answers that have tokens and no first one.
     pub without_first_token: u64,
+    /// Streamed answers of several events, and how many of these came at once, at their end.
+    pub at_once: (u64, u64),
     /// Requests given up by us at the drain's end.
     pub cancelled: u64,
     /// Requests that were never sent.
