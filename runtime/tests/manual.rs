@@ -15,8 +15,8 @@ use std::{
 use hb_core::{
     record::{Kind, Outcome, Record, Stage, Turn},
     report::{
-        DatasetFigures, Distribution, NodeFigures, Report, Second, ServerFigures, SloFigure, SloOutcome, StageFigures,
-        TimedEvent, TrialReport,
+        DatasetFigures, Distribution, NodeFigures, Report, Second, ServerFigures, SloFigure, SloOutcome, SpreadFigures,
+        StageFigures, TimedEvent, TrialReport,
     },
     row::Row,
     search::{LimitFigure, Probe, ProbeOutcome, ProbeReport, SearchSpec, SearchTarget},
@@ -86,6 +86,7 @@ fn report() -> Report {
         ..StageFigures::default()
     }];
     trial.servers = vec![ServerFigures::default()];
+    trial.tokens.spread = Some(SpreadFigures::default());
     trial.dataset = Some(DatasetFigures::default());
     trial.slo_limits = vec![SloFigure {
         name: String::new(),
@@ -180,6 +181,8 @@ fn the_report_page_defines_every_key_of_a_report_and_a_row() {
     let record = Record {
         connect: Some(Nanos(1)),
         first_output: Some(Nanos(1)),
+        ended_in_reasoning: true,
+        hidden_reasoning_tokens: Some(1),
         turn: Some(Turn { conversation: 0, turn: 0, of: 1 }),
         ..Record::unsent(0, Stage::Measure, Nanos(0), Outcome::Dropped, Kind::MaxInFlight)
     };

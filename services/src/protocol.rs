@@ -121,6 +121,10 @@ pub struct Answer {
     pub events: u32,
     /// Whether the model stopped by itself rather than at the asked length.
     pub stopped_early: bool,
+    /// Whether its content is reasoning alone, with no output.
+    pub is_reasoning_alone: bool,
+    /// Answer tokens that the server counts as reasoning, where the answer showed none.
+    pub hidden_reasoning_tokens: Option<u32>,
     /// The model that answered, by its own word.
     pub model: Option<Arc<str>>,
     /// A number for the beginning of the answer's text; `None` where there was none.

@@ -147,6 +147,60 @@ fn reasoning_is_told_from_output() {
 }
 
 #[test]
+fn an_answer_of_reasoning_alone_is_known_in_every_form() {
+    let thought = delta(&json!({"reasoning": "hm"}));
+    let is_alone = |protocol, stream, body: &str| answer(protocol, stream, body.as_bytes()).is_reasoning_alone;
+    for (pieces, expected) in [
+        (vec![thought.clone(), thought.clone()], true),
+        (vec![thought.clone(), text("so"), text("so")], false),
+        (vec![delta(&json!({"reasoning": "hm", "content": "so"}))], false),
+        (vec![text("so"), thought.clone()], false),
+        (vec![], false),
+    ] {
+        let body = [pieces.concat(), end("length"), usage(9), DONE.into()].concat();
+        assert_eq!(is_alone(ProtocolName::Openai, true, &body), expected, "{body}");
+    }
+    for (message, expected) in [
+        (json!({"reasoning_content": "hm", "content": null}), true),
+        (json!({"reasoning_content": "hm", "content": "so"}), false),
+        (json!({"content": "so"}), false),
+    ] {
+        let body = json!({"choices": [{"message": message, "finish_reason": "length"}]}).to_string();
+        assert_eq!(is_alone(ProtocolName::Openai, false, &body), expected, "{body}");
+    }
+    let done = r#""done":true,"done_reason":"length","eval_count":2"#;
+    for (stream, body, expected) in [
+        (true, format!("{{\"response\":\"\",\"thinking\":\"hm\",\"done\":false}}\n{{{done}}}"), true),
+        (true, format!("{{\"thinking\":\"hm\",\"done\":false}}\n{{\"response\":\"so\",{done}}}"), false),
+        (false, format!("{{\"message\":{{\"content\":\"\",\"thinking\":\"hm\"}},{done}}}"), true),
+        (false, format!("{{\"message\":{{\"content\":\"so\",\"thinking\":\"hm\"}},{done}}}"), false),
+    ] {
+        assert_eq!(is_alone(ProtocolName::Ollama, stream, &body), expected, "{body}");
+    }
+}
+
+#[test]
+fn reasoning_that_is_counted_and_not_shown_is_told() {
+    let usage = |details: &Value| json!({"prompt_tokens": 3, "completion_tokens": 9, "completion_tokens_details": details});
+    let hidden = |pieces: &str, details: &Value| {
+        let body = [pieces, &end("stop"), &event(&json!({"choices": [], "usage": usage(details)})), DONE].concat();
+        let answer = answer(ProtocolName::Openai, true, body.as_bytes());
+        assert_eq!((answer.kind, answer.output_tokens), (None, Some(9)), "{details}");
+        answer.hidden_reasoning_tokens
+    };
+    let seven = json!({"reasoning_tokens": 7});
+    assert_eq!(hidden(&text("so"), &seven), Some(7));
+    assert_eq!(hidden(&[delta(&json!({"reasoning": "hm"})), text("so")].concat(), &seven), None, "it was shown");
+    for details in
+        [json!(null), json!({}), json!([]), json!("none"), json!({"reasoning_tokens": 0}), json!({"reasoning_tokens": "7"})]
+    {
+        assert_eq!(hidden(&text("so"), &details), None, "{details}");
+    }
+    let whole = json!({"choices": [{"message": {"content": "so"}, "finish_reason": "stop"}], "usage": usage(&seven)}).to_string();
+    assert_eq!(answer(ProtocolName::Openai, false, whole.as_bytes()).hidden_reasoning_tokens, Some(7));
+}
+
+#[test]
 fn an_answer_is_whole_only_with_its_reason_and_its_end_mark() {
     check_openai(&[text("a"), end("length"), usage(1)].concat(), (Some(Kind::Truncated), 1, Some(1)));
     check_openai(&[text("a"), usage(1), DONE.into()].concat(), (Some(Kind::Truncated), 1, Some(1)));

@@ -130,6 +130,8 @@ impl<'a> Seen<'a> {
             server: u16::try_from(server).ok(),
             status: self.status,
             stopped_early: answer.stopped_early,
+            ended_in_reasoning: answer.is_reasoning_alone,
+            hidden_reasoning_tokens: answer.hidden_reasoning_tokens,
             attempts: self.attempts,
             fingerprint: answer.fingerprint,
             connect: self.connect,

@@ -76,6 +76,8 @@ pub struct Usage {
     pub completion_tokens: u32,
     /// Where the prompt's tokens came from.
     pub prompt_tokens_details: Option<PromptDetails>,
+    /// Tokens of the answer that are reasoning, where the server tells it.
+    pub reasoning_tokens: Option<u32>,
 }
 
 /// Where the prompt's tokens came from.
@@ -93,6 +95,9 @@ fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D:
         #[serde(default)]
         completion_tokens: Tokens,
         prompt_tokens_details: Option<Details>,
+        /// Of whatever form: what is said beside the counts spoils no answer.
+        #[serde(default)]
+        completion_tokens_details: Value,
     }
     #[derive(Deserialize)]
     struct Details {
@@ -101,11 +106,13 @@ fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D:
     let told = Option::<Told>::deserialize(deserializer)?;
     Ok(told.and_then(|told| {
         let details = told.prompt_tokens_details;
+        let reasoning = told.completion_tokens_details["reasoning_tokens"].as_u64();
         Some(Usage {
             prompt_tokens: told.prompt_tokens.0?,
             completion_tokens: told.completion_tokens.0?,
             prompt_tokens_details: details
                 .map(|details| PromptDetails { cached_tokens: details.cached_tokens.and_then(|tokens| tokens.0) }),
+            reasoning_tokens: reasoning.and_then(|tokens| u32::try_from(tokens).ok()).filter(|tokens| *tokens > 0),
         })
     }))
 }

@@ -27,6 +27,7 @@ pub fn read(body: &[u8]) -> Answer {
     let mut endings = Endings::default();
     chunk.finish_reasons().for_each(|reason| endings.add(reason));
     let has_content = chunk.choices.iter().any(Choice::has_content);
+    let has_reasoned = chunk.choices.iter().any(Choice::has_reasoning);
     // A count of zero beside content is a server that does not count.
     let usage = chunk.usage.filter(|usage| usage.completion_tokens > 0 || !has_content);
     let generated = usage.map_or(u32::from(has_content), |usage| usage.completion_tokens);
@@ -48,6 +49,8 @@ pub fn read(body: &[u8]) -> Answer {
         source: Some(if usage.is_some() { TokensSource::Usage } else { TokensSource::Events }),
         events: u32::from(has_content),
         stopped_early: endings.stopped > 0,
+        is_reasoning_alone: has_reasoned && !chunk.choices.iter().any(Choice::has_output),
+        hidden_reasoning_tokens: usage.and_then(|usage| usage.reasoning_tokens).filter(|_| !has_reasoned),
         model: chunk.model.as_deref().map(Into::into),
         fingerprint: print.number(),
         text: None,

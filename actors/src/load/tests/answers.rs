@@ -70,6 +70,7 @@ async fn the_first_output_behind_reasoning_has_its_own_stamp() {
         assert_eq!(Counts::of(&rows).completed, 3, "{body}");
         for row in rows {
             assert_eq!(row.first_output.is_some(), is_told, "{body}");
+            assert_eq!(row.ended_in_reasoning, !body.contains("content"), "{body}");
             assert!(row.first_output.is_none_or(|output| Some(output) >= row.first && Some(output) <= row.last), "{row:?}");
         }
     }

@@ -42,6 +42,7 @@ pub use latencies::{Distribution, Latencies};
 pub use load::{LoadFigures, STAGE_HEADS, staged};
 pub use part::RunPart;
 pub use percentile::{ADJUSTED, Percentile, TOO_FEW};
+pub use pieces::SpreadFigures;
 pub use repeated::{REPEATED_HEADS, Repeated, RepeatedFigure};
 pub use resources::{NodeFigures, ReadingSums, Resources};
 pub use run::{finished, run};
@@ -224,6 +225,12 @@ pub struct TokenFigures {
     pub cached: Option<u64>,
     /// Answers that ended by themselves before the asked length.
     pub stopped_early: u64,
+    /// Streamed answers whose tokens are known as a whole and of no event; `None` where there was none.
+    #[serde(default)]
+    pub spread: Option<SpreadFigures>,
+    /// Answers of reasoning alone: no output came.
+    #[serde(default)]
+    pub ended_in_reasoning: u64,
 }
 
 /// Rates over the window.

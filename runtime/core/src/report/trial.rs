@@ -160,6 +160,8 @@ pub fn trial(
             requested_input: if plan.request.turns.is_some() { 0 } else { gathered.prompts.asked },
             cached: gathered.cached,
             stopped_early: gathered.stopped_early,
+            spread: gathered.pieces.spread(),
+            ended_in_reasoning: gathered.pieces.ended_in_reasoning,
         },
         throughput,
         percentile_source,
