@@ -529,7 +529,7 @@ impl Leading {
         tokio::spawn(async move {
             let asked = call_t!(books, BooksMsg::GetLeft, OPEN_WITHIN_MILLIS, trial.clone(), executors);
             let left = asked.unwrap_or_else(|error| {
-                tracing::error!(%error, "the books did not answer; what a lost node left is not handed on");
+                tracing::error!(%error, "the books did not answer; what was left of a load is not handed on");
                 Vec::new()
             });
             // The run may be over by now.

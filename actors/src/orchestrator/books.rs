@@ -86,7 +86,7 @@ pub enum BooksMsg {
     Event(RunEvent),
     /// What is known of a node that was just lost: its clock, above all.
     Known(Box<(NodeName, NodeFigures)>),
-    /// What did these executors, whose node is lost, leave undone? Nothing more is counted of theirs.
+    /// What did these executors, which are lost, leave undone? Nothing more is counted of theirs.
     GetLeft(TrialId, Vec<u32>, RpcReplyPort<Vec<Left>>),
     /// Nodes go on with these shares of what lost executors left, from this instant after the trial's start on.
     HandedOn(TrialId, Vec<LoadShare>, Nanos),

@@ -31,7 +31,7 @@ pub enum Effect {
     OpenTrial(Box<Plan>),
     /// Tell every executor of this trial to start at one instant, and answer with `load_started`.
     StartLoad(TrialId),
-    /// Ask the books what these executors, whose node is lost, left undone, and count nothing more of theirs; answer
+    /// Ask the books what these executors, which are lost, left undone, and count nothing more of theirs; answer
     /// with `left_behind`.
     TakeStock {
         /// The trial.

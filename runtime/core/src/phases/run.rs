@@ -268,15 +268,10 @@ impl Run {
                 }
             }
             Fact::LoadFailed { trial, executor, why } => {
-                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
-                under_way.gave_up(*executor);
-                let cause = format!("executor {executor} on {node} cannot send its share: {why}");
-                if self.phase == Some(Phase::ClientLaunch) { self.fail(cause) } else { self.joined_or_over(cause) }
+                self.gave_up(trial, *executor, format!("executor {executor} on {node} cannot send its share: {why}"))
             }
             Fact::ExecutorGaveUp { trial, executor, why } => {
-                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
-                under_way.gave_up(*executor);
-                self.load_over(Some(format!("executor {executor} on {node} failed more often than is borne: {why}")))
+                self.gave_up(trial, *executor, format!("executor {executor} on {node} failed more often than is borne: {why}"))
             }
             Fact::LoadFinished { trial, executor } => {
                 let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };

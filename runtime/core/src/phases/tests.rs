@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod drills;
+mod giving_up;
 
 use std::collections::VecDeque;
 
