@@ -80,6 +80,8 @@ pub enum Effect {
     },
     /// Tell a person.
     Warn(String),
+    /// The run was told to end: write its report as it stands. What is left to do may take longer than its process has.
+    SaveReport,
     /// The run is over; write the report.
     Finish,
 }

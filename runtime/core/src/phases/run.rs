@@ -79,6 +79,8 @@ pub struct Run {
     is_monitoring: bool,
     pub(super) failure: Option<(Phase, String)>,
     interrupted: Option<String>,
+    /// Whether its report was written before its teardown was over.
+    is_report_saved: bool,
 }
 
 impl Run {
@@ -99,6 +101,7 @@ impl Run {
             is_monitoring: false,
             failure: None,
             interrupted: None,
+            is_report_saved: false,
         }
     }
 
@@ -413,7 +416,8 @@ impl Run {
         }
         self.interrupted = Some(by.to_owned());
         match self.phase {
-            None | Some(Phase::Teardown | Phase::Report) => Vec::new(),
+            None | Some(Phase::Report) => Vec::new(),
+            Some(Phase::Teardown) => self.tear_down(),
             Some(_) => self.enter_teardown(),
         }
     }
