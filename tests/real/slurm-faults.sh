@@ -245,7 +245,7 @@ YAML
     fault user scancel "$JOB"
     check "$ROW: a report of what there is is written" wait_for 30 reported
     told "\`scancel\`, and servers that take 15 s to end"
-    check "$ROW: it says what ended the run" says "ended by SIGTERM"
+    check "$ROW: it says what ended the run" says "ended by SIG"
     check "$ROW: the books balance" balances "$(run_dir)"
     end_row
 }
