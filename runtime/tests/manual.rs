@@ -47,6 +47,13 @@ fn the_recipe_page_is_that_of_the_schema() {
     assert!(fs::read_to_string(page("recipe.md")).is_ok_and(|there| there == text), "{stale}");
 }
 
+#[test]
+fn every_row_of_the_recipe_page_s_tables_is_one_line() {
+    let text = manual::recipe_page::text(&hb_core::recipe::schema());
+    let broken: Vec<&str> = text.lines().filter(|line| line.starts_with('|') && !line.ends_with('|')).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
 /// A report with something in every list, so that every key is there.
 fn report() -> Report {
     let distribution = || Some(Distribution::default());

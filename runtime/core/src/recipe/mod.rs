@@ -58,7 +58,7 @@ pub use self::{
     servers::*,
     show::show,
     suite::SuiteEntry,
-    unsupported::not_built,
+    unsupported::unsupported_keys,
     words::{PlainText, TokenCount, Variables},
     workload::*,
 };
