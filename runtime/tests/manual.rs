@@ -197,36 +197,7 @@ fn the_report_page_defines_every_key_of_a_report_and_a_row() {
 
 #[test]
 fn the_report_page_names_every_kind_of_failure() {
-    let text = read("report.md");
-    let kinds = [
-        Kind::Connect,
-        Kind::Resolve,
-        Kind::Tls,
-        Kind::ClientLimit,
-        Kind::Reset,
-        Kind::Protocol,
-        Kind::Http(429),
-        Kind::ContextLength,
-        Kind::Truncated,
-        Kind::NoEndMark,
-        Kind::ResetMidway,
-        Kind::ErrorEvent,
-        Kind::Aborted,
-        Kind::NoToken,
-        Kind::Malformed,
-        Kind::Oversize,
-        Kind::ConnectTimeout,
-        Kind::FirstByteTimeout,
-        Kind::BetweenChunksTimeout,
-        Kind::TotalTimeout,
-        Kind::DrainEnded,
-        Kind::Stopped,
-        Kind::MaxInFlight,
-        Kind::SenderLate,
-        Kind::ExecutorLost,
-        Kind::NodeLost,
-    ];
-    check_words(kinds.map(|kind| kind.to_string()), &text);
+    check_words(Kind::all().map(|kind| kind.to_string()), &read("report.md"));
 }
 
 /// Trials with everything wrong that can be: together they give every reason.
