@@ -1,14 +1,14 @@
-//! `hbnode plan`: what a recipe would run, drawn on nodes that need not be there.
+//! What a recipe would run, as a value: nodes, trials, servers with their commands, shares with their first instants.
 
 use std::collections::BTreeMap;
 
 use hb_core::{
-    orders::{Duty, Meeting, Part, Role, ServerOrder},
+    orders::{Duty, LoadShare, Meeting, Part, Role, ServerOrder},
     plan::{Allocation, Candidate, PlacedServer, Plan, Seat},
     recipe::{Mode, Recipe},
     schedule::{Numbers, Schedule},
     trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
-    units::{Span, plural},
+    units::Span,
 };
 use hb_services::{
     runtime::{Accelerator, wrap},
@@ -17,11 +17,7 @@ use hb_services::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{exit::Exit, words::PlanWords};
-use crate::lead::{
-    recipe::{Source, check, read_files, show},
-    ssh_nodes,
-};
+use crate::lead::ssh_nodes;
 
 /// Nothing is known of nodes that are not there yet.
 const UNKNOWN_CORES: u32 = 0;
@@ -29,115 +25,79 @@ const UNKNOWN_CORES: u32 = 0;
 const SHOWN_ARRIVALS: usize = 5;
 
 #[derive(Serialize)]
-struct Drawing {
-    scenario: String,
-    nodes: Vec<Node>,
-    expected_seconds: Option<f64>,
-    trials: Vec<DrawnTrial>,
+pub struct Drawing {
+    pub scenario: String,
+    pub nodes: Vec<Node>,
+    pub expected_seconds: Option<f64>,
+    pub trials: Vec<DrawnTrial>,
 }
 
 #[derive(Serialize)]
-struct Node {
-    node: String,
-    roles: Vec<Role>,
+pub struct Node {
+    pub node: String,
+    pub roles: Vec<Role>,
     /// How the leader starts it, in mode ssh.
     #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<Vec<String>>,
+    pub command: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
-struct DrawnTrial {
-    id: String,
-    parameters: BTreeMap<String, Value>,
-    repetition: u32,
-    seed: u64,
-    load_seconds: Option<f64>,
+pub struct DrawnTrial {
+    pub id: String,
+    pub parameters: BTreeMap<String, Value>,
+    pub repetition: u32,
+    pub seed: u64,
+    pub load_seconds: Option<f64>,
     /// What measuring the client's own error floor adds; 0 where it is not measured.
-    calibration_seconds: f64,
-    restarts_servers: bool,
+    pub calibration_seconds: f64,
+    pub restarts_servers: bool,
     /// What may end the load before that, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ends_when: Option<String>,
+    pub ends_when: Option<String>,
     /// The search that it is, in words; its load is the first probe's then, and `load_seconds` that of one probe.
     #[serde(skip_serializing_if = "Option::is_none")]
-    search: Option<DrawnSearch>,
+    pub search: Option<DrawnSearch>,
     /// The stretches of a load that changes, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    stages: Vec<String>,
-    servers: Vec<DrawnServer>,
-    shares: Vec<DrawnShare>,
+    pub stages: Vec<String>,
+    pub servers: Vec<DrawnServer>,
+    pub shares: Vec<DrawnShare>,
 }
 
 #[derive(Serialize)]
-struct DrawnSearch {
+pub struct DrawnSearch {
     /// What is searched, and how many probes there are at most.
-    says: String,
-    most_probes: usize,
+    pub says: String,
+    pub most_probes: usize,
     /// Seconds that all probes take at most, calibration included; nothing where that depends on the server.
-    most_seconds: Option<f64>,
+    pub most_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
-struct DrawnServer {
-    server: u32,
-    name: String,
-    node: String,
-    port: Option<u16>,
-    command: Vec<String>,
-    environment: Vec<String>,
+pub struct DrawnServer {
+    pub server: u32,
+    pub name: String,
+    pub node: String,
+    pub port: Option<u16>,
+    pub command: Vec<String>,
+    pub environment: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct DrawnShare {
-    executor: u32,
-    node: String,
-    clients: usize,
-    max_in_flight: Option<u32>,
+pub struct DrawnShare {
+    pub executor: u32,
+    pub node: String,
+    pub clients: usize,
+    pub max_in_flight: Option<u32>,
     /// The first due instants of its schedule, seconds since the trial's start; empty in a closed loop.
-    first_due_seconds: Vec<f64>,
+    pub first_due_seconds: Vec<f64>,
 }
 
-/// Draws a recipe.
-pub fn run(words: &PlanWords) -> Exit {
-    let source = match Source::read(&words.recipe) {
-        Ok(source) => source,
-        Err(sentence) => {
-            eprintln!("error: {sentence}");
-            return Exit::BadWords;
-        }
-    };
-    let mut checked = match check(&source, &words.sets) {
-        Ok(checked) => checked,
-        Err(problems) => {
-            show(&problems, &source);
-            return Exit::BadWords;
-        }
-    };
-    show(&checked.warnings, &source);
-    show(&checked.later, &source);
-    if let Err(problem) = read_files(&source, &mut checked.trials) {
-        show(&[problem], &source);
-        return Exit::BadWords;
-    }
-    match draw(&checked.recipe, &checked.trials) {
-        Ok(drawing) if words.json => print_json(&drawing),
-        Ok(drawing) => print!("{}", text(&drawing)),
-        Err(sentence) => {
-            eprintln!("error: {sentence}");
-            return Exit::BadWords;
-        }
-    }
-    Exit::Ok
-}
-
-fn print_json(drawing: &Drawing) {
-    match serde_json::to_string_pretty(drawing) {
-        Ok(text) => println!("{text}"),
-        Err(error) => eprintln!("error: {error}"),
-    }
-}
-
-fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
+/// Draws a recipe on nodes that need not be there.
+///
+/// # Errors
+/// A sentence: the nodes, a service or a plan that cannot be.
+pub fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
     let needs = recipe.needs();
     // In mode ssh nodes have names, and the leader is none of them.
     let named = &recipe.orchestration.nodes;
@@ -200,7 +160,7 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
             })
         })
         .collect();
-    let share = |share: &hb_core::orders::LoadShare| DrawnShare {
+    let share = |share: &LoadShare| DrawnShare {
         executor: share.executor,
         node: share.node.to_string(),
         clients: share.clients.len(),
@@ -262,78 +222,4 @@ fn met(plan: &Plan, order: &ServerOrder, service: &dyn Service) -> ServerOrder {
 fn first_due(trial: &Trial, numbers: Numbers) -> Vec<f64> {
     let Some(schedule) = Schedule::of(&trial.load, trial.seed) else { return Vec::new() };
     schedule.of_numbers(numbers).take(SHOWN_ARRIVALS).map(|due| due.at.as_secs_f64()).collect()
-}
-
-fn text(drawing: &Drawing) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    let [trials, nodes] =
-        [(drawing.trials.len(), "trial"), (drawing.nodes.len(), "node")].map(|(count, what)| plural(count as u64, what));
-    let _ = writeln!(out, "{}: {trials} on {nodes}", drawing.scenario);
-    let most = if drawing.trials.iter().any(|trial| trial.search.is_some()) { "at most " } else { "" };
-    let _ = match drawing.expected_seconds {
-        Some(seconds) => {
-            writeln!(out, "load takes {most}{} in all, beside the starts of servers", Span::from_secs(seconds.round() as u64))
-        }
-        None => writeln!(out, "how long the load takes depends on the server: a trial ends after a count of requests"),
-    };
-    for node in &drawing.nodes {
-        let roles: Vec<String> = node.roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
-        let roles = if roles.is_empty() { "nothing".into() } else { roles.join(", ") };
-        let _ = writeln!(out, "  {:<10} {roles}", node.node);
-        if let Some(command) = &node.command {
-            let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-            let _ = writeln!(out, "    started by {}", command.join(" "));
-        }
-    }
-    for trial in &drawing.trials {
-        let mut load = trial.load_seconds.map_or_else(|| "until its count".into(), |seconds| format!("{seconds} s"));
-        if trial.search.is_some() {
-            load.push_str(" for the first probe");
-        }
-        let calibration = match trial.calibration_seconds {
-            0.0 => String::new(),
-            seconds => format!(", calibration before it at most {seconds} s"),
-        };
-        let _ = writeln!(out, "\n{} (seed {}, load {load}{calibration})", trial.id, trial.seed);
-        for server in &trial.servers {
-            let verb = if trial.restarts_servers { "starts" } else { "keeps" };
-            let command: Vec<String> = server.command.iter().map(|word| quoted(word)).collect();
-            let _ = match server.port {
-                Some(port) => {
-                    writeln!(out, "  {verb} server {} on {} port {port}: {}", server.server, server.node, command.join(" "))
-                }
-                None => writeln!(out, "  {verb} {} on {}: {}", server.name, server.node, command.join(" ")),
-            };
-            if !server.environment.is_empty() {
-                let _ = writeln!(out, "    with {} set", server.environment.join(", "));
-            }
-        }
-        if let Some(search) = &trial.search {
-            let _ = writeln!(out, "  searches {}", search.says);
-        }
-        if let Some(when) = &trial.ends_when {
-            let _ = writeln!(out, "  ends sooner when {when}");
-        }
-        if !trial.stages.is_empty() {
-            let _ = writeln!(out, "  stages: {}", trial.stages.join(", "));
-        }
-        for share in &trial.shares {
-            let what = if share.first_due_seconds.is_empty() {
-                plural(share.clients as u64, "client")
-            } else {
-                let due: Vec<String> = share.first_due_seconds.iter().map(|at| format!("{at:.3}")).collect();
-                format!("requests due at {} s…", due.join(", "))
-            };
-            let _ = writeln!(out, "  executor {} on {}: {what}", share.executor, share.node);
-        }
-    }
-    out
-}
-
-/// A word as a shell would have to be given it, for reading only.
-fn quoted(word: &str) -> String {
-    let is_plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
