@@ -23,8 +23,8 @@ use hb_core::{
 
 use super::{
     answer_gaps::AnswerGaps,
-    gaps::{Gaps, Taken},
     health::Lags,
+    inflow::{Inflow, Taken},
     messages::Messages,
 };
 
@@ -38,7 +38,7 @@ const FRAME_BYTES: usize = 1024;
 /// The accounts of one executor over all its lives.
 pub struct Ledger {
     books: Mutex<Books>,
-    gaps: Gaps,
+    inflow: Inflow,
     pub(super) lags: Mutex<Lags>,
     unread: Mutex<Unread>,
     messages: Mutex<Messages>,
@@ -87,7 +87,7 @@ impl Ledger {
         };
         Arc::new(Self {
             books: Mutex::new(books),
-            gaps: Gaps::new(),
+            inflow: Inflow::new(),
             lags: Mutex::new(Lags::default()),
             unread: Mutex::default(),
             messages: Mutex::default(),
@@ -156,7 +156,7 @@ impl Ledger {
     /// ITL and ICL, and how the client did, since the last window.
     fn take(&self) -> ([Vec<u8>; 2], ClientHealth) {
         let health = self.lags.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Taken { itl, icl, tokens, bytes } = self.gaps.take();
+        let Taken { itl, icl, tokens, bytes } = self.inflow.take();
         let seen = mem::take(&mut *self.unread.lock().unwrap_or_else(PoisonError::into_inner));
         let unread = Unread { read_bytes: bytes, ..seen };
         ([itl, icl], ClientHealth { tokens_read: tokens, unread, ..health })
@@ -248,15 +248,15 @@ impl Book {
     }
 
     pub fn gaps(&self, index: u64, gaps: &mut AnswerGaps) {
-        self.ledger.gaps.add(index, gaps);
+        self.ledger.inflow.add(index, gaps);
     }
 
     pub fn place_for_gaps(&self, index: u64) -> AnswerGaps {
-        self.ledger.gaps.place(index)
+        self.ledger.inflow.place(index)
     }
 
     pub fn token_gaps(&self, index: u64, gaps: AnswerGaps, after_first: Option<u32>) {
-        self.ledger.gaps.add_tokens(index, gaps, after_first);
+        self.ledger.inflow.add_tokens(index, gaps, after_first);
     }
 
     /// A server said something about a failed request.
@@ -275,7 +275,7 @@ impl Book {
     }
 
     pub fn count_read(&self, tokens: u64, bytes: u64) {
-        self.ledger.gaps.count(tokens, bytes);
+        self.ledger.inflow.count(tokens, bytes);
     }
 
     /// The number of the next conversation of a closed loop.
@@ -477,7 +477,7 @@ mod tests {
         for nanos in 0..20_000u64 {
             let mut gaps = AnswerGaps::default();
             gaps.push(nanos * nanos * 9, None, 1);
-            ledger.gaps.add(nanos, &mut gaps);
+            ledger.inflow.add(nanos, &mut gaps);
         }
         let batches = ledger.cut(late, true);
         let sizes: Vec<_> = batches.iter().map(|batch| rmp_serde::to_vec_named(batch).unwrap().len()).collect();

@@ -6,7 +6,7 @@
 //!  drive() ── JoinSet, aborts on drop ┤
 //!    │                            └ closed: a task per client
 //!  request ── Pool ── Link (hyper's HTTP/1.1 or HTTP/2, driven inside the request's own task)
-//!    │
+//!    │             └ a place in ReceiveQueues, which a side thread looks into
 //!  Ledger  ── outlives the executor: open requests, rows, gaps, health ──► Batch
 //! ```
 //!
@@ -18,8 +18,8 @@ mod connection;
 mod drive;
 mod ending;
 mod exchange;
-mod gaps;
 mod health;
+mod inflow;
 mod ledger;
 mod messages;
 mod open;

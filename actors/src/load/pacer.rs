@@ -24,10 +24,12 @@ impl Pacer {
         let (sender, dues) = unbounded_channel();
         let thread = SideThread::start("load-pacer", move |pauses| {
             for due in schedule {
+                // Asked before the wait and not after it: what has become due meanwhile is handed over.
                 while let Some(rest) = until(due, clock) {
-                    if !pauses.wait(rest) {
+                    if pauses.are_over() {
                         return;
                     }
+                    pauses.wait(rest);
                 }
                 if sender.send(due).is_err() {
                     return;

@@ -21,10 +21,14 @@ pub(super) struct SideThread {
 pub(super) struct Pauses(Arc<AtomicBool>);
 
 impl Pauses {
-    /// Waits for so long at most; whether the thread is to go on.
-    pub fn wait(&self, at_most: Duration) -> bool {
+    /// Whether the thread is to end.
+    pub fn are_over(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Waits for so long, or until the thread is to end.
+    pub fn wait(&self, at_most: Duration) {
         thread::park_timeout(at_most);
-        !self.0.load(Ordering::Acquire)
     }
 }
 

@@ -74,7 +74,8 @@ impl ReceiveQueues {
         let queues = self.clone();
         SideThread::start("load-watch", move |pauses| {
             let mut place = 0.0;
-            while pauses.wait(BETWEEN_LOOKS.mul_f64(0.5 + place)) {
+            while !pauses.are_over() {
+                pauses.wait(BETWEEN_LOOKS.mul_f64(0.5 + place));
                 place = (place + SPREAD).fract();
                 ledger.saw_unread(queues.unread());
             }

@@ -1,7 +1,29 @@
 //! How requests that were due ended, so that the parts sum to the whole.
 
-use super::Accounting;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use crate::record::{Kind, Outcome, Record};
+
+/// How requests ended. The parts sum to `due`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Accounting {
+    /// Requests that were due.
+    pub due: u64,
+    /// Whole answers.
+    pub completed: u64,
+    /// By kind.
+    pub failed: BTreeMap<String, u64>,
+    /// One of our deadlines ran out.
+    pub timed_out: u64,
+    /// Given up by us.
+    pub cancelled: u64,
+    /// Never sent, by cause.
+    pub dropped: BTreeMap<String, u64>,
+    /// Executor or node gone.
+    pub lost: u64,
+}
 
 impl Accounting {
     /// Counts one request that was due and ended so.

@@ -2,11 +2,69 @@
 
 use std::collections::BTreeMap;
 
-use super::{Distribution, Latencies, gather::Gathered};
+use serde::{Deserialize, Serialize};
+
+use super::gather::Gathered;
 use crate::{
     statistics::{self, Independence, WITH_INTERVAL, among_answered, distribution, distribution_of_histogram, percentile},
     tally::{Latency, TrialTally},
 };
+
+/// Latencies, each in seconds; `None` where nothing was measured.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Latencies {
+    /// Sending to first token.
+    pub ttft_seconds: Option<Distribution>,
+    /// Due to first token.
+    pub ttft_scheduled_seconds: Option<Distribution>,
+    /// Sending to first token that is no reasoning, of answers that begin with reasoning.
+    pub ttfot_seconds: Option<Distribution>,
+    /// Sending to last token.
+    pub e2el_seconds: Option<Distribution>,
+    /// Due to last token.
+    pub e2el_scheduled_seconds: Option<Distribution>,
+    /// Time per token after the first.
+    pub tpot_seconds: Option<Distribution>,
+    /// Gap between tokens, every token.
+    pub itl_seconds: Option<Distribution>,
+    /// Gap between events with content.
+    pub icl_seconds: Option<Distribution>,
+    /// Due to sending.
+    pub dispatch_delay_seconds: Option<Distribution>,
+    /// Opening a connection, of requests that opened one.
+    pub connect_seconds: Option<Distribution>,
+}
+
+/// A distribution.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the definitions; percentiles by linear interpolation")]
+pub struct Distribution {
+    pub count: u64,
+    pub mean: f64,
+    pub stddev: f64,
+    pub min: f64,
+    pub p1: f64,
+    pub p5: f64,
+    pub p10: f64,
+    pub p25: f64,
+    pub p50: f64,
+    pub p75: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub p99_9: f64,
+    pub max: f64,
+    /// 95 % confidence intervals of percentiles by order statistics: `p50`, `p90`, `p95`, `p99`; one that too few
+    /// samples allow is left out.
+    pub ci: BTreeMap<String, [f64; 2]>,
+    /// The same percentiles over all requests that were due, those that did not complete endlessly late: `None` where one lies
+    /// among these. Empty where that has no sense.
+    #[serde(default)]
+    pub adjusted: BTreeMap<String, Option<f64>>,
+    /// MLPerf's early stopping: what `p50`, `p90`, `p95` and `p99` do not exceed, 99 % sure; one that too few samples allow is left out.
+    #[serde(default)]
+    pub early_stopping: BTreeMap<String, f64>,
+}
 
 /// Every latency's distribution, and where its percentiles come from.
 pub(super) fn latencies(

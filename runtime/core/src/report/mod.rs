@@ -3,7 +3,6 @@
 //! The words here are relied on by others; a change of meaning raises [`SCHEMA_VERSION`].
 
 mod accounting;
-mod asked;
 mod asked_prompts;
 mod client;
 mod concurrency;
@@ -15,6 +14,7 @@ mod evidence;
 mod gather;
 mod latencies;
 mod likeness;
+mod load;
 mod part;
 mod percentile;
 mod remarks;
@@ -32,21 +32,25 @@ mod window;
 
 use std::collections::BTreeMap;
 
-pub use asked::{STAGE_HEADS, staged};
+pub use accounting::Accounting;
 pub use client::{ClientFigures, ExecutorFigures};
 pub use conversations::Conversations;
 pub use dataset::{DatasetFigures, DatasetKnown, SentEntries};
 pub(crate) use drift::MOVED;
+pub use latencies::{Distribution, Latencies};
+pub use load::{LoadFigures, STAGE_HEADS, staged};
 pub use part::RunPart;
 pub use percentile::{ADJUSTED, Percentile, TOO_FEW};
 pub use repeated::{REPEATED_HEADS, Repeated, RepeatedFigure};
-pub use resources::ReadingSums;
+pub use resources::{NodeFigures, ReadingSums, Resources};
 pub use run::{finished, run};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 pub use servers::{SERVER_HEADS, ServerFigures, of_several_servers};
 pub use slice::{SLICE_HEADS, SliceLatencies};
 pub use slo::{SloFigure, SloOutcome};
+pub use stages::StageFigures;
+pub use steady::SteadyWindow;
 pub use summary::summary_markdown;
 use trial::asks_choices;
 pub use trial::{TrialFrame, trial};
@@ -188,25 +192,6 @@ impl TrialReport {
     }
 }
 
-/// How requests ended. The parts sum to `due`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Accounting {
-    /// Requests that were due.
-    pub due: u64,
-    /// Whole answers.
-    pub completed: u64,
-    /// By kind.
-    pub failed: BTreeMap<String, u64>,
-    /// One of our deadlines ran out.
-    pub timed_out: u64,
-    /// Given up by us.
-    pub cancelled: u64,
-    /// Never sent, by cause.
-    pub dropped: BTreeMap<String, u64>,
-    /// Executor or node gone.
-    pub lost: u64,
-}
-
 /// The measured window, seconds since the trial's start.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Window {
@@ -216,147 +201,6 @@ pub struct Window {
     pub end: f64,
     /// Its length.
     pub seconds: f64,
-}
-
-/// The steady part of a window: the longest run of whole seconds that lie near the window's level.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct SteadyWindow {
-    /// Where it begins, seconds since the trial's start; `None` where there is none.
-    pub start: Option<f64>,
-    /// Where it ends.
-    pub end: Option<f64>,
-    /// Its length.
-    pub seconds: f64,
-    /// Requests completed in it, per second.
-    pub requests_per_second: f64,
-    /// Answer tokens that came in it, per second.
-    pub output_tokens_per_second: f64,
-    /// The parts of the window that are not steady, each from and to.
-    pub unsteady: Vec<[f64; 2]>,
-}
-
-/// What was asked for and what was sent.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct LoadFigures {
-    /// `closed`, `closed_staged`, `open`, `staged` or `replay`.
-    pub model: String,
-    /// Open loop: requests per second asked for.
-    pub requested_rate: Option<f64>,
-    /// Requests per second *sent* in the window.
-    pub achieved_rate: f64,
-    /// Closed loop: the concurrency asked for; of stages, the most.
-    pub requested_concurrency: Option<u32>,
-    /// Requests in flight, time-weighted over the window.
-    pub concurrency_mean: f64,
-    /// The most in flight at one instant.
-    pub concurrency_peak: u32,
-    /// The parts of a load that changes, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stages: Vec<StageFigures>,
-}
-
-/// One stage of a load that changes.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct StageFigures {
-    /// Where it begins, seconds since the trial's start.
-    pub start: f64,
-    /// Where it ends.
-    pub end: f64,
-    /// Open loop: the rate where it begins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_from: Option<f64>,
-    /// Open loop: the rate where it ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_to: Option<f64>,
-    /// Open loop: requests that its rate comes to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested: Option<f64>,
-    /// Closed loop: the clients where it begins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub concurrency_from: Option<f64>,
-    /// Closed loop: the clients where it ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub concurrency_to: Option<f64>,
-    /// Closed loop: the clients asked for, time-weighted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub concurrency_requested: Option<f64>,
-    /// Requests in flight, time-weighted over the stage.
-    #[serde(default)]
-    pub concurrency_mean: f64,
-    /// The most in flight at one instant of it.
-    #[serde(default)]
-    pub concurrency_peak: u32,
-    /// Requests that were due in it.
-    pub due: u64,
-    /// Of those, the ones that were sent.
-    pub sent: u64,
-    /// Of those, the ones that completed.
-    pub completed: u64,
-    /// Requests completed in it, per second.
-    #[serde(default)]
-    pub requests_per_second: f64,
-    /// Answer tokens that came in it, per second.
-    #[serde(default)]
-    pub output_tokens_per_second: f64,
-    /// Latencies of those that were due in it.
-    #[serde(default)]
-    pub latency: SliceLatencies,
-}
-
-/// Latencies, each in seconds; `None` where nothing was measured.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Latencies {
-    /// Sending to first token.
-    pub ttft_seconds: Option<Distribution>,
-    /// Due to first token.
-    pub ttft_scheduled_seconds: Option<Distribution>,
-    /// Sending to first token that is no reasoning, of answers that begin with reasoning.
-    pub ttfot_seconds: Option<Distribution>,
-    /// Sending to last token.
-    pub e2el_seconds: Option<Distribution>,
-    /// Due to last token.
-    pub e2el_scheduled_seconds: Option<Distribution>,
-    /// Time per token after the first.
-    pub tpot_seconds: Option<Distribution>,
-    /// Gap between tokens, every token.
-    pub itl_seconds: Option<Distribution>,
-    /// Gap between events with content.
-    pub icl_seconds: Option<Distribution>,
-    /// Due to sending.
-    pub dispatch_delay_seconds: Option<Distribution>,
-    /// Opening a connection, of requests that opened one.
-    pub connect_seconds: Option<Distribution>,
-}
-
-/// A distribution.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are the definitions; percentiles by linear interpolation")]
-pub struct Distribution {
-    pub count: u64,
-    pub mean: f64,
-    pub stddev: f64,
-    pub min: f64,
-    pub p1: f64,
-    pub p5: f64,
-    pub p10: f64,
-    pub p25: f64,
-    pub p50: f64,
-    pub p75: f64,
-    pub p90: f64,
-    pub p95: f64,
-    pub p99: f64,
-    pub p99_9: f64,
-    pub max: f64,
-    /// 95 % confidence intervals of percentiles by order statistics: `p50`, `p90`, `p95`, `p99`; one that too few
-    /// samples allow is left out.
-    pub ci: BTreeMap<String, [f64; 2]>,
-    /// The same percentiles over all requests that were due, those that did not complete endlessly late: `None` where one lies
-    /// among these. Empty where that has no sense.
-    #[serde(default)]
-    pub adjusted: BTreeMap<String, Option<f64>>,
-    /// MLPerf's early stopping: what `p50`, `p90`, `p95` and `p99` do not exceed, 99 % sure; one that too few samples allow is left out.
-    #[serde(default)]
-    pub early_stopping: BTreeMap<String, f64>,
 }
 
 /// Tokens of completed requests of the measured phase.
@@ -414,48 +258,6 @@ pub struct Throughput {
     /// Requests that failed, timed out or were cut off by the server, over those that were sent.
     #[serde(default)]
     pub error_rate: f64,
-}
-
-/// Nodes and what they used while the trial ran.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Resources {
-    /// By node name.
-    pub nodes: BTreeMap<String, NodeFigures>,
-}
-
-/// One node.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct NodeFigures {
-    /// `monitor`, `server`, `client`.
-    pub roles: Vec<String>,
-    /// The real host name.
-    pub host: String,
-    /// The address by which others reach it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub address: String,
-    /// Cores it may use.
-    pub cores: u32,
-    /// Memory there is, bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<u64>,
-    /// Names of its GPUs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gpu_names: Vec<String>,
-    /// Its clock minus the leader's, seconds, and the bound of that estimate.
-    pub clock_offset_seconds: Option<f64>,
-    /// Half the smallest round trip.
-    pub clock_bound_seconds: Option<f64>,
-    /// By how much its clock moved against the leader's while load ran, beyond the bounds of both estimates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clock_moved_seconds: Option<f64>,
-    /// Mean busy share of all its cores, percent.
-    pub cpu_percent_mean: Option<f64>,
-    /// The most memory in use, bytes.
-    pub memory_used_bytes_max: Option<u64>,
-    /// By GPU index: utilisation, memory, energy, throttling.
-    pub gpus: BTreeMap<String, Value>,
-    /// When it was lost, seconds since the trial's start.
-    pub lost_at_seconds: Option<f64>,
 }
 
 /// Something that happened.

@@ -2,10 +2,52 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::NodeFigures;
 use crate::facts::{GpuReading, NodeReading};
+
+/// Nodes and what they used while the trial ran.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    /// By node name.
+    pub nodes: BTreeMap<String, NodeFigures>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct NodeFigures {
+    /// `monitor`, `server`, `client`.
+    pub roles: Vec<String>,
+    /// The real host name.
+    pub host: String,
+    /// The address by which others reach it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub address: String,
+    /// Cores it may use.
+    pub cores: u32,
+    /// Memory there is, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Names of its GPUs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_names: Vec<String>,
+    /// Its clock minus the leader's, seconds, and the bound of that estimate.
+    pub clock_offset_seconds: Option<f64>,
+    /// Half the smallest round trip.
+    pub clock_bound_seconds: Option<f64>,
+    /// By how much its clock moved against the leader's while load ran, beyond the bounds of both estimates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_moved_seconds: Option<f64>,
+    /// Mean busy share of all its cores, percent.
+    pub cpu_percent_mean: Option<f64>,
+    /// The most memory in use, bytes.
+    pub memory_used_bytes_max: Option<u64>,
+    /// By GPU index: utilisation, memory, energy, throttling.
+    pub gpus: BTreeMap<String, Value>,
+    /// When it was lost, seconds since the trial's start.
+    pub lost_at_seconds: Option<f64>,
+}
 
 /// Sums over the samples of one node.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,11 +1,64 @@
 //! How each stage of a load that changes went.
 
-use super::{StageFigures, gather::tokens_within, slice::Slice};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    gather::tokens_within,
+    slice::{Slice, SliceLatencies},
+};
 use crate::{
     record::{Outcome, Record, Stage},
     trial::{LoadModel, LoadSpec},
     units::Nanos,
 };
+
+/// One stage of a load that changes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StageFigures {
+    /// Where it begins, seconds since the trial's start.
+    pub start: f64,
+    /// Where it ends.
+    pub end: f64,
+    /// Open loop: the rate where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_from: Option<f64>,
+    /// Open loop: the rate where it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_to: Option<f64>,
+    /// Open loop: requests that its rate comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<f64>,
+    /// Closed loop: the clients where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_from: Option<f64>,
+    /// Closed loop: the clients where it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_to: Option<f64>,
+    /// Closed loop: the clients asked for, time-weighted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_requested: Option<f64>,
+    /// Requests in flight, time-weighted over the stage.
+    #[serde(default)]
+    pub concurrency_mean: f64,
+    /// The most in flight at one instant of it.
+    #[serde(default)]
+    pub concurrency_peak: u32,
+    /// Requests that were due in it.
+    pub due: u64,
+    /// Of those, the ones that were sent.
+    pub sent: u64,
+    /// Of those, the ones that completed.
+    pub completed: u64,
+    /// Requests completed in it, per second.
+    #[serde(default)]
+    pub requests_per_second: f64,
+    /// Answer tokens that came in it, per second.
+    #[serde(default)]
+    pub output_tokens_per_second: f64,
+    /// Latencies of those that were due in it.
+    #[serde(default)]
+    pub latency: SliceLatencies,
+}
 
 /// Sums by stage; none where the load has no stages.
 pub(super) struct Stages(Vec<Sums>);

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Second, SteadyWindow, Window};
+use serde::{Deserialize, Serialize};
+
+use super::{Second, Window};
 use crate::{
     statistics::{percentile, sort},
     trial::LoadModel,
@@ -16,6 +18,23 @@ use crate::{
 const SHORTEST_SECONDS: u32 = 9;
 /// How far from the level a second may lie, as a share of it.
 const AWAY: f64 = 0.2;
+
+/// The steady part of a window: the longest run of whole seconds that lie near the window's level.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SteadyWindow {
+    /// Where it begins, seconds since the trial's start; `None` where there is none.
+    pub start: Option<f64>,
+    /// Where it ends.
+    pub end: Option<f64>,
+    /// Its length.
+    pub seconds: f64,
+    /// Requests completed in it, per second.
+    pub requests_per_second: f64,
+    /// Answer tokens that came in it, per second.
+    pub output_tokens_per_second: f64,
+    /// The parts of the window that are not steady, each from and to.
+    pub unsteady: Vec<[f64; 2]>,
+}
 
 /// The window's whole seconds, those in which nothing happened included, if the load itself was to be even and they are enough to judge.
 pub(super) fn seconds(model: &LoadModel, timeline: &[Second], window: &Window) -> Option<Vec<Second>> {

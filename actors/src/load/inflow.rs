@@ -34,8 +34,8 @@ fn empty() -> Histogram<u64> {
     Histogram::new_with_bounds(LOWEST_NANOS, HIGHEST_NANOS, 3).expect("the bounds are in order and three digits are allowed")
 }
 
-/// All gaps since the last cut.
-pub(super) struct Gaps {
+/// All that came since the last cut.
+pub(super) struct Inflow {
     shards: Vec<Mutex<Pair>>,
     tokens: AtomicU64,
     bytes: AtomicU64,
@@ -53,7 +53,7 @@ pub(super) struct Taken {
     pub bytes: u64,
 }
 
-impl Gaps {
+impl Inflow {
     pub fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::new(Pair::new())).collect(),

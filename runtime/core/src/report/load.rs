@@ -1,10 +1,32 @@
-//! What was asked for, in words: a trial's load, and each stage of one that changes.
+//! The load of a trial in figures, and in words: what was asked for, and each stage of one that changes.
 
-use super::{LoadFigures, StageFigures, TrialReport};
+use serde::{Deserialize, Serialize};
+
+use super::{StageFigures, TrialReport};
 use crate::{figures, units::plural};
 
 /// So many levels of stages are written out; of more, the first ones and the last.
 const LEVELS: usize = 8;
+
+/// What was asked for and what was sent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LoadFigures {
+    /// `closed`, `closed_staged`, `open`, `staged` or `replay`.
+    pub model: String,
+    /// Open loop: requests per second asked for.
+    pub requested_rate: Option<f64>,
+    /// Requests per second *sent* in the window.
+    pub achieved_rate: f64,
+    /// Closed loop: the concurrency asked for; of stages, the most.
+    pub requested_concurrency: Option<u32>,
+    /// Requests in flight, time-weighted over the window.
+    pub concurrency_mean: f64,
+    /// The most in flight at one instant.
+    pub concurrency_peak: u32,
+    /// The parts of a load that changes, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageFigures>,
+}
 
 impl LoadFigures {
     /// Whether requests are due by a schedule, so that they may wait before they are sent.
