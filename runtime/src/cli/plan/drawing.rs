@@ -138,28 +138,7 @@ pub fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
 
 fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String> {
     let trial = &plan.trial;
-    let servers: Result<Vec<DrawnServer>, String> = plan
-        .servers
-        .iter()
-        .map(|placed| {
-            let spec = &placed.order.service;
-            let service = hb_services::resolve(spec);
-            let inside = service.and_then(|service| service.command(&met(plan, &placed.order, &*service)));
-            // Which GPUs a node has is known there alone: the words are those of a node with NVIDIA's where GPUs are asked for.
-            let accelerator = if spec.gpus > 0 { Accelerator::Nvidia } else { Accelerator::None };
-            let wrapped = inside.and_then(|command| wrap(command, spec, accelerator, &BTreeMap::new()));
-            let line = wrapped.map_err(|problem| problem.to_string())?;
-            let CommandLine { program, args, env } = line;
-            Ok(DrawnServer {
-                server: placed.order.server,
-                name: placed.order.name(),
-                node: placed.node.to_string(),
-                port: (placed.order.part.duty == Duty::Serve).then_some(placed.order.port),
-                command: std::iter::once(program.display().to_string()).chain(args).collect(),
-                environment: env.into_keys().collect(),
-            })
-        })
-        .collect();
+    let servers: Result<Vec<DrawnServer>, String> = plan.servers.iter().map(|placed| draw_server(plan, placed)).collect();
     let share = |share: &LoadShare| DrawnShare {
         executor: share.executor,
         node: share.node.to_string(),
@@ -187,6 +166,25 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         stages: stages(&trial.load.model),
         servers: servers?,
         shares: plan.shares.iter().map(share).collect(),
+    })
+}
+
+fn draw_server(plan: &Plan, placed: &PlacedServer) -> Result<DrawnServer, String> {
+    let spec = &placed.order.service;
+    let service = hb_services::resolve(spec);
+    let inside = service.and_then(|service| service.command(&met(plan, &placed.order, &*service)));
+    // Which GPUs a node has is known there alone: the words are those of a node with NVIDIA's where GPUs are asked for.
+    let accelerator = if spec.gpus > 0 { Accelerator::Nvidia } else { Accelerator::None };
+    let wrapped = inside.and_then(|command| wrap(command, spec, accelerator, &BTreeMap::new()));
+    let line = wrapped.map_err(|problem| problem.to_string())?;
+    let CommandLine { program, args, env } = line;
+    Ok(DrawnServer {
+        server: placed.order.server,
+        name: placed.order.name(),
+        node: placed.node.to_string(),
+        port: (placed.order.part.duty == Duty::Serve).then_some(placed.order.port),
+        command: std::iter::once(program.display().to_string()).chain(args).collect(),
+        environment: env.into_keys().collect(),
     })
 }
 
