@@ -23,8 +23,8 @@ use hb_core::{
     trial::Stop,
     units::{Nanos, Span},
     verdict::{
-        ClosedLoopEvidence, DeadServer, DriftEvidence, OpenLoopEvidence, Reason, ServedEvidence, Status, SteadyEvidence,
-        TrialEvidence, judge,
+        ClosedLoopEvidence, DeadServer, DriftEvidence, FlowEvidence, OpenLoopEvidence, Reason, ServedEvidence, Status,
+        SteadyEvidence, TrialEvidence, judge,
     },
 };
 use serde_json::Value;
@@ -256,7 +256,22 @@ fn broken() -> Vec<TrialEvidence> {
         ..TrialEvidence::default()
     };
     let late = TrialEvidence { due: 50, completed: 50, send_delay_p99_seconds: Some(1.0), ..TrialEvidence::default() };
-    vec![all_at_once, silent, empty, whole, late, TrialEvidence::default()]
+    let flow = |ended, in_flight| TrialEvidence {
+        due: 50,
+        completed: 50,
+        flow: Some(FlowEvidence {
+            is_open: true,
+            ended,
+            expected: 50.0,
+            noise: 1.0,
+            in_flight,
+            answer_seconds: 1.0,
+            window_seconds: 4.0,
+        }),
+        ..TrialEvidence::default()
+    };
+    let (short, piling) = (flow(30, [9.0; 2]), flow(50, [9.0, 90.0]));
+    vec![all_at_once, silent, empty, whole, late, short, piling, TrialEvidence::default()]
 }
 
 #[test]

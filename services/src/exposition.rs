@@ -1,7 +1,7 @@
-//! What a server's `/metrics` says of its process, of the prompts it took and of their time in its queue, in
-//! Prometheus' text format.
+//! What a server's `/metrics` says of its process, of the prompts it took, of their time in its queue and of its prefix
+//! cache, in Prometheus' text format.
 
-use hb_core::counted::Queued;
+use hb_core::counted::{PrefixCache, Queued};
 
 /// Counters of prompts or requests, each under every label: vLLM's, SGLang's, the Dummy's.
 const PROMPTS: [&str; 4] =
@@ -10,6 +10,16 @@ const PROMPTS: [&str; 4] =
 /// Histograms of the time from a request's arrival to the beginning of its work: vLLM's, SGLang's, the Dummy's.
 const QUEUES: [&str; 3] =
     ["vllm:request_queue_time_seconds", "sglang:queue_time_seconds", "dummy_server_request_queue_time_seconds"];
+
+/// Counters of what was looked for in a prefix cache and of what was found: vLLM's, those of its older
+/// versions, the Dummy's. A version that has both tells the same twice.
+const PREFIX_CACHES: [[&str; 2]; 3] = [
+    ["vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total"],
+    ["vllm:gpu_prefix_cache_queries_total", "vllm:gpu_prefix_cache_hits_total"],
+    ["dummy_server_prefix_cache_queries_total", "dummy_server_prefix_cache_hits_total"],
+];
+/// What vLLM found in a cache beside its own, as of another node; nothing of it is among the hits above.
+const FOUND_ELSEWHERE: &str = "vllm:external_prefix_cache_hits_total";
 
 /// A process and what it took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -20,6 +30,8 @@ pub struct Taken {
     pub prompts: Option<u64>,
     /// What its requests waited.
     pub queued: Option<Queued>,
+    /// What its prefix cache gave; `None`, too, where another cache helps it, of which these counters know nothing.
+    pub prefix_cache: Option<PrefixCache>,
 }
 
 /// Reads an exposition; what it does not hold is not known.
@@ -27,6 +39,7 @@ pub struct Taken {
 pub fn taken(exposition: &str) -> Taken {
     let mut taken = Taken::default();
     let mut counter: Option<&str> = None;
+    let (mut caches, mut is_helped) = ([[None; 2]; PREFIX_CACHES.len()], false);
     for line in exposition.lines().filter(|line| !line.starts_with('#')) {
         let name_ends = line.find(['{', ' ']).unwrap_or(line.len());
         let (name, rest) = line.split_at(name_ends);
@@ -38,6 +51,10 @@ pub fn taken(exposition: &str) -> Taken {
         } else if PROMPTS.contains(&name) && counter.is_none_or(|counter| counter == name) {
             counter = Some(name);
             taken.prompts = Some(taken.prompts.unwrap_or(0) + value.max(0.0) as u64);
+        } else if let Some((cache, which)) = prefix_cache_counter(name) {
+            *caches[cache][which].get_or_insert(0) += value.max(0.0) as u64;
+        } else if name == FOUND_ELSEWHERE {
+            is_helped |= value > 0.0;
         } else if let Some((histogram, part)) = name.rsplit_once('_')
             && QUEUES.contains(&histogram)
         {
@@ -49,7 +66,14 @@ pub fn taken(exposition: &str) -> Taken {
             }
         }
     }
-    taken
+    let told = caches.into_iter().find_map(|[queries, hits]| Some(PrefixCache { queries: queries?, hits: hits? }));
+    Taken { prefix_cache: told.filter(|_| !is_helped), ..taken }
+}
+
+/// Whose counter this is, and which of the two.
+fn prefix_cache_counter(name: &str) -> Option<(usize, usize)> {
+    let place = |names: &[&str; 2]| names.iter().position(|known| *known == name);
+    PREFIX_CACHES.iter().enumerate().find_map(|(cache, names)| Some((cache, place(names)?)))
 }
 
 #[cfg(test)]
@@ -72,9 +96,36 @@ mod tests {
             nonsense\n";
         assert_eq!(
             taken(text),
-            Taken { started: Some(1.7639e9), prompts: Some(43), queued: Some(Queued { requests: 43, seconds: 1.75 }) }
+            Taken {
+                started: Some(1.7639e9),
+                prompts: Some(43),
+                queued: Some(Queued { requests: 43, seconds: 1.75 }),
+                prefix_cache: None
+            }
         );
         assert_eq!(taken("llamacpp:requests_processing 1\n"), Taken::default());
         assert_eq!(taken("dummy_server_prompts_total 12\nvllm:request_success_total 5\n").prompts, Some(12));
+    }
+
+    #[test]
+    fn a_recorded_page_of_vllm_has_all_of_it() {
+        let told = taken(include_str!("../tests/expositions/vllm-0.32.0.txt"));
+        assert_eq!(told.prefix_cache, Some(PrefixCache { queries: 1_048, hits: 0 }));
+        assert!(told.started.is_some() && told.prompts.is_some() && told.queued.is_some(), "{told:?}");
+    }
+
+    #[test]
+    fn a_prefix_cache_is_told_once_and_by_both_counters() {
+        let cache = |text: &str| taken(text).prefix_cache.map(|cache| (cache.queries, cache.hits));
+        let old = "vllm:gpu_prefix_cache_queries_total{engine=\"0\"} 20.0\nvllm:gpu_prefix_cache_hits_total{engine=\"0\"} 5.0\n";
+        let new = "vllm:prefix_cache_queries_total{engine=\"0\"} 300.0\nvllm:prefix_cache_hits_total{engine=\"0\"} 70.0\n\
+            vllm:prefix_cache_queries_total{engine=\"1\"} 20.0\nvllm:prefix_cache_hits_total{engine=\"1\"} 10.0\n\
+            vllm:prefix_cache_hits_created{engine=\"0\"} 1.79e+09\n";
+        assert_eq!(cache(old), Some((20, 5)));
+        assert_eq!(cache(new), Some((320, 80)), "summed over engines");
+        assert_eq!(cache(&format!("{old}{new}")), Some((320, 80)));
+        assert_eq!(cache("vllm:prefix_cache_queries_total 300.0\n"), None);
+        let elsewhere = |hits: &str| cache(&format!("{new}vllm:external_prefix_cache_hits_total{{engine=\"0\"}} {hits}\n"));
+        assert_eq!((elsewhere("0.0"), elsewhere("16.0")), (Some((320, 80)), None), "another cache helped, too");
     }
 }

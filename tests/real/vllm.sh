@@ -44,6 +44,7 @@ check "the run ends with 0" test "$EXIT_CODE" = 0
 check "requests completed and none failed" holds "$RUN_DIR" '.trials[0].accounting | .completed > 20 and (.failed | length) == 0'
 check "the books balance" balances "$RUN_DIR"
 check "every answer has the asked length" holds "$RUN_DIR" '.trials[0].tokens | .output == .requested_output'
+check "no prompt came from vLLM's prefix cache, by its own counters" holds "$RUN_DIR" '.trials[0].server.prefix_cache | .queries > 0 and .hits == 0'
 check "vLLM's own output was collected" grep -q "server-0" "$RUN_DIR/logs/aggregated.jsonl"
 # The brackets keep the looking process itself from being found.
 check "nothing of vLLM is left" sh -c '! pgrep -f "[v]llm.*--port '"$PORT"'" >/dev/null'

@@ -40,8 +40,9 @@ impl Asked {
             let client = if self.http2.contains(url) { &http2 } else { &http1 };
             let own = own.as_ref();
             async move {
-                let taken = tokio::time::timeout(LIMIT, agreed(client, url, own)).await.ok().flatten()?;
-                Some(ServerCounts { server, started: taken.started, prompts: taken.prompts, queued: taken.queued })
+                let told = tokio::time::timeout(LIMIT, agreed(client, url, own)).await.ok().flatten()?;
+                let Taken { started, prompts, queued, prefix_cache } = told;
+                Some(ServerCounts { server, started, prompts, queued, prefix_cache })
             }
         });
         futures_util::future::join_all(asked).await.into_iter().flatten().collect()

@@ -1,5 +1,5 @@
-//! What servers count themselves, read before a trial's load and after it: whether somebody else asked them, and whether
-//! they were started anew in between.
+//! What servers count themselves, read before a trial's load and after it: whether somebody else asked them, whether they
+//! were started anew in between, how long requests waited in them, and what their prefix cache gave.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,24 @@ pub struct Queued {
     pub seconds: f64,
 }
 
+/// What a server looked for in its prefix cache, and what of it was there; in tokens of prompts, in blocks of them by
+/// older servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PrefixCache {
+    /// Looked for. A server whose cache is turned off looks for nothing.
+    pub queries: u64,
+    /// Found there.
+    pub hits: u64,
+}
+
+impl PrefixCache {
+    /// The share that was found, 0 where nothing was looked for.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.hits as f64 / self.queries.max(1) as f64
+    }
+}
+
 /// One server's counts.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct ServerCounts {
@@ -27,6 +45,9 @@ pub struct ServerCounts {
     /// What requests waited since then.
     #[serde(default)]
     pub queued: Option<Queued>,
+    /// What its prefix cache gave since then.
+    #[serde(default)]
+    pub prefix_cache: Option<PrefixCache>,
 }
 
 /// The servers of a trial before its load and after it; those that told nothing are missing.
@@ -68,6 +89,19 @@ impl Counted {
         Some(self.grown(grown)?.into_iter().fold(Queued::default(), add))
     }
 
+    /// What the prefix caches of all servers gave in between; `None` likewise.
+    #[must_use]
+    pub fn prefix_cache(&self) -> Option<PrefixCache> {
+        let grown = |before: &ServerCounts, after: &ServerCounts| {
+            let (before, after) = (before.prefix_cache?, after.prefix_cache?);
+            let (queries, hits) = (after.queries.checked_sub(before.queries)?, after.hits.checked_sub(before.hits)?);
+            Some(PrefixCache { queries, hits })
+        };
+        let add =
+            |all: PrefixCache, one: PrefixCache| PrefixCache { queries: all.queries + one.queries, hits: all.hits + one.hits };
+        Some(self.grown(grown)?.into_iter().fold(PrefixCache::default(), add))
+    }
+
     /// By how much a count of each server has grown; `None` unless every one told, and is the one that it was.
     fn grown<T>(&self, of: impl Fn(&ServerCounts, &ServerCounts) -> Option<T>) -> Option<Vec<T>> {
         if self.before.is_empty() || self.before.len() != self.after.len() || self.pairs().count() != self.before.len() {
@@ -91,7 +125,8 @@ mod tests {
 
     fn counts(server: u32, started: f64, prompts: u64) -> ServerCounts {
         let queued = Some(Queued { requests: prompts, seconds: prompts as f64 / 4.0 });
-        ServerCounts { server, started: Some(started), prompts: Some(prompts), queued }
+        let prefix_cache = Some(PrefixCache { queries: 16 * prompts, hits: 4 * prompts });
+        ServerCounts { server, started: Some(started), prompts: Some(prompts), queued, prefix_cache }
     }
 
     #[test]
@@ -100,8 +135,12 @@ mod tests {
             Counted { before: vec![counts(0, 1.0, 5), counts(1, 2.0, 7)], after: vec![counts(1, 2.0, 17), counts(0, 1.0, 105)] };
         assert_eq!((counted.prompts(), counted.restarted()), (Some(110), 0));
         assert_eq!(counted.queued(), Some(Queued { requests: 110, seconds: 27.5 }));
+        assert_eq!(counted.prefix_cache(), Some(PrefixCache { queries: 1_760, hits: 440 }));
+        let without = ServerCounts { prefix_cache: None, ..counted.after[1] };
+        let untold = Counted { after: vec![counted.after[0], without], ..counted.clone() };
+        assert_eq!((untold.prefix_cache(), untold.prompts()), (None, Some(110)), "one of them has no such counters");
         counted.after.pop();
-        assert_eq!((counted.prompts(), counted.queued()), (None, None), "one of them told nothing");
+        assert_eq!((counted.prompts(), counted.queued(), counted.prefix_cache()), (None, None, None), "one of them told nothing");
         assert_eq!(Counted::default().prompts(), None);
     }
 

@@ -32,6 +32,7 @@ fn server_row(name: &str, what: &str, figure: &Value) -> Vec<String> {
     let of_seconds = what.strip_suffix("_seconds").or_else(|| what.strip_prefix("seconds_"));
     let shown = match (of_seconds, figure) {
         (Some(_), Value::Number(seconds)) => figures::seconds(seconds.as_f64().unwrap_or_default()),
+        (None, Value::Number(share)) if what == "share" => figures::percent(share.as_f64().unwrap_or_default()),
         (None, Value::Array(words)) => words.iter().map(plain).collect::<Vec<_>>().join(" "),
         _ => plain(figure),
     };

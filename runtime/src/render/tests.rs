@@ -214,6 +214,15 @@ fn a_report_is_one_whole_page_that_asks_for_nothing_else() {
 }
 
 #[test]
+fn the_share_that_prefix_caches_gave_is_a_percentage() {
+    let mut report = sample("cached", &[8]);
+    report.trials[0].server.insert("prefix_cache".to_owned(), json!({ "queries": 2_000, "hits": 500, "share": 0.25 }));
+    let page = report_html(&report);
+    assert_well_formed(&page);
+    assert!(page.contains("prefix_cache</th><td>share</td><td>25.0 %</td>"), "{page}");
+}
+
+#[test]
 fn hostile_words_stay_words() {
     const HOSTILE: &str = "</title></script><script>alert(1)</script>\"onload='x'";
     let mut report = sample(HOSTILE, &[8, 16]);

@@ -72,6 +72,24 @@ fn a_prefix_cache_that_helps_is_named() {
     assert!((reason["value"].as_f64().unwrap() - 0.5).abs() < 1e-9, "{reason}");
 }
 
+#[test]
+fn a_prefix_cache_that_helps_is_named_by_the_server_s_counters_where_answers_say_nothing() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms", "--cached-share=0.5"]);
+    // Ollama's answers have no word for it.
+    let recipe =
+        recipe(&[dummy.url()], SHORT).replace("service: openai", "service: ollama").replace("api: completions", "api: chat");
+    let ended = scene.lead(&recipe, &[]).wait();
+    let run = ended.run(ended.code.unwrap());
+    assert!(run.trial()["tokens"]["cached"].is_null());
+    let cache = &run.trial()["server"]["prefix_cache"];
+    let (queries, hits) = (cache["queries"].as_u64().unwrap(), cache["hits"].as_u64().unwrap());
+    assert!(queries >= 60 * 16 && hits * 2 == queries, "{cache}");
+    let reason = reason(&run, "prefix_cache");
+    assert_eq!((&reason["status"], &reason["value"]), (&"SUSPECT".into(), &0.5.into()), "{reason}");
+    assert!(reason["message"].as_str().unwrap().contains("by its own counters"), "{reason}");
+}
+
 /// The trials of these levels with a dataset of `entries` lines.
 fn with_dataset(entries: usize, workload: &str) -> Run {
     let scene = Scene::new();

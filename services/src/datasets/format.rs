@@ -8,9 +8,9 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    pieces::{Cut, Pieces},
-    record,
-    shapes::Shape,
+    pieces::{Cut, LONGEST, Pieces, too_long},
+    plain, record,
+    shapes::{Shape, utf8},
 };
 
 /// The names that a recipe may write.
@@ -44,7 +44,7 @@ impl From<io::Error> for Unknown {
 
 /// The format of this file.
 pub(super) fn of(file: &std::fs::File, path: &Path, named: Option<&str>) -> Result<Format, Unknown> {
-    let Beginning { line, at, first } = beginning(file)?;
+    let Beginning { line, at, first } = beginning(file, path)?;
     let is_array = first == Some(b'[');
     let start = (at, line.1);
     let json = |shape: Shape| Format {
@@ -92,7 +92,11 @@ pub(super) fn of(file: &std::fs::File, path: &Path, named: Option<&str>) -> Resu
         Some(_) => {
             let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
             let text = Format { shape: Shape::Text, cut: Cut::Lines, start: line };
-            let Ok((header, format)) = table(file, start) else { return Ok(text) };
+            let (header, format) = match table(file, start) {
+                Ok(table) => table,
+                Err(Unknown::Why(_)) if !is_csv => return Ok(text),
+                Err(error) => return Err(error),
+            };
             let found = burstgpt(&header).or_else(|| azure(&header));
             let found = found.or_else(|| (is_csv || header.len() > 1).then(|| csv(&header, None)).flatten());
             match found {
@@ -118,11 +122,15 @@ struct Beginning {
     first: Option<u8>,
 }
 
-fn beginning(mut file: &std::fs::File) -> io::Result<Beginning> {
+fn beginning(mut file: &std::fs::File, path: &Path) -> Result<Beginning, Unknown> {
     file.seek(SeekFrom::Start(0))?;
     let mut head = Vec::new();
-    file.take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut head)?;
-    let start = if head == BYTE_ORDER_MARK { BYTE_ORDER_MARK.len() as u64 } else { 0 };
+    file.take(plain::HEAD).read_to_end(&mut head)?;
+    let start = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() as u64 } else { 0 };
+    let why_not = plain::why_not(&head, path).map_or_else(|| plain::why_no_lines(file, start, path), |why| Ok(Some(why)));
+    if let Some(why) = why_not? {
+        return Err(Unknown::Why(why));
+    }
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = BufReader::new(file).bytes();
     let (mut at, mut lines) = (start, 0);
@@ -147,8 +155,8 @@ fn table(mut file: &std::fs::File, start: (u64, u64)) -> Result<(Vec<String>, Fo
     let mut pieces = Pieces::new(BufReader::new(file), Cut::Records, start.0, start.1);
     let mut piece = Vec::new();
     let Some(place) = pieces.next(&mut piece)? else { return Err(Unknown::Why("it is empty".into())) };
-    let header = std::str::from_utf8(&piece).map_err(|_| Unknown::Why("its header is not UTF-8".into()))?;
-    let fields = record::fields(header).map_err(|why| Unknown::Why(format!("its header cannot be read: {why}")))?;
+    let fields = if place.length > LONGEST { Err(too_long(place.length)) } else { utf8(&piece).and_then(record::fields) };
+    let fields = fields.map_err(|why| Unknown::Why(format!("its header cannot be read: {why}")))?;
     let lines = 1 + memchr::memchr_iter(b'\n', &piece).count() as u64;
     let format = Format {
         shape: Shape::Text,
@@ -184,8 +192,12 @@ fn first_object(mut file: &std::fs::File, format: &Format) -> Result<Map<String,
     file.seek(SeekFrom::Start(format.start.0))?;
     let mut pieces = Pieces::new(BufReader::new(file), format.cut, format.start.0, format.start.1);
     let mut piece = Vec::new();
-    pieces.next(&mut piece)?;
-    serde_json::from_slice(&piece).map_err(|error| {
+    let length = pieces.next(&mut piece)?.map_or(0, |place| place.length);
+    let text = if length > LONGEST { Err(too_long(length)) } else { utf8(&piece) };
+    let text = text.map_err(|why| {
+        Unknown::Why(format!("its first entry cannot be read: {why}; name the format, and `on_bad_line: skip` leaves it out"))
+    })?;
+    serde_json::from_str(text).map_err(|error| {
         Unknown::Why(format!(
             "it begins like JSON, and its first entry is no object: {error}; if it is text, write `format: text`"
         ))

@@ -10,6 +10,7 @@
 mod asked;
 mod format;
 mod pieces;
+mod plain;
 mod record;
 mod shapes;
 mod stamps;
@@ -30,7 +31,7 @@ use serde_json::{Map, Value};
 pub use self::asked::Asked;
 use self::{
     format::{Format, Unknown},
-    pieces::{LONGEST, Pieces},
+    pieces::{LONGEST, Pieces, too_long},
     shapes::{Read, Shape},
 };
 
@@ -207,7 +208,7 @@ impl Dataset {
                 break;
             };
             let read = if place.length > LONGEST {
-                Err(format!("it has {} bytes, more than {LONGEST}", place.length))
+                Err(too_long(place.length))
             } else if !place.is_closed && pieces.is_unbalanced() {
                 Err("the file ends within it".to_owned())
             } else {

@@ -8,6 +8,11 @@ use memchr::{memchr, memchr_iter, memchr2};
 /// The most bytes of one entry.
 pub(super) const LONGEST: usize = 16 * 1024 * 1024;
 
+/// What is wrong with an entry of so many bytes.
+pub(super) fn too_long(length: usize) -> String {
+    format!("it has {length} bytes, and an entry may have {LONGEST}")
+}
+
 /// What stands between two entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {

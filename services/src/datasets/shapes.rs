@@ -54,7 +54,7 @@ impl Shape {
     /// # Errors
     /// Why these bytes are no entry of this format.
     pub fn read(&self, bytes: &[u8]) -> Result<Read, String> {
-        let text = std::str::from_utf8(bytes).map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to() + 1))?;
+        let text = utf8(bytes)?;
         if text.trim().is_empty() {
             return Ok(Read::Nothing);
         }
@@ -85,6 +85,18 @@ impl Shape {
                 sized(stamp, tokens(field(&fields, *input)?)?, tokens(field(&fields, *output)?)?)
             }
         }
+    }
+}
+
+/// An entry's text. NUL is valid UTF-8, and in a text of no use: what holds it is UTF-16, or no text at all.
+///
+/// # Errors
+/// The first byte that cannot be read, from 1.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to() + 1))?;
+    match memchr::memchr(0, bytes) {
+        Some(at) => Err(format!("byte {} is NUL, which no text has", at + 1)),
+        None => Ok(text),
     }
 }
 

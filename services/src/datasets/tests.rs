@@ -155,3 +155,128 @@ fn a_changed_file_is_an_error_and_no_other_prompt() {
     File::create(&spec.path).unwrap();
     assert!(dataset.entry(1).is_err());
 }
+
+#[test]
+fn a_packed_file_and_a_table_are_named_with_the_command_that_unpacks_them() {
+    for (bytes, named, command) in [
+        (&b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"[..], "packed by gzip", "gzip -dc "),
+        (b"\x28\xb5\x2f\xfd\x04\x58", "packed by zstd", "zstd -dc "),
+        (b"\xfd7zXZ\x00\x00\x04", "packed by xz", "xz -dc "),
+        (b"BZh91AY&SY\x00", "packed by bzip2", "bzip2 -dc "),
+        (b"PK\x03\x04\x14\x00", "a zip archive", "unzip "),
+        (b"PAR1\x15\x00\x15\x10", "a Parquet file", "COPY (FROM read_parquet("),
+    ] {
+        for format in [None, Some("jsonl"), Some("text"), Some("csv")] {
+            let (_folder, mut spec) = spec("it's.jsonl", bytes);
+            spec.format = format.map(str::to_owned);
+            let why = Dataset::open(&spec).unwrap_err().to_string();
+            assert!(why.contains(named) && why.contains(command), "{format:?}: {why}");
+        }
+    }
+    assert_eq!(texts(&open("a.txt", "PAR1 is how a Parquet file begins\n")), ["PAR1 is how a Parquet file begins"]);
+    assert_eq!(texts(&open("a.txt", "PK is a key\nBZh is none\n")), ["PK is a key", "BZh is none"]);
+}
+
+#[test]
+fn the_command_is_one_that_a_shell_can_run() {
+    let (folder, spec) = spec("it's packed.jsonl.gz", b"");
+    let mut gzip = std::process::Command::new("gzip")
+        .arg("-c")
+        .stdin(std::process::Stdio::piped())
+        .stdout(File::create(&spec.path).unwrap())
+        .spawn()
+        .unwrap();
+    gzip.stdin.take().unwrap().write_all(b"{\"prompt\": \"Why?\"}\n").unwrap();
+    assert!(gzip.wait().unwrap().success());
+    let why = Dataset::open(&spec).unwrap_err().to_string();
+    let command = why.split('`').nth_back(1).unwrap();
+    assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+    let unpacked = DatasetSpec { path: folder.path().join("it's packed.jsonl"), ..spec };
+    assert_eq!(texts(&Dataset::open(&unpacked).unwrap()), ["Why?"]);
+}
+
+#[test]
+fn another_encoding_than_utf_8_is_named() {
+    for (bytes, encoding) in
+        [(&b"\xff\xfeW\0h\0y\0\n\0"[..], "UTF-16"), (b"\xfe\xff\0W\0h\0y\0\n", "UTF-16"), (b"\xff\xfe\0\0W\0\0\0", "UTF-32")]
+    {
+        for format in [None, Some("text")] {
+            let (_folder, mut spec) = spec("a.txt", bytes);
+            spec.format = format.map(str::to_owned);
+            let why = Dataset::open(&spec).unwrap_err().to_string();
+            assert!(
+                why.contains(&format!("it is {encoding}")) && why.contains(&format!("iconv -f {encoding} -t UTF-8 ")),
+                "{why}"
+            );
+        }
+    }
+    let why = refused("a.txt", "W\0h\0y\0\n\0");
+    assert!(why.contains("line 1 ") && why.contains("byte 2 is NUL"), "{why}");
+}
+
+#[test]
+fn bytes_that_are_no_utf_8_make_a_line_bad_wherever_they_stand() {
+    for (name, text, line, byte) in [
+        ("a.txt", &b"one\ntw\xe9\nthree\n"[..], 2, 3),
+        ("a.txt", b"\xefne\ntwo\n", 1, 1),
+        ("a.csv", b"prompt,id\none,1\nt\xc3,2\nthree,3\n", 3, 2),
+        ("a.csv", b"id,prompt\n1,one\n2,\"t\xffo\"\n3,three\n", 3, 5),
+        ("a.jsonl", b"{\"prompt\": \"one\"}\n{\"prompt\": \"tw\x80\"}\n", 2, 15),
+    ] {
+        let (_folder, mut spec) = spec(name, text);
+        let why = Dataset::open(&spec).unwrap_err().to_string();
+        assert!(why.contains(&format!("line {line} of")) && why.contains(&format!("byte {byte} is not UTF-8")), "{why}");
+        spec.on_bad_line = BadLine::Skip;
+        let dataset = Dataset::open(&spec).unwrap();
+        assert_eq!(dataset.bad_lines(), 1);
+        assert!(texts(&dataset).iter().all(|text| text.is_ascii()), "nothing is replaced");
+    }
+}
+
+#[test]
+fn a_first_entry_that_is_bad_leaves_the_format_to_be_named() {
+    let (_folder, mut spec) = spec("a.jsonl", b"{\"prompt\": \"\xff\"}\n{\"prompt\": \"two\"}\n");
+    let why = Dataset::open(&spec).unwrap_err().to_string();
+    assert!(why.contains("its first entry cannot be read: byte 13 is not UTF-8") && why.contains("name the format"), "{why}");
+    (spec.format, spec.on_bad_line) = (Some("jsonl".into()), BadLine::Skip);
+    assert_eq!(texts(&Dataset::open(&spec).unwrap()), ["two"]);
+}
+
+#[test]
+fn lines_that_end_in_a_return_alone_are_no_lines() {
+    for (name, text) in [
+        ("a.txt", "one\rtwo\rthree\r"),
+        ("a.txt", "\r\rone\rtwo"),
+        ("a.jsonl", "{\"prompt\": \"one\"}\r{\"prompt\": \"two\"}\r"),
+        ("a.csv", "prompt,output_tokens\rone,1\rtwo,2\r"),
+    ] {
+        let why = refused(name, text);
+        assert!(why.contains("carriage return alone") && why.contains("tr '\\r' '\\n' < "), "{text:?}: {why}");
+    }
+    assert_eq!(texts(&open("a.txt", "one\r\ntwo\r\n\r\nthree\r")), ["one", "two", "three"]);
+    // What a prompt holds further on is its own.
+    assert_eq!(texts(&open("a.txt", "one\n50 %\r100 %\n")), ["one", "50 %\r100 %"]);
+}
+
+#[test]
+fn a_line_that_is_longer_than_any_prompt_is_bad_with_its_length() {
+    let long = "x".repeat(LONGEST + 1);
+    let whole = "x".repeat(LONGEST);
+    for (name, text, line) in [
+        ("a.txt", format!("one\n{long}\ntwo\n"), 2),
+        ("a.txt", format!("{long}\none\ntwo\n"), 1),
+        ("a.csv", format!("prompt,id\none,1\n\"{long}\",2\ntwo,3\n"), 3),
+        ("a.jsonl", format!("{{\"prompt\": \"one\"}}\n{{\"prompt\": \"{long}\"}}\n{{\"prompt\": \"two\"}}\n"), 2),
+        ("a.json", format!("[{{\"prompt\": \"one\"}},\n{{\"prompt\": \"{long}\"}},\n{{\"prompt\": \"two\"}}]"), 2),
+    ] {
+        let (_folder, mut spec) = spec(name, text.as_bytes());
+        let why = Dataset::open(&spec).unwrap_err().to_string();
+        let says = |part: &str| why.contains(part);
+        assert!(says(&format!("line {line} of")) && says(" bytes, and an entry may have 16777216"), "{why}");
+        spec.on_bad_line = BadLine::Skip;
+        assert_eq!(texts(&Dataset::open(&spec).unwrap()), ["one", "two"]);
+    }
+    assert_eq!(texts(&open("a.txt", &format!("{whole}\n")))[0].len(), LONGEST);
+    let why = refused("a.jsonl", &format!("{{\"prompt\": \"{long}\"}}\n"));
+    assert!(why.contains("its first entry cannot be read: it has 16777231 bytes"), "{why}");
+}

@@ -127,7 +127,11 @@ pub const KEYS: &[DummyKey] = &[
     text("start_delay", "2s", "how long after its start everything is answered with 503"),
     number("always_stops", "true", "stops there also when told to ignore its end"),
     number("extra_prompt_tokens", "8", "tokens it counts in each prompt beside those of its words"),
-    number("cached_share", "0.5", "share of a prompt's tokens it says came from its cache; unset means it says nothing"),
+    number(
+        "cached_share",
+        "0.5",
+        "share of a prompt's tokens it says came from its cache, in usage and in /metrics; unset means it says nothing",
+    ),
     text("answer_model", "other", "the model it says that answers; unset means the one that is asked"),
     number("same_answer", "true", "every answer has the same text"),
     text("slow_after", "30s", "how long after its start everything takes three times as long; unset means never"),

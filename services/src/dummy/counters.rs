@@ -30,6 +30,9 @@ pub struct Counters {
     pub prompt_tokens: AtomicU64,
     /// Prompts that were let in: more than requests, where they come in batches.
     pub prompts: AtomicU64,
+    /// Tokens of the prompts that were looked for in its cache, and those that it says were there; `None` where it says
+    /// nothing of a cache.
+    prefix_cache: Option<[AtomicU64; 2]>,
     /// Waiting for their turn now.
     pub waiting: AtomicU64,
     /// Requests that have had their turn, and the time for which they waited together, nanoseconds.
@@ -56,6 +59,7 @@ impl Default for Counters {
             tokens: AtomicU64::default(),
             prompt_tokens: AtomicU64::default(),
             prompts: AtomicU64::default(),
+            prefix_cache: None,
             waiting: AtomicU64::default(),
             queued: Default::default(),
             running: AtomicU64::default(),
@@ -67,6 +71,19 @@ impl Default for Counters {
 }
 
 impl Counters {
+    /// Nothing yet, with a prefix cache's counters where there is to be one.
+    pub fn new(has_cache: bool) -> Self {
+        Self { prefix_cache: has_cache.then(Default::default), ..Self::default() }
+    }
+
+    /// Of a prompt of `queries` tokens, `hits` are said to have been in the cache.
+    pub fn looked_up(&self, queries: u32, hits: u32) {
+        if let Some([all, found]) = &self.prefix_cache {
+            all.fetch_add(queries.into(), Relaxed);
+            found.fetch_add(hits.into(), Relaxed);
+        }
+    }
+
     /// A request for tokens came in.
     pub fn received(&self, dialect: Dialect) {
         self.received[dialect as usize].fetch_add(1, Relaxed);
@@ -110,6 +127,10 @@ impl Counters {
         family("requests_cut_total", "counter", "Answers the client did not wait for.", &plain(&self.cut));
         family("prompts_total", "counter", "Prompts let in.", &plain(&self.prompts));
         family("prompt_tokens_total", "counter", "Tokens of prompts let in.", &plain(&self.prompt_tokens));
+        if let Some([all, found]) = &self.prefix_cache {
+            family("prefix_cache_queries_total", "counter", "Tokens of prompts looked for in the cache.", &plain(all));
+            family("prefix_cache_hits_total", "counter", "Those that it says were there.", &plain(found));
+        }
         family("generation_tokens_total", "counter", "Tokens sent.", &plain(&self.tokens));
         family("connections_total", "counter", "Connections accepted.", &plain(&self.connections));
         family("requests_waiting", "gauge", "Requests waiting for their turn.", &plain(&self.waiting));

@@ -102,7 +102,7 @@ fn is_passing(error: &io::Error) -> bool {
 impl Server {
     fn new(config: DummyConfig) -> Self {
         Self {
-            counters: Arc::default(),
+            counters: Arc::new(Counters::new(config.cached_share.is_some())),
             turns: config.concurrency.map(|turns| Arc::new(Semaphore::new(turns.get() as usize))),
             models: Mutex::new(BTreeSet::from([config.model.clone().unwrap_or_else(|| NAMELESS.into())])),
             arrivals: AtomicU64::new(0),
@@ -306,6 +306,8 @@ impl Server {
         let first = self.config.ttft.0.mul_f64(1.0 + away) * times;
         let tpot = self.config.tpot.0 * times;
         let answer = tpot * length.tokens.saturating_sub(1);
+        let cached = self.config.cached_share.map(|share| (f64::from(ask.prompts.tokens) * share).round() as u32);
+        self.counters.looked_up(ask.prompts.tokens, cached.unwrap_or(0));
         let about = About {
             length,
             number,
@@ -314,7 +316,7 @@ impl Server {
             answer_nanos: nanos(answer),
             model: self.config.answer_model.as_deref().unwrap_or(&ask.model),
             is_same: self.config.same_answer,
-            cached: self.config.cached_share.map(|share| (f64::from(ask.prompts.tokens) * share).round() as u32),
+            cached,
             ask: &ask,
         };
         if ask.only_loads {

@@ -56,7 +56,7 @@ pub enum NodeLoss {
     Fail,
     /// Go on with the nodes that are left; the verdict says so.
     Continue,
-    /// Go on, with the rest of the lost node's share done by the others.
+    /// Go on, with the rest of the share of a lost node, or of an executor that gave up, done by the others.
     Redistribute,
 }
 

@@ -1,7 +1,7 @@
 //! What must be said beside the figures, in sentences: the same ones on the terminal, in the mail and on the page.
 
 use super::{Latencies, Percentile, Report, TrialReport};
-use crate::figures;
+use crate::{figures, verdict::CACHE_HIT};
 
 /// The two clocks are told apart in words where they differ by more than this share of the one from sending…
 const WAITED_SHARE: f64 = 0.1;
@@ -16,7 +16,7 @@ const NAMED: usize = 3;
 
 impl Report {
     /// Sentences that belong under the table of trials: requests that waited in the client, connections that took their
-    /// time or were closed, prompts that were sent again, reasoning before the output, and the client's own floor.
+    /// time or were closed, prompts that were sent again or that a cache knew, reasoning before the output, and the client's own floor.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
@@ -28,6 +28,7 @@ impl Report {
         remarks.extend(self.each(TrialReport::connect_sentence));
         remarks.extend(self.each(TrialReport::twice_sentence));
         remarks.extend(self.each(TrialReport::dataset_sentence));
+        remarks.extend(self.each(TrialReport::cache_sentence));
         remarks.extend(self.each(TrialReport::reasoning_sentence));
         remarks.extend(self.each(|trial| trial.client.floor_sentence()));
         remarks
@@ -112,6 +113,19 @@ impl TrialReport {
         self.dataset.filter(|_| !is_said)?.sentence()
     }
 
+    /// That a prefix cache knew the prompts of a dataset, where the verdict does not say so: they may begin alike by
+    /// themselves, and what was sent before this run nobody here knows. Conversations are meant to be known.
+    fn cache_sentence(&self) -> Option<String> {
+        let is_said = self.verdict.reasons.iter().any(|reason| reason.code == "repeated_prompts");
+        self.dataset.filter(|_| !is_said && self.conversations.is_none())?;
+        let by_usage = self.tokens.cached.zip(self.tokens.input).map(|(cached, input)| cached as f64 / input as f64);
+        let by_counters = || self.server.get("prefix_cache")?.get("share")?.as_f64();
+        let cached = by_usage.or_else(by_counters).filter(|share| *share > CACHE_HIT)?;
+        let share = figures::percent(cached);
+        let why = "prompts of the dataset begin alike, or an earlier run or somebody else sent them";
+        Some(format!("{share} of the prompt tokens came from the servers' prefix cache: {why}"))
+    }
+
     /// When the output begins that follows reasoning.
     fn reasoning_sentence(&self) -> Option<String> {
         let median = self.latency.ttfot_seconds.as_ref()?.shown(Percentile::P50)?;
@@ -125,7 +139,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::report::{DatasetFigures, Distribution, LoadFigures, RunSummary, run};
+    use crate::report::{Conversations, DatasetFigures, Distribution, LoadFigures, RunSummary, run};
 
     fn trial(id: &str, model: &str, sent: f64, due: f64) -> TrialReport {
         let of = |p99| Some(Distribution { count: 400, p99, ..Distribution::default() });
@@ -197,6 +211,21 @@ mod tests {
         let reason = crate::verdict::Reason { code, message, status: crate::verdict::Status::Suspect, value: 0.9, limit: 0.05 };
         sent.verdict = crate::verdict::Verdict::of(vec![reason]);
         assert_eq!(remarks(vec![sent]), [""; 0], "the verdict says it");
+    }
+
+    #[test]
+    fn a_dataset_that_a_cache_knew_is_said() {
+        let mut known = trial("t", "closed", 0.02, 0.02);
+        known.server.insert("prefix_cache".to_owned(), json!({ "queries": 1_000, "hits": 951, "share": 0.951 }));
+        assert_eq!(remarks(vec![known.clone()]), [""; 0], "the verdict speaks of prompts that were made");
+        known.dataset = Some(DatasetFigures { entries: 99, most_often: 1, requests: 99, ..DatasetFigures::default() });
+        assert!(remarks(vec![known.clone()])[0].starts_with("95.1 % of the prompt tokens came from the servers' prefix cache"));
+        (known.tokens.cached, known.tokens.input) = (Some(50), Some(1_000));
+        assert_eq!(remarks(vec![known.clone()]), [""; 0], "the answers know better");
+        known.tokens.cached = Some(60);
+        assert!(remarks(vec![known.clone()])[0].starts_with("6.00 % of the prompt tokens"));
+        known.conversations = Some(Conversations::default());
+        assert_eq!(remarks(vec![known]), [""; 0], "a turn's prompt begins with what was said before");
     }
 
     #[test]

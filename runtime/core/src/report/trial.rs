@@ -127,6 +127,7 @@ pub fn trial(
         steady: steady.as_deref(),
         drifts: drift.found(end),
         in_flight: (concurrency_mean, concurrency_peak),
+        window: (start, end),
     });
     let has_slo = !plan.slo.limits.is_empty();
     let throughput = throughput(&gathered, &latency, evidence.completed, window.seconds, has_slo);
@@ -222,8 +223,8 @@ fn throughput(gathered: &Gathered<'_>, latency: &Latencies, completed: u64, seco
         requests_per_second: per_second(gathered.completed as f64),
         output_tokens_per_second: per_second(gathered.output_tokens),
         total_tokens_per_second: gathered.total_input.map(|_| per_second(gathered.output_tokens + gathered.input_tokens as f64)),
-        goodput_requests_per_second: has_slo.then(|| per_second(gathered.good as f64)),
-        goodput_output_tokens_per_second: has_slo.then(|| per_second(gathered.good_output as f64)),
+        goodput_requests_per_second: has_slo.then(|| per_second(gathered.good_inside as f64)),
+        goodput_output_tokens_per_second: has_slo.then(|| per_second(gathered.good_output)),
         makespan_seconds,
         makespan_output_tokens_per_second: self::per_second(gathered.total_output as f64, makespan_seconds),
         makespan_requests_per_second: self::per_second(completed as f64, makespan_seconds),
@@ -248,8 +249,8 @@ pub(super) fn asks_choices(request: &RequestSpec) -> bool {
     request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1)
 }
 
-/// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and what requests waited in them
-/// where they all tell it.
+/// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and where they all tell it what
+/// requests waited in them and what their prefix caches gave.
 fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     let mut server = frame.server.clone();
     if let Some(share) = frame.plan.shares.first().filter(|share| !share.http2.is_empty()) {
@@ -260,6 +261,10 @@ fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     if let Some(queued) = frame.counted.queued().filter(|queued| queued.requests > 0) {
         let mean = queued.seconds / queued.requests as f64;
         server.insert("queue".to_owned(), json!({ "requests": queued.requests, "seconds_mean": mean }));
+    }
+    if let Some(cache) = frame.counted.prefix_cache() {
+        let told = json!({ "queries": cache.queries, "hits": cache.hits, "share": cache.share() });
+        server.insert("prefix_cache".to_owned(), told);
     }
     server
 }

@@ -1,6 +1,6 @@
 //! What a verdict is made of: the figures of a trial that say whether it measured what it says.
 
-use crate::report::DatasetFigures;
+use crate::{counted::PrefixCache, report::DatasetFigures};
 
 /// The evidence on one trial; all counts are of the measured stage.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -28,6 +28,10 @@ pub struct TrialEvidence {
     /// The 99th percentile of the time from due to sent of an open loop, opening connections left out; `None` where
     /// `max_in_flight` may have held requests back, and where too few were sent for that percentile.
     pub send_delay_p99_seconds: Option<f64>,
+    /// What came and went in the window; `None` where the load was to change, and where nothing was in flight.
+    pub flow: Option<FlowEvidence>,
+    /// Mean number of requests in flight in the window, those of the warm-up included.
+    pub in_flight_mean: f64,
     /// CPU time of the busiest executor over the time it could have had.
     pub cpu_ratio: f64,
     /// Mean lateness of the client's timers.
@@ -62,8 +66,10 @@ pub struct TrialEvidence {
     pub input_tokens: u64,
     /// Prompt tokens that these were to have; zero where nobody knows.
     pub requested_input_tokens: u64,
-    /// Prompt tokens from the server's cache, where it says so.
+    /// Prompt tokens from the server's cache, where it says so in its answers.
     pub cached_tokens: Option<u64>,
+    /// What the servers' counters say of their prefix caches; `None` where one of them has none.
+    pub prefix_cache: Option<PrefixCacheEvidence>,
     /// How often the texts of a dataset were sent.
     pub dataset: Option<DatasetFigures>,
     /// Whether prompts were meant to share their beginning.
@@ -133,6 +139,35 @@ pub struct ServedEvidence {
     pub counted: u64,
     /// Prompts that were sent to them, those of requests that may have been sent included.
     pub sent: u64,
+}
+
+/// What the prefix caches of all servers gave, from the beginning of the warm-up on.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PrefixCacheEvidence {
+    /// Looked for and found.
+    pub counted: PrefixCache,
+    /// The share of the requests in it that were measured.
+    pub measured_share: f64,
+}
+
+/// Requests that came and went in a window whose load was to stay the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FlowEvidence {
+    /// Whether they came by a schedule.
+    pub is_open: bool,
+    /// Those that ended within the window, however they did.
+    pub ended: u64,
+    /// Those that were to end in it: of an open loop those that were sent, of a closed one what was in flight over the time
+    /// that it takes.
+    pub expected: f64,
+    /// By how many these may differ by chance: one standard deviation.
+    pub noise: f64,
+    /// Mean number in flight in the window's second and last quarter.
+    pub in_flight: [f64; 2],
+    /// Mean time in flight.
+    pub answer_seconds: f64,
+    /// How long the window is.
+    pub window_seconds: f64,
 }
 
 /// What a closed loop was to keep in flight, and what it kept.

@@ -8,9 +8,10 @@ mod evidence;
 mod rules;
 
 pub use evidence::{
-    ClosedLoopEvidence, DeadServer, DriftEvidence, OpenLoopEvidence, ServedEvidence, SteadyEvidence, TrialEvidence,
+    ClosedLoopEvidence, DeadServer, DriftEvidence, FlowEvidence, OpenLoopEvidence, PrefixCacheEvidence, ServedEvidence,
+    SteadyEvidence, TrialEvidence,
 };
-pub(crate) use rules::ERRORS_SUSPECT;
+pub(crate) use rules::{CACHE_HIT, ERRORS_SUSPECT};
 use serde::{Deserialize, Serialize};
 
 use crate::figures;

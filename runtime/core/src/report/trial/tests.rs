@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     batch::{Batch, BatchKey, ClientHealth},
+    counted::{PrefixCache, ServerCounts},
     orders::{Duty, Part, ServerOrder},
     plan::PlacedServer,
     record::{Kind, Outcome, TokensSource},
@@ -387,7 +388,7 @@ fn a_clock_that_is_not_known_or_moved_is_told_where_there_are_others() {
 fn what_the_servers_counted_reaches_the_verdict() {
     let counted = |before, after| {
         let counts =
-            |prompts| vec![crate::counted::ServerCounts { server: 0, started: Some(1.0), prompts: Some(prompts), queued: None }];
+            |prompts| vec![ServerCounts { server: 0, started: Some(1.0), prompts: Some(prompts), ..ServerCounts::default() }];
         let mut frame = frame(closed_plan(1, 1));
         frame.counted = Counted { before: counts(before), after: counts(after) };
         reported(&frame, even(100)).verdict.reasons.into_iter().map(|reason| reason.code).collect::<Vec<_>>()
@@ -395,6 +396,26 @@ fn what_the_servers_counted_reaches_the_verdict() {
     assert_eq!(counted(7, 107), Vec::<String>::new());
     assert_eq!(counted(7, 157), ["foreign_load"]);
     assert_eq!(counted(157, 57), ["server_restarted"]);
+}
+
+#[test]
+fn what_the_prefix_caches_gave_is_told_and_judged() {
+    let told = |before: [u64; 2], after: [u64; 2]| {
+        let counts = |[queries, hits]: [u64; 2]| {
+            vec![ServerCounts { prefix_cache: Some(PrefixCache { queries, hits }), ..ServerCounts::default() }]
+        };
+        let mut frame = frame(closed_plan(1, 1));
+        frame.counted = Counted { before: counts(before), after: counts(after) };
+        let report = reported(&frame, even(100));
+        let codes: Vec<_> = report.verdict.reasons.into_iter().map(|reason| reason.code).collect();
+        (report.server["prefix_cache"].clone(), codes)
+    };
+    let (cache, codes) = told([1_048, 512], [3_048, 1_012]);
+    assert_eq!(cache, serde_json::json!({ "queries": 2_000, "hits": 500, "share": 0.25 }));
+    assert_eq!(codes, ["prefix_cache"]);
+    assert_eq!(told([1_048, 512], [3_048, 512]).1, Vec::<String>::new());
+    assert_eq!(told([7, 0], [7, 0]).0["share"], 0.0, "a cache that is turned off is not asked");
+    assert!(!reported(&frame(closed_plan(1, 1)), even(100)).server.contains_key("prefix_cache"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{Reason, Status, TrialEvidence, percent, reason, share};
 const PROMPT_OFF: f64 = 0.02;
 /// Share of prompt tokens from the prefix cache where prompts were not meant to begin alike. Chat templates
 /// begin alike by themselves, hence not zero.
-const CACHE_HIT: f64 = 0.05;
+pub(crate) const CACHE_HIT: f64 = 0.05;
 
 pub(super) fn prompt_length(evidence: &TrialEvidence) -> Option<Reason> {
     if evidence.requested_input_tokens == 0 || evidence.input_tokens == 0 {
@@ -23,13 +23,37 @@ pub(super) fn prompt_length(evidence: &TrialEvidence) -> Option<Reason> {
     reason("prompt_length", Status::Suspect, off, PROMPT_OFF, message)
 }
 
+/// What is known of the prompt tokens that came from a cache.
+struct Cached {
+    /// Their share: of measured requests where the answers tell, else of all from the warm-up on.
+    share: f64,
+    /// The highest share that those of measured requests may have.
+    at_most: f64,
+    /// The share in words.
+    said: String,
+}
+
+fn cached(evidence: &TrialEvidence) -> Option<Cached> {
+    if let Some(cached) = evidence.cached_tokens.filter(|_| evidence.input_tokens > 0) {
+        let value = share(cached, evidence.input_tokens);
+        let said = format!("{} of the prompt tokens came from the server's cache", percent(value, CACHE_HIT));
+        return Some(Cached { share: value, at_most: value, said });
+    }
+    let told = evidence.prefix_cache?;
+    let value = told.counted.share();
+    // All that was found may have been found for the measured ones. Where nothing was, no share of them is needed.
+    let at_most = if told.counted.hits == 0 { 0.0 } else { value / told.measured_share.clamp(0.0, 1.0) };
+    let said = percent(value, CACHE_HIT);
+    let said = format!("{said} of the prompt tokens came from the server's cache, by its own counters and warm-up included");
+    Some(Cached { share: value, at_most, said })
+}
+
 pub(super) fn prefix_cache(evidence: &TrialEvidence) -> Option<Reason> {
-    let value = share(evidence.cached_tokens?, evidence.input_tokens);
-    if evidence.has_shared_prefix || value <= CACHE_HIT {
+    let cached = cached(evidence)?;
+    if evidence.has_shared_prefix || cached.share <= CACHE_HIT {
         return None;
     }
-    let message =
-        format!("{} of the prompt tokens came from the server's cache, and none were meant to", percent(value, CACHE_HIT));
+    let (value, message) = (cached.share, format!("{}, and none were meant to", cached.said));
     reason("prefix_cache", Status::Suspect, value, CACHE_HIT, message)
 }
 
@@ -37,15 +61,12 @@ pub(super) fn prefix_cache(evidence: &TrialEvidence) -> Option<Reason> {
 pub(super) fn repeated_prompts(evidence: &TrialEvidence) -> Option<Reason> {
     let dataset = evidence.dataset?;
     let value = dataset.repeated_share();
-    let cached = evidence.cached_tokens.filter(|_| evidence.input_tokens > 0);
-    let cached = cached.map(|cached| share(cached, evidence.input_tokens));
-    if value <= CACHE_HIT || cached.is_some_and(|cached| cached <= CACHE_HIT) {
+    let cached = cached(evidence);
+    if value <= CACHE_HIT || cached.as_ref().is_some_and(|cached| cached.at_most <= CACHE_HIT) {
         return None;
     }
-    let helped = match cached {
-        Some(cached) => format!("{} of the prompt tokens came from the server's cache", percent(cached, CACHE_HIT)),
-        None => "the server's prefix cache may have helped, and nobody tells".to_owned(),
-    };
+    let nobody = || "the server's prefix cache may have helped, and nobody tells".to_owned();
+    let helped = cached.map_or_else(nobody, |cached| cached.said);
     reason("repeated_prompts", Status::Suspect, value, CACHE_HIT, format!("{}; {helped}", dataset.sentence()?))
 }
 
@@ -56,7 +77,11 @@ mod tests {
         Status::Suspect,
         *,
     };
-    use crate::{report::DatasetFigures, verdict::judge};
+    use crate::{
+        counted::PrefixCache,
+        report::DatasetFigures,
+        verdict::{PrefixCacheEvidence, judge},
+    };
 
     #[test]
     fn prompts_of_another_length_are_suspect() {
@@ -69,6 +94,55 @@ mod tests {
         check("prefix_cache", Suspect, |e| e.cached_tokens = Some(51_000), |e| e.cached_tokens = Some(50_000));
         let meant = |e: &mut TrialEvidence| (e.cached_tokens, e.has_shared_prefix) = (Some(900_000), true);
         check("prefix_cache", Suspect, |e| e.cached_tokens = Some(900_000), meant);
+    }
+
+    /// What the counters say where the answers say nothing.
+    fn counted(queries: u64, hits: u64, measured_share: f64) -> impl Fn(&mut TrialEvidence) + Copy {
+        move |e| {
+            let told = PrefixCacheEvidence { counted: PrefixCache { queries, hits }, measured_share };
+            (e.cached_tokens, e.prefix_cache) = (None, Some(told));
+        }
+    }
+
+    #[test]
+    fn counters_tell_of_a_cache_hit_where_answers_do_not() {
+        check("prefix_cache", Suspect, counted(1_000_000, 51_000, 1.0), counted(1_000_000, 50_000, 1.0));
+        // Its share is that of all requests, and more than that is not claimed of the measured ones.
+        check("prefix_cache", Suspect, counted(1_000_000, 51_000, 0.5), counted(1_000_000, 49_000, 0.5));
+        let answers = |e: &mut TrialEvidence| (counted(1_000_000, 900_000, 1.0)(e), e.cached_tokens = Some(0)).1;
+        check("prefix_cache", Suspect, counted(100, 90, 1.0), answers);
+        let mut evidence = healthy();
+        counted(1_000, 123, 1.0)(&mut evidence);
+        assert_eq!(
+            judge(&evidence).reasons[0].message,
+            "12.3 % of the prompt tokens came from the server's cache, by its own counters and warm-up included, and none were \
+             meant to"
+        );
+    }
+
+    #[test]
+    fn counters_spare_prompts_that_are_sent_again_where_no_measured_one_can_have_been_helped_much() {
+        let repeated = |queries, hits, measured_share| {
+            move |e: &mut TrialEvidence| {
+                counted(queries, hits, measured_share)(e);
+                let figures = DatasetFigures { entries: 3, most_often: 20, requests: 100, repeated: 90, ..Default::default() };
+                (e.dataset, e.has_shared_prefix) = (Some(figures), true);
+            }
+        };
+        check("repeated_prompts", Suspect, repeated(1_000, 51, 1.0), repeated(1_000, 50, 1.0));
+        // Half of the requests were warm-up, and nobody knows in which half the hits were.
+        check("repeated_prompts", Suspect, repeated(1_000, 26, 0.5), repeated(1_000, 25, 0.5));
+        // A cache that is turned off is not asked, and no requests have no share.
+        check("repeated_prompts", Suspect, repeated(1_000, 1, 0.0), repeated(0, 0, 0.0));
+        let mut evidence = healthy();
+        repeated(1_000, 900, 1.0)(&mut evidence);
+        let message = &judge(&evidence).reasons[0].message;
+        assert!(
+            message.ends_with(
+                "; 90.0 % of the prompt tokens came from the server's cache, by its own counters and warm-up included"
+            ),
+            "{message}"
+        );
     }
 
     #[test]
