@@ -9,7 +9,8 @@ pub enum Asked {
     Interrupt,
     /// SIGTERM: Slurm, a supervisor, or the leader.
     Terminate,
-    /// SIGUSR1: Slurm's `--signal`, some time before the wall-time limit.
+    /// SIGUSR1: Slurm's `--signal`, some time before the wall-time limit. A batch script hands SIGTERM on as this, too,
+    /// since `srun` makes an end by force of that.
     TimeIsNearlyUp,
 }
 
@@ -20,7 +21,7 @@ impl Asked {
         match self {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
-            Self::TimeIsNearlyUp => "SIGUSR1, the wall-time limit is near",
+            Self::TimeIsNearlyUp => "SIGUSR1: the wall-time limit is near, or the job was cancelled",
         }
     }
 }

@@ -23,8 +23,8 @@ use hb_core::{
     trial::Stop,
     units::{Nanos, Span},
     verdict::{
-        ClosedLoopEvidence, DeadServer, DriftEvidence, OpenLoopEvidence, Reason, ServedEvidence, Status, SteadyEvidence,
-        TrialEvidence, judge,
+        ClosedLoopEvidence, DeadServer, DriftEvidence, FlowEvidence, OpenLoopEvidence, Reason, ServedEvidence, Status,
+        SteadyEvidence, TrialEvidence, judge,
     },
 };
 use serde_json::Value;
@@ -45,6 +45,13 @@ fn the_recipe_page_is_that_of_the_schema() {
     }
     let stale = "docs/recipe.md is stale; run this test with UPDATE_DOCS=1";
     assert!(fs::read_to_string(page("recipe.md")).is_ok_and(|there| there == text), "{stale}");
+}
+
+#[test]
+fn every_row_of_the_recipe_page_s_tables_is_one_line() {
+    let text = manual::recipe_page::text(&hb_core::recipe::schema());
+    let broken: Vec<&str> = text.lines().filter(|line| line.starts_with('|') && !line.ends_with('|')).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 /// A report with something in every list, so that every key is there.
@@ -193,36 +200,7 @@ fn the_report_page_defines_every_key_of_a_report_and_a_row() {
 
 #[test]
 fn the_report_page_names_every_kind_of_failure() {
-    let text = read("report.md");
-    let kinds = [
-        Kind::Connect,
-        Kind::Resolve,
-        Kind::Tls,
-        Kind::ClientLimit,
-        Kind::Reset,
-        Kind::Protocol,
-        Kind::Http(429),
-        Kind::ContextLength,
-        Kind::Truncated,
-        Kind::NoEndMark,
-        Kind::ResetMidway,
-        Kind::ErrorEvent,
-        Kind::Aborted,
-        Kind::NoToken,
-        Kind::Malformed,
-        Kind::Oversize,
-        Kind::ConnectTimeout,
-        Kind::FirstByteTimeout,
-        Kind::BetweenChunksTimeout,
-        Kind::TotalTimeout,
-        Kind::DrainEnded,
-        Kind::Stopped,
-        Kind::MaxInFlight,
-        Kind::SenderLate,
-        Kind::ExecutorLost,
-        Kind::NodeLost,
-    ];
-    check_words(kinds.map(|kind| kind.to_string()), &text);
+    check_words(Kind::all().map(|kind| kind.to_string()), &read("report.md"));
 }
 
 /// Trials with everything wrong that can be: together they give every reason.
@@ -282,7 +260,22 @@ fn broken() -> Vec<TrialEvidence> {
         ..TrialEvidence::default()
     };
     let late = TrialEvidence { due: 50, completed: 50, send_delay_p99_seconds: Some(1.0), ..TrialEvidence::default() };
-    vec![all_at_once, silent, empty, whole, late, TrialEvidence::default()]
+    let flow = |ended, in_flight| TrialEvidence {
+        due: 50,
+        completed: 50,
+        flow: Some(FlowEvidence {
+            is_open: true,
+            ended,
+            expected: 50.0,
+            noise: 1.0,
+            in_flight,
+            answer_seconds: 1.0,
+            window_seconds: 4.0,
+        }),
+        ..TrialEvidence::default()
+    };
+    let (short, piling) = (flow(30, [9.0; 2]), flow(50, [9.0, 90.0]));
+    vec![all_at_once, silent, empty, whole, late, short, piling, TrialEvidence::default()]
 }
 
 #[test]

@@ -229,6 +229,26 @@ row_scancel() {
     check "$ROW: the books balance" balances "$(run_dir)"
     end_row
 }
+# Its server outlives Slurm's KillWait, as one that is loaded with gigabytes may.
+row_scancel_slow() {
+    SERVICE=slow recipe scancel-slow "" $'concurrency: 4\n  duration: 60s' <<YAML
+custom_services:
+  slow:
+    command: [bash, -c, "trap '' TERM; '$HB' dummy --host 0.0.0.0 --port {port} & while :; do sleep 1; done"]
+    ready: {path: /health}
+    protocol: openai
+    stop_grace: 15s
+artifacts: {runtime: bare}
+YAML
+    submit
+    into_the_window || return 0
+    fault user scancel "$JOB"
+    check "$ROW: a report of what there is is written" wait_for 30 reported
+    told "\`scancel\`, and servers that take 15 s to end"
+    check "$ROW: it says what ended the run" says "ended by SIG"
+    check "$ROW: the books balance" balances "$(run_dir)"
+    end_row
+}
 row_time_limit() {
     # A count of requests has no known length, so it is begun. Of four minutes two are kept for the notice and the end.
     LIMIT_MINUTES=04 recipe time-limit "" $'concurrency: 2\n  requests: 1000000' <<<"$SERVERS"
@@ -356,7 +376,7 @@ SH
     end_row
 }
 ROWS=(client_power_fail client_power_continue client_power client_silent client_frozen client_slurmd
-    server_power server_silent server_frozen server_slurmd leader_killed pushgateway link slurmctld scancel time_limit
+    server_power server_silent server_frozen server_slurmd leader_killed pushgateway link slurmctld scancel scancel_slow time_limit
     disk_client disk_leader server_oom container_exits image_missing model_missing port_taken munge clock)
 [ $# = 0 ] || ROWS=("${@//-/_}")
 printf '| fault | the report says | accounting | loss seen after | left running |\n| --- | --- | --- | --- | --- |\n' >"$TABLE"

@@ -1,4 +1,4 @@
-//! The guardian: `hbnode __guard --grace SECONDS [--signal NAME] [--] PROGRAM ARGS…`.
+//! The guardian: `hbnode __guard --grace SECONDS [--signal NAME] [--scratch FOLDER] [--] PROGRAM ARGS…`.
 //!
 //! ```text
 //!           program ended, end of stdin, SIGTERM            grace over
@@ -8,13 +8,15 @@
 //! ```
 //!
 //! It is a subreaper, so "no child left" means that no descendant is left. It exits with the program's code, or
-//! 128 and the signal's number. A second SIGTERM changes nothing: whoever is in a hurry has SIGKILL.
+//! 128 and the signal's number. A second SIGTERM changes nothing: whoever is in a hurry has SIGKILL. The scratch folder
+//! was made for the program and goes last, so that it goes where the node was killed, too.
 
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     os::{fd::AsFd, unix::process::CommandExt},
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
     time::Duration,
 };
@@ -45,7 +47,7 @@ const KILL_ROUND: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
     /// The words make no sense.
-    #[error("usage: hbnode __guard --grace SECONDS [--signal NAME] [--] PROGRAM ARGS…; {0}")]
+    #[error("usage: hbnode __guard --grace SECONDS [--signal NAME] [--scratch FOLDER] [--] PROGRAM ARGS…; {0}")]
     Usage(String),
     /// A signal's name is unknown.
     #[error(transparent)]
@@ -75,6 +77,7 @@ pub fn guard_main(words: &[OsString]) -> ExitCode {
 #[derive(Debug, PartialEq, Eq)]
 struct Guard {
     policy: StopPolicy,
+    scratch: Option<PathBuf>,
     program: OsString,
     args: Vec<OsString>,
 }
@@ -91,6 +94,7 @@ impl Guard {
     fn parse(words: &[OsString]) -> Result<Self, GuardError> {
         let usage = |what: &str| GuardError::Usage(what.to_owned());
         let mut policy = StopPolicy::default();
+        let mut scratch = None;
         let mut words = words.iter();
         loop {
             let word = words.next().ok_or_else(|| usage("no program is named"))?;
@@ -101,19 +105,29 @@ impl Guard {
                         value()?.parse().map_err(|error: hb_core::units::NotASpan| GuardError::Usage(error.to_string()))?;
                 }
                 Some("--signal") => policy.signal = value()?.parse::<StopSignal>()?,
+                Some("--scratch") => scratch = Some(PathBuf::from(value()?)),
                 Some("--") => break,
                 Some(option) if option.starts_with("--") => return Err(GuardError::Usage(format!("`{option}` is unknown"))),
-                _ => return Ok(Self { policy, program: word.clone(), args: words.cloned().collect() }),
+                _ => return Ok(Self { policy, scratch, program: word.clone(), args: words.cloned().collect() }),
             }
         }
         let program = words.next().ok_or_else(|| usage("no program is named"))?.clone();
-        Ok(Self { policy, program, args: words.cloned().collect() })
+        Ok(Self { policy, scratch, program, args: words.cloned().collect() })
     }
 
     fn run(self) -> Result<u8, GuardError> {
         let system = |what| move |source| GuardError::System { what, source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("build a runtime"))?;
-        runtime.block_on(self.guard())
+        let scratch = self.scratch.clone();
+        let guarded = runtime.block_on(self.guard());
+        // The node removes it, too, if it lives.
+        if let Some(folder) = scratch
+            && let Err(error) = fs::remove_dir_all(&folder)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            eprintln!("hbnode __guard: cannot remove `{}`: {error}", folder.display());
+        }
+        guarded
     }
 
     async fn guard(self) -> Result<u8, GuardError> {
@@ -276,7 +290,8 @@ mod tests {
 
     #[test]
     fn the_words_after_the_program_are_its_own() {
-        let guard = Guard::parse(&words("--grace 2.5 --signal SIGINT -- sh --grace 7")).unwrap();
+        let guard = Guard::parse(&words("--grace 2.5 --scratch /tmp/hb-a --signal SIGINT -- sh --grace 7")).unwrap();
+        assert_eq!(guard.scratch, Some("/tmp/hb-a".into()));
         assert_eq!((guard.program, guard.args), ("sh".into(), words("--grace 7")));
         assert_eq!(guard.policy.grace, hb_core::units::Span::from_millis(2500));
         assert_eq!(guard.policy.signal, "INT".parse().unwrap());

@@ -2,6 +2,7 @@
 //! since that closes the node's end of the socket pair.
 
 use std::{
+    ffi::OsStr,
     fmt,
     io::{self, ErrorKind},
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
@@ -144,10 +145,25 @@ impl GuardedChild {
     /// # Errors
     /// What the guardian or the program cannot be started for.
     pub async fn spawn(command: &CommandLine, own_exe: &Path, policy: StopPolicy, sink: LineSink) -> Result<Self, ChildError> {
+        Self::spawn_with(command, own_exe, policy, None, sink).await
+    }
+
+    /// The same for a program that has a folder of its own, which goes when nothing of it is left, even if this process
+    /// is gone by then.
+    ///
+    /// # Errors
+    /// As [`Self::spawn`].
+    pub async fn spawn_with(
+        command: &CommandLine,
+        own_exe: &Path,
+        policy: StopPolicy,
+        scratch: Option<&Path>,
+        sink: LineSink,
+    ) -> Result<Self, ChildError> {
         let guardian_error = |source| ChildError::Guardian { exe: own_exe.to_owned(), source };
         let program_error = |why: String| ChildError::Program { program: command.program.clone(), why };
         let (ours, theirs) = StdUnixStream::pair().map_err(guardian_error)?;
-        let mut guard = guard_command(command, own_exe, policy, theirs).spawn().map_err(guardian_error)?;
+        let mut guard = guard_command(command, own_exe, policy, scratch, theirs).spawn().map_err(guardian_error)?;
         ours.set_nonblocking(true).map_err(guardian_error)?;
         let (reports, orders) = UnixStream::from_std(ours).map_err(guardian_error)?.into_split();
         let tail = Arc::new(Tail::default());
@@ -213,10 +229,17 @@ impl GuardedChild {
 }
 
 /// The guardian's own command line. Variables, secrets among them, are inherited through it and in no `argv`.
-fn guard_command(command: &CommandLine, own_exe: &Path, policy: StopPolicy, control: StdUnixStream) -> Command {
+fn guard_command(
+    command: &CommandLine,
+    own_exe: &Path,
+    policy: StopPolicy,
+    scratch: Option<&Path>,
+    control: StdUnixStream,
+) -> Command {
     let mut guard = Command::new(own_exe);
     guard
         .arg(GUARD_WORD)
+        .args(scratch.into_iter().flat_map(|folder| [OsStr::new("--scratch"), folder.as_os_str()]))
         .arg("--grace")
         .arg(policy.grace.as_secs_f64().to_string())
         .arg("--signal")

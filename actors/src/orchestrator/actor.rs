@@ -21,7 +21,13 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent, call_t, rpc:
 use ractor_cluster::RactorMessage;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BooksMsg, books::Closed, counts::Asked, endpoints::ask_endpoints, nodes::Nodes};
+use super::{
+    BooksMsg,
+    books::{Closed, Ending},
+    counts::Asked,
+    endpoints::ask_endpoints,
+    nodes::Nodes,
+};
 use crate::{cluster::ClusterEvent, wire::WireError};
 
 /// Every executor starts its trial this long after the order, so that the order has reached all of them…
@@ -399,6 +405,7 @@ impl Leading {
                 Effect::Fail { phase, cause } => self.tell(Happened::PhaseFailed { phase, cause }),
                 Effect::SearchOver { search, ending } => self.tell(Happened::SearchOver { search, ending }),
                 Effect::Warn(what) => self.tell(Happened::Warned { what }),
+                Effect::SaveReport => self.write(BooksMsg::Save(self.ending())),
                 Effect::Finish => self.finish(me),
             }
         }
@@ -529,7 +536,7 @@ impl Leading {
         tokio::spawn(async move {
             let asked = call_t!(books, BooksMsg::GetLeft, OPEN_WITHIN_MILLIS, trial.clone(), executors);
             let left = asked.unwrap_or_else(|error| {
-                tracing::error!(%error, "the books did not answer; what a lost node left is not handed on");
+                tracing::error!(%error, "the books did not answer; what was left of a load is not handed on");
                 Vec::new()
             });
             // The run may be over by now.
@@ -621,13 +628,17 @@ impl Leading {
         seats.map(figures).collect()
     }
 
-    fn finish(&mut self, me: &ActorRef<OrchestratorMsg>) {
-        let Some(done) = self.done.take() else { return };
-        let ending = super::books::Ending {
+    fn ending(&self) -> Ending {
+        Ending {
             is_complete: self.run.is_complete(),
             failure: self.run.failure().cloned(),
             interrupted: self.run.interrupted().map(str::to_owned),
-        };
+        }
+    }
+
+    fn finish(&mut self, me: &ActorRef<OrchestratorMsg>) {
+        let Some(done) = self.done.take() else { return };
+        let ending = self.ending();
         let (books, me) = (self.books.clone(), me.clone());
         tokio::spawn(async move {
             let report = call_t!(books, BooksMsg::Finish, 60_000, ending.clone());

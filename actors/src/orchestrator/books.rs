@@ -86,7 +86,7 @@ pub enum BooksMsg {
     Event(RunEvent),
     /// What is known of a node that was just lost: its clock, above all.
     Known(Box<(NodeName, NodeFigures)>),
-    /// What did these executors, whose node is lost, leave undone? Nothing more is counted of theirs.
+    /// What did these executors, which are lost, leave undone? Nothing more is counted of theirs.
     GetLeft(TrialId, Vec<u32>, RpcReplyPort<Vec<Left>>),
     /// Nodes go on with these shares of what lost executors left, from this instant after the trial's start on.
     HandedOn(TrialId, Vec<LoadShare>, Nanos),
@@ -98,6 +98,8 @@ pub enum BooksMsg {
     Close(TrialId, Option<i128>, Vec<(NodeName, NodeFigures)>, RpcReplyPort<Closed>),
     /// Time for a new live view.
     Tick,
+    /// The run is told to end, and no trial is open: have its report written as it stands.
+    Save(Ending),
     /// The run is over: build its report.
     Finish(Ending, RpcReplyPort<Box<Report>>),
 }
@@ -201,8 +203,9 @@ impl Actor for Books {
                 let _ = reply.send(closed);
             }
             BooksMsg::Tick => accounts.tick(),
+            BooksMsg::Save(ending) => tokio::task::block_in_place(|| accounts.recorder.save(accounts.report(&ending))),
             BooksMsg::Finish(ending, reply) => {
-                let report = tokio::task::block_in_place(|| accounts.finish(&ending));
+                let report = tokio::task::block_in_place(|| accounts.report(&ending));
                 let _ = reply.send(Box::new(report));
             }
         }
@@ -425,7 +428,8 @@ impl Accounts {
         self.recorder.live(&self.live);
     }
 
-    fn finish(&mut self, ending: &Ending) -> Report {
+    /// The run's report, as it stands.
+    fn report(&self, ending: &Ending) -> Report {
         let reason = match (&ending.failure, &ending.interrupted) {
             _ if ending.is_complete => None,
             (_, Some(by)) => Some(format!("ended by {by}")),
@@ -438,9 +442,9 @@ impl Accounts {
             complete: ending.is_complete,
             incomplete_reason: reason,
             phase_seconds: self.chronicle.phase_seconds(now),
-            ..std::mem::take(&mut self.summary)
+            ..self.summary.clone()
         };
-        report::run(summary, std::mem::take(&mut self.reports), self.chronicle.warnings().to_vec())
+        report::run(summary, self.reports.clone(), self.chronicle.warnings().to_vec())
     }
 
     /// The client's error floor at this load: as it was just measured, or at an earlier repetition.

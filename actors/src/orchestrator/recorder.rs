@@ -8,7 +8,7 @@ use hb_core::{
     facts::{LogBatch, NodeReading},
     plan::Plan,
     record::Record,
-    report::TrialReport,
+    report::{Report, TrialReport},
     tally::{Live, LostRow},
     units::TrialId,
 };
@@ -50,4 +50,7 @@ pub trait Recorder: Send + 'static {
     /// # Errors
     /// They could not be written whole.
     fn finish_trial(&mut self, report: &TrialReport, lost: &[LostRow]) -> io::Result<()>;
+    /// Writes the report of a run that was told to end, as it stands. It is written again when the run is over, if its
+    /// process lives so long.
+    fn save(&mut self, report: Report);
 }

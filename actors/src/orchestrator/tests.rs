@@ -8,7 +8,7 @@ use hb_core::{
     facts::{LogBatch, NodeReading},
     phases::{Phase, RunSpec},
     plan::{NodeNeeds, Plan},
-    report::{RunSummary, TrialReport},
+    report::{Report, RunSummary, TrialReport},
     tally::{Live, LostRow},
     units::{Span, TrialId},
 };
@@ -46,6 +46,8 @@ impl Recorder for Brittle {
     fn finish_trial(&mut self, _: &TrialReport, _: &[LostRow]) -> io::Result<()> {
         Ok(())
     }
+
+    fn save(&mut self, _: Report) {}
 }
 
 #[tokio::test(start_paused = true)]

@@ -158,7 +158,8 @@ impl Life {
         if self.stop.is_cancelled() {
             return Ok(Fact::ServerStopped { server: self.order.server });
         }
-        let child = GuardedChild::spawn(&command, &self.surroundings.own_exe, policy, sink)
+        let scratch = self.order.scratch.as_deref();
+        let child = GuardedChild::spawn_with(&command, &self.surroundings.own_exe, policy, scratch, sink)
             .await
             .map_err(|error| missing_runtime(&self.order.service, &error))?;
         let slot = Arc::clone(&self.child);
@@ -335,7 +336,7 @@ impl Life {
         Ok(Some(ImageReading { path, task }))
     }
 
-    /// The folder that the service wants for this process. It goes when this is dropped.
+    /// The folder that the service wants for this process. It goes when this is dropped, and with the guardian.
     fn scratch(&mut self, service: &dyn Service) -> Result<Option<TempDir>, String> {
         if !service.wants_scratch(&self.order) {
             return Ok(None);

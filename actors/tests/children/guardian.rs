@@ -9,6 +9,7 @@ use std::{
     path::Path,
     process::{Command, ExitCode, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use hb_actors::child::{ChildError, Ending, GuardedChild, LineSink, StopPolicy, lines::MAX_LINE_BYTES};
@@ -100,13 +101,14 @@ async fn a_program_that_ignores_the_signal_is_killed_after_the_grace() {
     assert_eq!(left(&mark), [0; 0]);
 }
 
-/// The holder's part: it starts a child and waits to be killed. Words: mark, script.
+/// The holder's part: it starts a child and waits to be killed. Words: mark, script, the child's own folder.
 pub fn hold(words: &[OsString]) -> ExitCode {
-    let [mark, script] = words else { return ExitCode::FAILURE };
+    let [mark, script, scratch] = words else { return ExitCode::FAILURE };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let command = shell(script.to_str().unwrap(), mark.to_str().unwrap());
-        let _child = GuardedChild::spawn(&command, &own_exe(), policy(Span::from_millis(300)), sink().0).await.unwrap();
+        let (policy, scratch) = (policy(Span::from_millis(300)), Some(Path::new(scratch)));
+        let _child = GuardedChild::spawn_with(&command, &own_exe(), policy, scratch, sink().0).await.unwrap();
         std::future::pending::<()>().await;
     });
     ExitCode::SUCCESS
@@ -117,10 +119,18 @@ async fn nothing_is_left_when_the_holder_is_killed() {
     let fifo = folder.path().join("held");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let mark = mark("holder");
+    let scratch = folder.path().join("scratch");
+    fs::create_dir(&scratch).unwrap();
+    fs::write(scratch.join("session"), "").unwrap();
     // Every descendant holds the fifo open: its end of file says that all of them are gone.
     let script = format!("exec 9>'{}'; {}", fifo.display(), FUGITIVES.replace("echo ready", "echo ready >&9"));
-    let mut holder =
-        Command::new(own_exe()).args([HOLD_WORD, &mark, &script]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut holder = Command::new(own_exe())
+        .args([HOLD_WORD, &mark, &script])
+        .arg(&scratch)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let read = tokio::task::spawn_blocking(move || {
         let mut file = fs::File::open(fifo).unwrap();
         let mut ready = [0; 6];
@@ -133,6 +143,10 @@ async fn nothing_is_left_when_the_holder_is_killed() {
         rest
     });
     assert_eq!(read.await.unwrap(), b"");
+    while left(&mark) != [0; 0] {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!scratch.exists(), "its folder goes with the guardian");
 }
 
 async fn nothing_is_left_when_every_handle_is_dropped() {

@@ -17,49 +17,70 @@ use serde_json::{Value, json};
 use super::{masking::words_without_secrets, own_step, recipe::Checked, recorder::SharedFolder, resume::Earlier};
 use crate::{
     cli::{LeadWords, exit::Exit},
-    results::{self, Manifest},
+    results::{self, Manifest, RunFolder},
     signals::Asked,
     terminal,
 };
+
+/// What the report of this part of a run is completed with, so that it is that of the whole.
+pub struct Whole {
+    /// The run's folder.
+    pub run_dir: PathBuf,
+    /// What is run.
+    pub checked: Arc<Checked>,
+    /// What earlier parts of the run left.
+    pub earlier: Earlier,
+}
+
+impl Whole {
+    /// The report of all parts, and the manifest.
+    fn of(&self, mut report: Report, folder: &mut RunFolder) -> (Report, Manifest) {
+        let because = report.run.incomplete_reason.clone().unwrap_or_else(|| "every trial was finished".to_owned());
+        report.run.parts = folder.end_part(&report.run.ended_at, &because);
+        let mut report = self.earlier.joined(report, &self.checked.trials);
+        report.warnings.extend(left(&report, &self.checked, &self.run_dir));
+        let manifest = manifest(&report, &self.checked);
+        (report, manifest)
+    }
+
+    /// Writes the report of a run that was told to end, as it stands.
+    pub fn save(&self, report: Report, folder: &mut RunFolder) {
+        let (report, manifest) = self.of(report, folder);
+        folder.save(&report, &manifest);
+    }
+}
 
 /// A run that is over, and everything its end needs.
 pub struct Ended<'a> {
     /// The words it was started with.
     pub words: &'a LeadWords,
-    /// Its folder.
-    pub run_dir: &'a Path,
-    /// The same, to be closed.
+    /// Its folder, to be closed.
     pub folder: SharedFolder,
     /// What it came to.
     pub outcome: Outcome,
     /// The signal that ended it early, if one did.
     pub signal: Option<Asked>,
-    /// What was run.
-    pub checked: &'a Checked,
+    /// What its report is completed with.
+    pub whole: &'a Whole,
     /// What came up after the books were closed.
     pub further_warnings: Vec<String>,
-    /// What earlier parts of the run left.
-    pub earlier: Earlier,
 }
 
 /// Writes what is left to write, tells the person, and chooses the exit code.
 pub fn end(ended: Ended<'_>) -> Exit {
+    let run_dir = ended.whole.run_dir.as_path();
     let Some(report) = ended.outcome.report else {
         if let Some((phase, cause)) = &ended.outcome.failure {
             eprintln!("error: {phase} could not be finished: {cause}");
         }
-        let run_dir = ended.run_dir.display();
-        eprintln!("error: the run ended without a report; what it had written is in {run_dir}: try `hbnode report {run_dir}`");
-        return say(ended.words, Some(ended.run_dir), None, Exit::Failed);
+        let shown = run_dir.display();
+        eprintln!("error: the run ended without a report; what it had written is in {shown}: try `hbnode report {shown}`");
+        return say(ended.words, Some(run_dir), None, Exit::Failed);
     };
     let mut report = *report;
     report.warnings.extend(ended.further_warnings);
-    let because = report.run.incomplete_reason.clone().unwrap_or_else(|| "every trial was finished".to_owned());
-    report.run.parts = ended.folder.lock().unwrap_or_else(PoisonError::into_inner).end_part(&report.run.ended_at, &because);
-    let mut report = ended.earlier.joined(report, &ended.checked.trials);
-    report.warnings.extend(left(&report, ended.checked, ended.run_dir));
-    let manifest = manifest(&report, ended.checked);
     let folder = ended.folder;
+    let (report, manifest) = ended.whole.of(report, &mut folder.lock().unwrap_or_else(PoisonError::into_inner));
     let troubles = match Arc::try_unwrap(folder) {
         Ok(folder) => folder.into_inner().unwrap_or_else(PoisonError::into_inner).finish(&report, &manifest),
         Err(_) => vec!["the run folder is still in use; report.json was not written".to_owned()],
@@ -68,7 +89,7 @@ pub fn end(ended: Ended<'_>) -> Exit {
         eprintln!("error: {trouble}");
     }
     if let Some(copy) = &ended.words.metrics_copy()
-        && let Err(error) = std::fs::copy(ended.run_dir.join("metrics.csv"), copy)
+        && let Err(error) = std::fs::copy(run_dir.join("metrics.csv"), copy)
     {
         eprintln!("error: metrics.csv could not be copied to {}: {error}", copy.display());
     }
@@ -81,9 +102,9 @@ pub fn end(ended: Ended<'_>) -> Exit {
         eprintln!("error: {phase} could not be finished: {cause}");
     }
     if !ended.words.is_quiet {
-        eprintln!("results: {}", ended.run_dir.display());
+        eprintln!("results: {}", run_dir.display());
     }
-    say(ended.words, Some(ended.run_dir), Some(report.verdict.status), exit)
+    say(ended.words, Some(run_dir), Some(report.verdict.status), exit)
 }
 
 /// What of the run is left, and the command that goes on with it.

@@ -13,12 +13,13 @@ use hb_core::{
     events::RunEvent,
     facts::{LogBatch, NodeReading},
     plan::Plan,
-    report::TrialReport,
+    report::{Report, TrialReport},
     tally::{Live, LostRow},
     units::TrialId,
 };
 use tokio::sync::{broadcast, watch};
 
+use super::ending::Whole;
 use crate::{
     http::{LeaderView, NodeView},
     results::RunFolder,
@@ -43,6 +44,7 @@ pub type SharedFolder = Arc<Mutex<RunFolder>>;
 /// Writes to the run folder first, then shows.
 pub struct Scribe {
     folder: SharedFolder,
+    whole: Arc<Whole>,
     progress: Progress,
     run: String,
     service: String,
@@ -67,23 +69,25 @@ pub struct Shown {
 
 impl Scribe {
     /// A scribe for this run, and what others read of what it takes.
-    pub fn new(folder: SharedFolder, progress: Progress, scenario: &str, run: &str, service: &str) -> (Self, Shown) {
+    pub fn new(folder: SharedFolder, whole: Arc<Whole>, progress: Progress, run: &str) -> (Self, Shown) {
+        let (scenario, service) = (&whole.checked.recipe.scenario, &whole.checked.recipe.workload.service);
         let (live, live_receiver) = watch::channel(Live::default());
         let (past, past_receiver) = watch::channel(Arc::new(Vec::new()));
         let (logs, logs_receiver) = watch::channel(Arc::new(Vec::new()));
         let (events, _) = broadcast::channel(COMING);
         let (nodes, nodes_receiver) = watch::channel(BTreeMap::new());
         let page = LeaderView {
-            scenario: scenario.to_owned(),
+            scenario: scenario.clone(),
             run: run.to_owned(),
             live: live_receiver,
             past: past_receiver,
             logs: logs_receiver,
             events: events.clone(),
         };
-        let (run, service) = (run.to_owned(), service.to_owned());
+        let (run, service) = (run.to_owned(), service.clone());
         let scribe = Self {
             folder,
+            whole,
             progress,
             run,
             service,
@@ -168,5 +172,9 @@ impl Recorder for Scribe {
     fn finish_trial(&mut self, report: &TrialReport, lost: &[LostRow]) -> io::Result<()> {
         let troubles = self.folder().finish_trial(report, lost);
         if troubles.is_empty() { Ok(()) } else { Err(io::Error::other(troubles.join("; "))) }
+    }
+
+    fn save(&mut self, report: Report) {
+        self.whole.save(report, &mut self.folder());
     }
 }

@@ -81,7 +81,7 @@ impl Earlier {
 
     /// The report of the whole from that of the last part.
     #[must_use]
-    pub fn joined(self, last: Report, trials: &[Trial]) -> Report {
+    pub fn joined(&self, last: Report, trials: &[Trial]) -> Report {
         if self.parts.is_empty() && self.trials.is_empty() {
             return last;
         }
@@ -89,11 +89,11 @@ impl Earlier {
             let number = report.probe.as_ref().map(|probe| probe.result.number);
             (trials.iter().position(|trial| trial.id == *report.planned_id()), number)
         };
-        let mut joined: Vec<TrialReport> = self.trials.into_iter().chain(last.trials).collect();
+        let mut joined: Vec<TrialReport> = self.trials.iter().cloned().chain(last.trials).collect();
         joined.sort_by_key(place);
         let mut summary = last.run;
-        results::add_seconds(&mut summary.phase_seconds, self.phase_seconds);
-        report::run(summary, joined, self.warnings.into_iter().chain(last.warnings).collect())
+        results::add_seconds(&mut summary.phase_seconds, self.phase_seconds.clone());
+        report::run(summary, joined, self.warnings.iter().cloned().chain(last.warnings).collect())
     }
 }
 

@@ -26,12 +26,13 @@ use tokio::{
 use super::{
     beginning,
     crowd::Crowd,
-    ending,
+    ending::{self, Whole},
     local_nodes::LocalNodes,
     placement::Placement,
     recipe::{Checked, Source},
     recorder::{Scribe, SharedFolder},
     refused::Refused,
+    resume::Earlier,
     ssh_nodes::{self, Preparing, Reach, Ready, SshNodes},
     surroundings::{Surroundings, reached_by},
     until_over::{Leave, heard_while_closing, until_over},
@@ -95,7 +96,7 @@ fn refuse(exit: Exit) -> impl Fn(String) -> Refused {
 struct Lead<'a> {
     words: &'a LeadWords,
     node_words: &'a NodeWords,
-    checked: Checked,
+    checked: Arc<Checked>,
     surroundings: &'a Surroundings,
     crowd: Crowd,
     /// The folder of all results.
@@ -112,7 +113,7 @@ struct Lead<'a> {
 
 /// The run folder, and who writes to it.
 struct Records {
-    run_dir: PathBuf,
+    whole: Arc<Whole>,
     folder: SharedFolder,
     books: ActorRef<BooksMsg>,
     books_task: JoinHandle<()>,
@@ -143,6 +144,7 @@ async fn led(
     let Place { source, results, kept, placement } = place;
     let run = kept.as_ref().map_or_else(beginning::run_id, KeptRun::id);
     let own = reached_by(node_words, &surroundings.host, crowd.is_on_this_machine()).map_err(refuse(Exit::BadWords))?;
+    let checked = Arc::new(checked);
     let mut lead = Lead { words, node_words, checked, surroundings, crowd, results, run, own, reach: None, placement };
     let ready = tokio::select! {
         ready = lead.ready_nodes() => ready?,
@@ -162,7 +164,7 @@ async fn led(
     let beginning::Begun { folder, summary, trials, probes, earlier } = begun?;
     *begun_in = Some(folder.path().to_owned());
     let finished_before = (lead.checked.trials.len() - trials.len()) as u32;
-    let records = lead.records(folder, summary, finished_before).await?;
+    let records = lead.records(folder, earlier, summary, finished_before).await?;
     let deciding = lead.deciding(&records.books, trials, probes).await?;
     let Deciding { orchestrator, inbox, events, mut done } = deciding;
 
@@ -210,13 +212,11 @@ async fn led(
     }
     let exit = ending::end(ending::Ended {
         words,
-        run_dir: &records.run_dir,
         folder: records.folder,
         outcome,
         signal: asked.signal,
-        checked: &lead.checked,
+        whole: &records.whole,
         further_warnings,
-        earlier,
     });
     closing.abort();
     Ok(exit)
@@ -301,9 +301,15 @@ impl Lead<'_> {
         node::start(start).await.map(Some).map_err(refuse(Exit::BadWords))
     }
 
-    async fn records(&self, folder: RunFolder, summary: RunSummary, finished_before: u32) -> Result<Records, Refused> {
+    async fn records(
+        &self,
+        folder: RunFolder,
+        earlier: Earlier,
+        summary: RunSummary,
+        finished_before: u32,
+    ) -> Result<Records, Refused> {
         let recipe = &self.checked.recipe;
-        let run_dir = folder.path().to_owned();
+        let whole = Arc::new(Whole { run_dir: folder.path().to_owned(), checked: Arc::clone(&self.checked), earlier });
         let folder = Arc::new(Mutex::new(folder));
         let talk = match self.words {
             words if words.json && !std::io::IsTerminal::is_terminal(&std::io::stderr()) => Talk::Nothing,
@@ -311,14 +317,14 @@ impl Lead<'_> {
             _ => Talk::All,
         };
         let progress = Progress::on_stderr(talk);
-        let (scribe, shown) = Scribe::new(Arc::clone(&folder), progress, &recipe.scenario, &self.run, self.service());
+        let (scribe, shown) = Scribe::new(Arc::clone(&folder), Arc::clone(&whole), progress, &self.run);
         let pusher = match recipe.pushgateway() {
             Some(gateway) => Some(start_pushing(&gateway, &self.run, shown.nodes.clone())?),
             None => None,
         };
         let arguments = BooksArguments { recorder: Box::new(scribe), summary, finished_before };
         let (books, books_task) = Actor::spawn(None, Books, arguments).await.map_err(not_spawned)?;
-        Ok(Records { run_dir, folder, books, books_task, pusher, page: shown.page })
+        Ok(Records { whole, folder, books, books_task, pusher, page: shown.page })
     }
 
     async fn deciding(
@@ -327,7 +333,7 @@ impl Lead<'_> {
         left: Vec<Trial>,
         probes: Vec<ProbeReport>,
     ) -> Result<Deciding, Refused> {
-        let Checked { recipe, trials, .. } = &self.checked;
+        let Checked { recipe, trials, .. } = &*self.checked;
         let service = trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok());
         let wall_time = tokio::task::block_in_place(|| WallTime::look(node::unix_nanos()));
         if let Some(wall_time) = wall_time.filter(|_| !self.words.is_quiet) {

@@ -9,7 +9,8 @@
 //!   metrics.csv  logs/                     line by line, `.partial` until the end
 //!   <trial>/batches                        as batches come, `.partial` until the trial is over
 //!   <trial>/{requests.jsonl,timeseries.csv,trial.json}      when the trial is over
-//!   manifest.json  summary.md  report.html  report.json     at the end, in this order
+//!   manifest.json  summary.md  report.html  report.json     at the end, in this order; of a run that is told to end
+//!                                          also before its servers are
 //!   parts/<n>/                             what a resumed run set aside of the parts before
 //! ```
 //!
@@ -332,6 +333,18 @@ impl RunFolder {
         }
     }
 
+    /// Writes the manifest and the reports of a run that is told to end and whose folder stays open; [`Self::finish`]
+    /// writes them again. What could not be written is told by that, too.
+    pub fn save(&self, report: &Report, manifest: &Manifest) {
+        let mut troubles = self.troubles.clone();
+        write_manifest(&self.path, manifest, &mut troubles);
+        write_reports(&self.path, report, &mut troubles);
+        let known = self.troubles.sentences();
+        for trouble in troubles.sentences().iter().filter(|sentence| !known.contains(sentence)) {
+            tracing::warn!(%trouble, "the report of a run that is ending");
+        }
+    }
+
     /// Writes all that a run ends with. The report gets the warnings of what could not be written;
     /// they are returned too, for the terminal.
     pub fn finish(mut self, report: &Report, manifest: &Manifest) -> Vec<String> {
@@ -349,8 +362,7 @@ impl RunFolder {
         let Self { path, events, metrics, mut troubles, .. } = self;
         troubles.note("events.jsonl", events.finish());
         troubles.note("metrics.csv", metrics.finish());
-        let manifest = pretty(manifest).and_then(|text| durable::write_whole(&path.join("manifest.json"), &text));
-        troubles.note("manifest.json", manifest);
+        write_manifest(&path, manifest, &mut troubles);
         write_reports(&path, report, &mut troubles);
         troubles.sentences()
     }
@@ -397,6 +409,11 @@ pub fn write_again(folder: &Path, report: &Report) -> Vec<String> {
     troubles.sentences()
 }
 
+fn write_manifest(folder: &Path, manifest: &Manifest, troubles: &mut Troubles) {
+    let written = pretty(manifest).and_then(|text| durable::write_whole(&folder.join("manifest.json"), &text));
+    troubles.note("manifest.json", written);
+}
+
 /// Writes `summary.md`, `report.html` and, last, `report.json`: who sees that one sees all.
 fn write_reports(folder: &Path, report: &Report, troubles: &mut Troubles) {
     let mut report = report.clone();
@@ -417,7 +434,7 @@ fn write_reports(folder: &Path, report: &Report, troubles: &mut Troubles) {
 }
 
 /// What could not be written, by file: how often, and the last cause.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Troubles {
     by_file: BTreeMap<String, (u64, String)>,
     told: Vec<String>,

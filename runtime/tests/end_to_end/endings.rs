@@ -5,7 +5,7 @@ use std::{fs, net::TcpListener, path::PathBuf, time::Duration};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Dummy, Running, Scene, assert_balanced, kill, until};
+use crate::support::{Dummy, Run, Running, Scene, assert_balanced, kill, until};
 
 /// A run that was told to end has so long.
 const SOON: Duration = Duration::from_secs(15);
@@ -113,6 +113,33 @@ fn a_server_that_does_not_react_keeps_nobody_waiting() {
     let run = running.wait_at_most(SOON).run(143);
     assert_balanced(run.trial(), &run.rows());
     scene.assert_nothing_left(Duration::ZERO);
+}
+
+#[test]
+fn a_run_that_is_killed_while_its_server_takes_its_time_has_its_report_already() {
+    let scene = Scene::new();
+    let mut running = scene.lead(LONG, &[]);
+    loaded(&mut running);
+    hang_server(&scene);
+    running.signal(Signal::TERM);
+    let folder = running.run_dir();
+    until("the report", SOON, || folder.join("report.json").exists().then_some(()));
+    let phases = || fs::read_to_string(folder.join("events.jsonl")).unwrap();
+    assert!(!phases().contains(r#""phase":"report""#), "its server is still waited for");
+    // As Slurm does when the time is over that it gives after SIGTERM.
+    running.signal(Signal::KILL);
+    assert_eq!(running.wait_at_most(SOON).code, None);
+    let run = Run::read(&folder);
+    assert_eq!(run.report["run"]["incomplete_reason"], "ended by SIGTERM");
+    assert_eq!(run.report["run"]["parts"][0]["ended_because"], "ended by SIGTERM");
+    assert!(run.reasons().contains("interrupted"), "{:?}", run.reasons());
+    assert_balanced(run.trial(), &run.rows());
+    for file in ["manifest.json", "summary.md", "report.html"] {
+        assert!(folder.join(file).exists(), "{file}");
+    }
+    scene.assert_nothing_left(SOON);
+    let again = scene.says(&["report", folder.to_str().unwrap()]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod contract;
 mod distribution;
 mod endings;
 mod endpoints;
+mod giving_up;
 mod https;
 mod joining;
 mod lies;

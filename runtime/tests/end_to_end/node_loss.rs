@@ -22,20 +22,36 @@ fn recipe(on_node_loss: &str, load: &str, servers: &str) -> String {
 
 /// A load on three client nodes whose last one is killed a second after its start.
 fn lose_a_client(on_node_loss: &str, load: &str, code: i32) -> (Run, Vec<Value>, Option<(u64, f64)>) {
+    let Disturbed { run, rows, handed_on, .. } = disturb(on_node_loss, load, "{at: 1s, kill: node}", code);
+    assert!(run.reasons().contains("node_lost"), "{:?}", run.reasons());
+    (run, rows, handed_on)
+}
+
+/// What a load with drills came to.
+pub(crate) struct Disturbed {
+    pub run: Run,
+    pub rows: Vec<Value>,
+    /// The lost executor, and from when on others do what it left.
+    pub handed_on: Option<(u64, f64)>,
+    /// Requests that reached the server.
+    pub received: u64,
+}
+
+/// A load with these drills on three client nodes.
+pub(crate) fn disturb(on_node_loss: &str, load: &str, drills: &str, code: i32) -> Disturbed {
     let scene = Scene::new();
     let dummy = Dummy::start(&scene, &["--ttft=20ms", "--tpot=2ms"]);
-    let load = format!("{load}\n  drills: [{{at: 1s, kill: node}}]");
+    let load = format!("{load}\n  drills: [{drills}]");
     let recipe = recipe(on_node_loss, &load, &format!("endpoints: ['{}']", dummy.url()));
     let run = scene.lead(&recipe, &["--local-nodes", "3"]).wait_at_most(LIMIT).run(code);
     let rows = run.rows();
     assert_balanced(run.trial(), &rows);
-    assert!(run.reasons().contains("node_lost"), "{:?}", run.reasons());
     let indices: BTreeSet<u64> = rows.iter().map(|row| row["index"].as_u64().unwrap()).collect();
     assert_eq!(indices.len(), rows.len(), "no request is counted twice");
+    let received = dummy.received();
     drop(dummy);
     scene.assert_nothing_left(Duration::ZERO);
-    let handed_on = handed_on(&run);
-    (run, rows, handed_on)
+    Disturbed { handed_on: handed_on(&run), run, rows, received }
 }
 
 /// What was told of the taking over: the lost executor, and from when on others do what it left.
@@ -44,7 +60,7 @@ fn handed_on(run: &Run) -> Option<(u64, f64)> {
     Some((event["left_by"][0].as_u64().unwrap(), event["since_seconds"].as_f64().unwrap()))
 }
 
-const OPEN: &str = "target_rps: 60\n  request_distribution: poisson\n  duration: 12s";
+pub(crate) const OPEN: &str = "target_rps: 60\n  request_distribution: poisson\n  duration: 12s";
 
 #[test]
 fn an_open_loop_keeps_its_schedule_where_others_take_over_what_a_lost_node_left() {

@@ -229,6 +229,6 @@ fn the_notice_before_the_limit_leads_to_the_report() {
     let running = in_its_second_trial(&scene, &three_trials(&dummy));
     running.signal(Signal::USR1);
     let run = running.wait().run(143);
-    assert_eq!(run.report["run"]["incomplete_reason"], "ended by SIGUSR1, the wall-time limit is near");
+    assert_eq!(run.report["run"]["incomplete_reason"], "ended by SIGUSR1: the wall-time limit is near, or the job was cancelled");
     assert!(run.complaints().contains("left: concurrency-2, concurrency-3"), "{}", run.complaints());
 }

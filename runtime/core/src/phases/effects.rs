@@ -31,7 +31,7 @@ pub enum Effect {
     OpenTrial(Box<Plan>),
     /// Tell every executor of this trial to start at one instant, and answer with `load_started`.
     StartLoad(TrialId),
-    /// Ask the books what these executors, whose node is lost, left undone, and count nothing more of theirs; answer
+    /// Ask the books what these executors, which are lost, left undone, and count nothing more of theirs; answer
     /// with `left_behind`.
     TakeStock {
         /// The trial.
@@ -80,6 +80,8 @@ pub enum Effect {
     },
     /// Tell a person.
     Warn(String),
+    /// The run was told to end: write its report as it stands. What is left to do may take longer than its process has.
+    SaveReport,
     /// The run is over; write the report.
     Finish,
 }

@@ -1,13 +1,16 @@
-//! What the loss of a node or a server means for the run.
+//! What the loss of a node, an executor or a server means for the run.
 //!
 //! With `on_node_loss: redistribute`, while load runs, the rest of a lost client node's share is done by the nodes that
-//! are left, and the clients of a lost server ask the other servers:
+//! are left, and the clients of a lost server ask the other servers. An executor that gives up on a node that lives is
+//! lost, too, and no further share goes to that node in this trial:
 //!
 //! ```text
-//! node_lost ─► TakeStock ─► left_behind ─► PrepareLoad (on the nodes that are left) ─► LoadPrepared ─► JoinLoad
+//! node_lost ─┬─► TakeStock ─► left_behind ─► PrepareLoad (on the nodes that are left) ─► LoadPrepared ─► JoinLoad
+//! gave_up  ──┘
 //! ```
 //!
-//! From what the lost node told last until the others join, everything that was due of it is lost; from then on nothing.
+//! From what the lost executor told last until the others join, everything that was due of it is lost; from then on
+//! nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +28,8 @@ pub enum OnNodeLoss {
     Fail,
     /// The run goes on with the nodes that are left.
     Continue,
-    /// As `Continue`; and what a lost client node left of a load is done by the others, and the clients of a lost
-    /// server ask those that are left.
+    /// As `Continue`; and what a lost client node, or an executor that gave up, left of a load is done by the others, and
+    /// the clients of a lost server ask those that are left.
     Redistribute,
 }
 
@@ -54,8 +57,10 @@ impl Run {
             Some(Phase::Initialization) => self.fail(cause),
             _ if !is_borne => self.fail(cause),
             Some(Phase::ClientLaunch) if had_load => self.replan(),
-            Some(Phase::Execution) if self.spec.on_node_loss == Some(OnNodeLoss::Redistribute) => {
-                self.hand_on(&unfinished, cause)
+            Some(Phase::Execution) if self.redistributes() => {
+                let mut effects = self.leave_servers();
+                effects.extend(self.hand_on(&unfinished, cause));
+                effects
             }
             Some(Phase::Execution) if had_load => self.load_over(Some(cause)),
             Some(Phase::MonitoringSetup) if was_awaited && self.awaited.is_empty() => self.launch(),
@@ -92,28 +97,49 @@ impl Run {
         matches!(self.spec.on_node_loss, Some(OnNodeLoss::Continue | OnNodeLoss::Redistribute))
     }
 
-    /// A node is lost while load runs: these executors were not through.
-    pub(super) fn hand_on(&mut self, unfinished: &[u32], cause: String) -> Vec<Effect> {
-        let mut effects = self.leave_servers();
-        let has_heirs = self.allocation.clients().next().is_some();
-        let under_way = self.trial.as_mut().filter(|under_way| has_heirs && under_way.may_hand_on());
-        match under_way.filter(|_| !unfinished.is_empty()) {
-            Some(under_way) => {
-                effects.push(Effect::Warn(cause));
-                effects.push(under_way.await_stock(unfinished));
-                // It may have been all that those wait for who take over what others left.
-                effects.extend(under_way.join());
-            }
-            None if unfinished.is_empty() => effects.push(Effect::Warn(cause)),
-            None => effects.extend(self.load_over(Some(cause))),
+    /// Whether others do what lost executors left of the load that runs.
+    fn redistributes(&self) -> bool {
+        self.spec.on_node_loss == Some(OnNodeLoss::Redistribute) && self.phase == Some(Phase::Execution)
+    }
+
+    /// Client nodes that may take over what others left: those on which no executor of the trial gave up.
+    fn heirs(&self) -> Vec<NodeName> {
+        let is_sound = |node: &&NodeName| self.trial.as_ref().is_none_or(|under_way| !under_way.has_given_up(node));
+        self.allocation.clients().map(|seat| &seat.node).filter(is_sound).cloned().collect()
+    }
+
+    /// An executor sends no more, and its node lives: it failed too often, or cannot build its share.
+    pub(super) fn gave_up(&mut self, trial: &TrialId, executor: u32, cause: String) -> Vec<Effect> {
+        let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+        let was_unfinished = under_way.gave_up(executor);
+        match self.phase {
+            Some(Phase::ClientLaunch) => self.fail(cause),
+            _ if was_unfinished && self.redistributes() => self.hand_on(&[executor], cause),
+            _ => self.joined_or_over(cause),
         }
-        effects
+    }
+
+    /// These executors were not through and are lost while load runs.
+    fn hand_on(&mut self, unfinished: &[u32], cause: String) -> Vec<Effect> {
+        if unfinished.is_empty() {
+            return vec![Effect::Warn(cause)];
+        }
+        let has_heirs = !self.heirs().is_empty();
+        match self.trial.as_mut().filter(|under_way| has_heirs && under_way.may_hand_on()) {
+            Some(under_way) => {
+                let mut effects = vec![Effect::Warn(cause), under_way.await_stock(unfinished)];
+                // They may have been all that those wait for who take over what others left.
+                effects.extend(under_way.join());
+                effects
+            }
+            None => self.joined_or_over(cause),
+        }
     }
 
     /// What lost executors left of a trial's load is known.
     pub fn left_behind(&mut self, trial: &TrialId, left: &[Left]) -> Vec<Effect> {
         let is_now = self.is_executing(trial);
-        let heirs: Vec<NodeName> = self.allocation.clients().map(|seat| seat.node.clone()).collect();
+        let heirs = self.heirs();
         let Some(under_way) = self.trial.as_mut().filter(|_| is_now) else { return Vec::new() };
         let mut effects = under_way.hand_on(left, &heirs);
         // A number of requests takes longer with fewer nodes.
@@ -127,21 +153,19 @@ impl Run {
 
     /// A node does not build what it was to take over.
     pub(super) fn takes_nothing_over(&mut self, node: &NodeName, why: &str) -> Vec<Effect> {
-        if let Some(under_way) = &mut self.trial {
-            under_way.refused(node);
-        }
-        self.joined_or_over(format!("{node} takes nothing over: {why}"))
+        let refused = self.trial.as_mut().map(|under_way| under_way.refused(node)).unwrap_or_default();
+        self.hand_on(&refused, format!("{node} takes nothing over: {why}"))
     }
 
-    /// An executor is through with trouble: those that it kept waiting join, and the load may be over.
-    pub(super) fn joined_or_over(&mut self, cause: String) -> Vec<Effect> {
+    /// Executors are through with trouble: those that they kept waiting join, and the load may be over.
+    fn joined_or_over(&mut self, cause: String) -> Vec<Effect> {
         let joined = self.trial.as_mut().and_then(UnderWay::join);
         joined.into_iter().chain(self.load_over(Some(cause))).collect()
     }
 
     /// The clients of servers that are gone ask the others.
     pub(super) fn leave_servers(&mut self) -> Vec<Effect> {
-        let is_meant = self.spec.on_node_loss == Some(OnNodeLoss::Redistribute) && self.phase == Some(Phase::Execution);
+        let is_meant = self.redistributes();
         let gone = self.servers.gone_ordinals();
         let are_left = self.servers.urls().is_some();
         let Some(under_way) = self.trial.as_mut().filter(|_| is_meant && are_left) else { return Vec::new() };

@@ -79,6 +79,8 @@ pub struct Run {
     is_monitoring: bool,
     pub(super) failure: Option<(Phase, String)>,
     interrupted: Option<String>,
+    /// Whether its report was written before its teardown was over.
+    is_report_saved: bool,
 }
 
 impl Run {
@@ -99,6 +101,7 @@ impl Run {
             is_monitoring: false,
             failure: None,
             interrupted: None,
+            is_report_saved: false,
         }
     }
 
@@ -268,15 +271,10 @@ impl Run {
                 }
             }
             Fact::LoadFailed { trial, executor, why } => {
-                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
-                under_way.gave_up(*executor);
-                let cause = format!("executor {executor} on {node} cannot send its share: {why}");
-                if self.phase == Some(Phase::ClientLaunch) { self.fail(cause) } else { self.joined_or_over(cause) }
+                self.gave_up(trial, *executor, format!("executor {executor} on {node} cannot send its share: {why}"))
             }
             Fact::ExecutorGaveUp { trial, executor, why } => {
-                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
-                under_way.gave_up(*executor);
-                self.load_over(Some(format!("executor {executor} on {node} failed more often than is borne: {why}")))
+                self.gave_up(trial, *executor, format!("executor {executor} on {node} failed more often than is borne: {why}"))
             }
             Fact::LoadFinished { trial, executor } => {
                 let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
@@ -418,7 +416,8 @@ impl Run {
         }
         self.interrupted = Some(by.to_owned());
         match self.phase {
-            None | Some(Phase::Teardown | Phase::Report) => Vec::new(),
+            None | Some(Phase::Report) => Vec::new(),
+            Some(Phase::Teardown) => self.tear_down(),
             Some(_) => self.enter_teardown(),
         }
     }

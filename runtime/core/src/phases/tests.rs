@@ -2,6 +2,8 @@
 
 mod deadlines;
 mod drills;
+mod giving_up;
+mod interrupted;
 
 use std::collections::VecDeque;
 
@@ -336,6 +338,11 @@ impl World {
                 self.closed.push(trial.clone());
                 self.run.trial_closed(&trial, Ok(None))
             }
+            Effect::SaveReport => {
+                assert_eq!(self.opened, self.closed, "no trial is open");
+                self.course.push("report".into());
+                Vec::new()
+            }
             Effect::Finish => {
                 self.finished += 1;
                 Vec::new()
@@ -584,6 +591,9 @@ proptest! {
         prop_assert_eq!(world.entered.last(), Some(&Phase::Report));
         prop_assert_eq!(&world.opened, &world.closed, "every trial that was opened is closed, once");
         prop_assert!(world.up.is_empty(), "servers are ended, but those of lost nodes");
+        let saved = world.course.iter().filter(|step| *step == "report").count();
+        // One that comes when the report is being written changes nothing.
+        prop_assert!(saved <= usize::from(world.run.interrupted().is_some()));
     }
 }
 

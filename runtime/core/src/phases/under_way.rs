@@ -80,8 +80,15 @@ impl UnderWay {
         self.set(executor, Load::Over);
     }
 
-    pub fn gave_up(&mut self, executor: u32) {
-        self.set(executor, Load::Lost);
+    /// The executor sends no more: whether it was not through.
+    pub fn gave_up(&mut self, executor: u32) -> bool {
+        let unfinished = self.executors.get_mut(&executor).filter(|(_, load)| matches!(load, Load::Preparing | Load::Prepared));
+        unfinished.map(|(_, load)| *load = Load::Lost).is_some()
+    }
+
+    /// Whether an executor of this node was lost.
+    pub fn has_given_up(&self, node: &NodeName) -> bool {
+        self.executors.values().any(|(at, load)| at == node && *load == Load::Lost)
     }
 
     /// The executors of the node that were not through.
@@ -135,12 +142,10 @@ impl UnderWay {
         }
     }
 
-    /// A node does not build what it was to take over.
-    pub fn refused(&mut self, node: &NodeName) {
-        let refused: Vec<u32> = self.joining.iter().filter(|executor| self.shares[executor].node == *node).copied().collect();
-        for executor in refused {
-            self.set(executor, Load::Lost);
-        }
+    /// A node does not build what it was to take over: the executors that were to do it.
+    pub fn refused(&mut self, node: &NodeName) -> Vec<u32> {
+        let here: Vec<u32> = self.joining.iter().filter(|executor| self.shares[executor].node == *node).copied().collect();
+        here.into_iter().filter(|executor| self.gave_up(*executor)).collect()
     }
 
     /// Those that take over, once every one of them is built or lost.

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ClientFigures, Distribution, Latencies, Second, TrialFrame, gather::Gathered};
+use super::{ClientFigures, Distribution, Latencies, Second, TrialFrame, flow::flow, gather::Gathered};
 use crate::{
     record::{Kind, Stage},
     tally::{ExecutorHealth, TrialTally},
     trial::{Api, LoadModel, LoadSpec, Stop},
+    units::Nanos,
     verdict::{
         ClosedLoopEvidence, DriftEvidence, OpenLoopEvidence, PrefixCacheEvidence, ServedEvidence, SteadyEvidence, TrialEvidence,
     },
@@ -25,11 +26,12 @@ pub(super) struct Figures<'a> {
     pub drifts: Vec<DriftEvidence>,
     /// Mean and peak of the requests in flight.
     pub in_flight: (f64, u32),
+    pub window: (Nanos, Nanos),
 }
 
 /// All that the rules want to know. Every field is named, lest one be forgotten.
 pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
-    let Figures { frame, tally, gathered, latency, client, executors, steady, drifts, in_flight } = figures;
+    let Figures { frame, tally, gathered, latency, client, executors, steady, drifts, in_flight, window } = figures;
     let trial = &frame.plan.trial;
     let accounting = gathered.accounting.get(&Stage::Measure).cloned().unwrap_or_default();
     let happened = |names: &[&str]| frame.events.iter().filter(|event| names.contains(&event.what.as_str())).count() as u32;
@@ -101,6 +103,8 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
         steady: steady.map(thirds),
         drifts,
         send_delay_p99_seconds: send_delay_p99(&trial.load, gathered, in_flight.1),
+        flow: flow(&trial.load, gathered, window),
+        in_flight_mean: in_flight.0,
         closed_loop: closed_loop(&trial.load, gathered, in_flight.0),
     }
 }
@@ -126,8 +130,7 @@ fn servers_exited(frame: &TrialFrame) -> u32 {
 /// requests ends it, its clients end one by one, and nothing is said.
 fn closed_loop(load: &LoadSpec, gathered: &Gathered<'_>, mean: f64) -> Option<ClosedLoopEvidence> {
     let (LoadModel::Closed { concurrency, think }, Stop::After(_)) = (&load.model, load.stop) else { return None };
-    let (nanos, requests) = gathered.busy;
-    let busy = if requests == 0 { return None } else { nanos as f64 / 1e9 / requests as f64 };
+    let busy = gathered.in_flight_times.mean()?;
     let share = if think.0.is_zero() { 1.0 } else { busy / (busy + think.as_secs_f64()) };
     Some(ClosedLoopEvidence { expected: f64::from(concurrency.get()) * share, mean })
 }

@@ -12,6 +12,7 @@ use super::{
     conversations::Conversations,
     dataset::{DatasetFigures, DatasetKnown},
     endpoints::Endpoints,
+    flow::TimesInFlight,
     likeness::Likeness,
     pieces::Pieces,
 };
@@ -47,6 +48,8 @@ pub(super) struct Gathered<'a> {
     pub(super) last_end: Nanos,
     /// By stamp, within the window, of every stage.
     pub(super) sent: u64,
+    /// However they ended.
+    pub(super) ended: u64,
     pub(super) completed: u64,
     pub(super) output_tokens: f64,
     pub(super) input_tokens: u64,
@@ -76,14 +79,15 @@ pub(super) struct Gathered<'a> {
     pub(super) attempts: u64,
     /// Measured requests that were put on a second connection.
     pub(super) sent_twice: u64,
-    /// Time in flight of measured requests, and how many had any.
-    pub(super) busy: (u128, u64),
+    /// Of measured requests.
+    pub(super) in_flight_times: TimesInFlight,
     sources: BTreeSet<TokensSource>,
     /// Requests that met each limit, and every one.
     met: Vec<u64>,
     pub(super) good: u64,
-    /// Answer tokens of those.
-    pub(super) good_output: u64,
+    /// By stamp, within the window, of every stage, as `completed` and `output_tokens`: answers that met every limit.
+    pub(super) good_inside: u64,
+    pub(super) good_output: f64,
     /// The first sending of a measured request.
     pub(super) first_sent: Option<Nanos>,
     /// Measured requests that were sent and failed or timed out, and all that were sent.
@@ -106,6 +110,7 @@ impl<'a> Gathered<'a> {
             in_flight: InFlight::exact_up_to(MOST_EXACT),
             last_end: Nanos(0),
             sent: 0,
+            ended: 0,
             completed: 0,
             output_tokens: 0.0,
             input_tokens: 0,
@@ -126,11 +131,12 @@ impl<'a> Gathered<'a> {
             endpoints: Endpoints::default(),
             attempts: 0,
             sent_twice: 0,
-            busy: (0, 0),
+            in_flight_times: TimesInFlight::default(),
             sources: BTreeSet::new(),
             met: vec![0; limits.len()],
             good: 0,
-            good_output: 0,
+            good_inside: 0,
+            good_output: 0.0,
             first_sent: None,
             errors: (0, 0),
         }
@@ -158,11 +164,17 @@ impl<'a> Gathered<'a> {
         self.sent += u64::from(record.sent.as_ref().is_some_and(is_inside));
         if let (Some(sent), Some(ended)) = (record.sent, record.end.or(record.last)) {
             self.in_flight.take(sent, ended);
+            self.ended += u64::from(is_inside(&ended));
         }
         let Some(last) = record.last else { return };
         // An answer in one piece comes when it ends.
         let first = record.first.unwrap_or(last);
-        self.completed += u64::from(record.outcome == Outcome::Completed && is_inside(&last));
+        let is_completed = record.outcome == Outcome::Completed;
+        self.completed += u64::from(is_completed && is_inside(&last));
+        if is_completed && self.limits.iter().all(|limit| meets(record, limit)) {
+            self.good_inside += u64::from(is_inside(&last));
+            self.good_output += tokens_within(record, self.window);
+        }
         if is_inside(&first) {
             self.input_tokens += u64::from(record.input_tokens.unwrap_or(0));
         }
@@ -184,7 +196,7 @@ impl<'a> Gathered<'a> {
         self.last_end = self.last_end.max(record.end.or(record.last).unwrap_or_default());
         let until = Nanos(self.window.1.0.saturating_add(SENT_IN_TIME.0));
         if let (Some(sent), Some(end)) = (record.sent, record.end.or(record.last)) {
-            self.busy = (self.busy.0 + end.since(sent).as_nanos(), self.busy.1 + 1);
+            self.in_flight_times.add(end.since(sent).as_secs_f64());
         }
         if let Some(sent) = record.sent {
             self.first_sent = Some(self.first_sent.map_or(sent, |first| first.min(sent)));
@@ -223,7 +235,6 @@ impl<'a> Gathered<'a> {
             is_good &= is_met;
         }
         self.good += u64::from(is_good);
-        self.good_output += if is_good { u64::from(record.output_tokens.unwrap_or(0)) } else { 0 };
     }
 
     /// The samples of a latency, if all are here.

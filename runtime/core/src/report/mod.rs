@@ -11,6 +11,7 @@ mod dataset;
 mod drift;
 mod endpoints;
 mod evidence;
+mod flow;
 mod gather;
 mod latencies;
 mod likeness;

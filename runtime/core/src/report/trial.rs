@@ -127,6 +127,7 @@ pub fn trial(
         steady: steady.as_deref(),
         drifts: drift.found(end),
         in_flight: (concurrency_mean, concurrency_peak),
+        window: (start, end),
     });
     let has_slo = !plan.slo.limits.is_empty();
     let throughput = throughput(&gathered, &latency, evidence.completed, window.seconds, has_slo);
@@ -224,8 +225,8 @@ fn throughput(gathered: &Gathered<'_>, latency: &Latencies, completed: u64, seco
         requests_per_second: per_second(gathered.completed as f64),
         output_tokens_per_second: per_second(gathered.output_tokens),
         total_tokens_per_second: gathered.total_input.map(|_| per_second(gathered.output_tokens + gathered.input_tokens as f64)),
-        goodput_requests_per_second: has_slo.then(|| per_second(gathered.good as f64)),
-        goodput_output_tokens_per_second: has_slo.then(|| per_second(gathered.good_output as f64)),
+        goodput_requests_per_second: has_slo.then(|| per_second(gathered.good_inside as f64)),
+        goodput_output_tokens_per_second: has_slo.then(|| per_second(gathered.good_output)),
         makespan_seconds,
         makespan_output_tokens_per_second: self::per_second(gathered.total_output as f64, makespan_seconds),
         makespan_requests_per_second: self::per_second(completed as f64, makespan_seconds),

@@ -1,7 +1,7 @@
 //! Whether a probe's load meets the SLO, by its report.
 //!
 //! In this order: a measurement that is INVALID says nothing of the server; more than 1 % of requests that did not end
-//! well are a miss; so is a limit whose percentile lies above it, over all requests that were due, those that never
+//! well are a miss; so is a load that the servers let wait, more and more of it; so is a limit whose percentile lies above it, over all requests that were due, those that never
 //! ended well counting as endlessly late; a percentile of too few answers to have a confidence interval of 95 % is not
 //! met, unless so many exceed the limit that chance does not explain it.
 
@@ -12,7 +12,7 @@ use crate::{
     phases::Phase,
     report::TrialReport,
     statistics::{order_statistic_ranks, wilson},
-    verdict::{self, Status},
+    verdict::{self, Reason, Status},
 };
 
 /// Reasons of an INVALID trial that are findings about the server: it did not answer as it should.
@@ -105,12 +105,19 @@ pub(crate) fn judge(spec: &SearchSpec, place: &ProbePlace, report: &TrialReport,
     ProbeReport { search: place.search.clone(), spec: spec.clone(), result }
 }
 
+/// The load was more than the servers served.
+fn backlog(report: &TrialReport) -> Option<&Reason> {
+    report.verdict.reasons.iter().find(|reason| reason.code == "backlog")
+}
+
 /// Answers per second that met every limit. Of a rate it is the share of its requests that did, so that the number of
-/// requests that chance put into the window does not count.
+/// requests that chance put into the window does not count; but not of one that the servers cannot serve.
 fn goodput(spec: &SearchSpec, place: &ProbePlace, report: &TrialReport) -> f64 {
     match spec.maximize {
-        SearchTarget::Rate | SearchTarget::Goodput => place.load * report.slo.get("all").copied().unwrap_or(0.0),
-        SearchTarget::Concurrency => report.throughput.goodput_requests_per_second.unwrap_or(0.0),
+        SearchTarget::Rate | SearchTarget::Goodput if backlog(report).is_none() => {
+            place.load * report.slo.get("all").copied().unwrap_or(0.0)
+        }
+        _ => report.throughput.goodput_requests_per_second.unwrap_or(0.0),
     }
 }
 
@@ -127,6 +134,9 @@ fn judged(report: &TrialReport, limits: &[LimitFigure]) -> (ProbeOutcome, String
     let share = bad as f64 / accounting.due.max(1) as f64;
     if share > verdict::ERRORS_SUSPECT || accounting.completed == 0 {
         return (ProbeOutcome::Missed, format!("{:.1} % of the requests did not end well", share * 100.0));
+    }
+    if let Some(reason) = backlog(report) {
+        return (ProbeOutcome::Missed, reason.message.clone());
     }
     let of = |outcome: ProbeOutcome| limits.iter().filter(move |limit| limit.outcome() == outcome);
     let missed: Vec<String> = of(ProbeOutcome::Missed).map(LimitFigure::said).collect();

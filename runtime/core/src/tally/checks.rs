@@ -21,7 +21,7 @@ impl TrialTally {
             return Err(format!("executor {} is not one of the trial's {}", source.executor, self.shares.len()));
         }
         if self.written_off.contains(&source.executor) {
-            return Err(format!("executor {} was lost with its node, and others do what it left", source.executor));
+            return Err(format!("executor {} was lost, and others do what it left", source.executor));
         }
         let counted = Batch::counted(&batch.records);
         let stated = batch.counts.iter().filter(|(_, counts)| counts.total() > 0);

@@ -30,6 +30,10 @@ pub struct TrialEvidence {
     /// The 99th percentile of the time from due to sent of an open loop, opening connections left out; `None` where
     /// `max_in_flight` may have held requests back, and where too few were sent for that percentile.
     pub send_delay_p99_seconds: Option<f64>,
+    /// What came and went in the window; `None` where the load was to change, and where nothing was in flight.
+    pub flow: Option<FlowEvidence>,
+    /// Mean number of requests in flight in the window, those of the warm-up included.
+    pub in_flight_mean: f64,
     /// CPU time of the busiest executor over the time it could have had.
     pub cpu_ratio: f64,
     /// Mean lateness of the client's timers.
@@ -146,6 +150,26 @@ pub struct PrefixCacheEvidence {
     pub counted: PrefixCache,
     /// The share of the requests in it that were measured.
     pub measured_share: f64,
+}
+
+/// Requests that came and went in a window whose load was to stay the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FlowEvidence {
+    /// Whether they came by a schedule.
+    pub is_open: bool,
+    /// Those that ended within the window, however they did.
+    pub ended: u64,
+    /// Those that were to end in it: of an open loop those that were sent, of a closed one what was in flight over the time
+    /// that it takes.
+    pub expected: f64,
+    /// By how many these may differ by chance: one standard deviation.
+    pub noise: f64,
+    /// Mean number in flight in the window's second and last quarter.
+    pub in_flight: [f64; 2],
+    /// Mean time in flight.
+    pub answer_seconds: f64,
+    /// How long the window is.
+    pub window_seconds: f64,
 }
 
 /// What a closed loop was to keep in flight, and what it kept.

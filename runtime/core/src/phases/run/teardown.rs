@@ -1,4 +1,7 @@
 //! How a run ends, from wherever it stopped: load over, books closed, servers gone, and then the report.
+//!
+//! Whoever tells a run to end may not wait for servers: after SIGTERM Slurm kills what is left 30 s later, and a server
+//! may take as long. So the report of such a run is on disk, as far as it is known, before servers are told to end.
 
 use super::{CLOSE_WITHIN, Run, STOP_SERVERS_WITHIN};
 use crate::{
@@ -36,8 +39,14 @@ impl Run {
             let trial = under_way.id().clone();
             return vec![Effect::CloseTrial { trial, is_complete: false }, self.deadline(CLOSE_WITHIN)];
         }
-        let mut effects = self.servers.stop();
-        if !effects.is_empty() {
+        let mut effects = Vec::new();
+        if self.interrupted.is_some() && !self.is_report_saved {
+            self.is_report_saved = true;
+            effects.push(Effect::SaveReport);
+        }
+        let orders = self.servers.stop();
+        if !orders.is_empty() {
+            effects.extend(orders);
             effects.push(self.deadline(STOP_SERVERS_WITHIN));
         }
         if self.servers.are_gone() {

@@ -29,7 +29,14 @@ pub(super) fn nothing_due(evidence: &TrialEvidence) -> Option<Reason> {
     if evidence.due > 0 {
         return None;
     }
-    reason("nothing_due", Status::Invalid, 0.0, 1.0, "no request was due in the measured window".to_owned())
+    // A closed loop asks anew only once it is answered.
+    let waiting = if evidence.in_flight_mean > 0.0 {
+        let waiting = evidence.in_flight_mean;
+        format!(": {waiting:.1} of before were in flight all the while; make `duration` longer than answers take")
+    } else {
+        String::new()
+    };
+    reason("nothing_due", Status::Invalid, 0.0, 1.0, format!("no request was due in the measured window{waiting}"))
 }
 
 pub(super) fn nothing_completed(evidence: &TrialEvidence) -> Option<Reason> {

@@ -11,6 +11,12 @@ use crate::{
 const LEAST_SENT: f64 = 0.98;
 /// A closed loop that keeps less than this share of its requests in flight did not apply the load.
 const LEAST_CONCURRENCY: f64 = 0.9;
+/// Requests in flight may grow by so much within an open loop's window…
+const BACKLOG: f64 = 1.5;
+/// …and what ends in a window may differ by so large a share from what should…
+const AWAY: f64 = 0.1;
+/// …and both by so many standard deviations of chance.
+const CHANCE_SIGMAS: f64 = 3.0;
 /// First and last third of the window may differ by this share of their mean…
 const UNSTEADY: f64 = 0.20;
 /// …and by this many standard deviations of the number of requests, lest chance be taken for drift.
@@ -44,6 +50,41 @@ pub(super) fn held_back(evidence: &TrialEvidence) -> Option<Reason> {
         percent(value, 1.0 - LEAST_SENT)
     );
     reason("held_back", Status::Suspect, value, 1.0 - LEAST_SENT, message)
+}
+
+/// What waits in the servers at the window's end is in no latency of theirs yet, and the longer the window, the more waits.
+pub(super) fn backlog(evidence: &TrialEvidence) -> Option<Reason> {
+    let flow = evidence.flow.filter(|flow| flow.is_open)?;
+    let [before, after] = flow.in_flight;
+    let value = after / before.max(1.0);
+    let chance = CHANCE_SIGMAS * (2.0 * before.max(1.0)).sqrt();
+    if value <= BACKLOG || after - before <= chance {
+        return None;
+    }
+    let message = format!(
+        "requests in flight grew from {before:.1} to {after:.1} within the window: the servers are slower than the load, or it had \
+         not settled"
+    );
+    reason("backlog", Status::Suspect, value, BACKLOG, message)
+}
+
+/// Answers that begin or end together fall into a short window or out of it.
+pub(super) fn short_window(evidence: &TrialEvidence) -> Option<Reason> {
+    let flow = evidence.flow.filter(|flow| flow.expected > 0.0)?;
+    let away = (flow.ended as f64 - flow.expected).abs();
+    let value = away / flow.expected;
+    if value <= AWAY || away <= CHANCE_SIGMAS * flow.noise.max(1.0) || backlog(evidence).is_some() {
+        return None;
+    }
+    let (ended, what) = (flow.ended, if flow.is_open { "were sent" } else { "are to be expected of those in flight" });
+    let message = format!(
+        "{ended} requests ended in the window and {:.1} {what}: answers take {} and the window {}, so requests/s says little; \
+         make `duration` longer, and `warmup` as long as an answer",
+        flow.expected,
+        figures::seconds(flow.answer_seconds),
+        figures::seconds(flow.window_seconds)
+    );
+    reason("short_window", Status::Suspect, value, AWAY, message)
 }
 
 /// Clients that are gone, or that cannot keep up, leave the label of a closed loop as it was and its load smaller.
@@ -97,7 +138,7 @@ mod tests {
         Status::{Invalid, Suspect},
         *,
     };
-    use crate::verdict::{ClosedLoopEvidence, OpenLoopEvidence, SteadyEvidence, judge};
+    use crate::verdict::{ClosedLoopEvidence, FlowEvidence, OpenLoopEvidence, SteadyEvidence, judge};
 
     #[test]
     fn a_client_that_does_not_send_is_invalid() {
@@ -107,6 +148,57 @@ mod tests {
             |held_back, sent| move |e: &mut TrialEvidence| e.open_loop = Some(OpenLoopEvidence { due: 10_000, sent, held_back });
         check("held_back", Suspect, held(201, 9_799), held(200, 9_800));
         check("achieved_rate", Invalid, held(100, 9_701), held(100, 9_702));
+    }
+
+    fn flow(change: impl Fn(&mut FlowEvidence)) -> impl Fn(&mut TrialEvidence) {
+        move |e| {
+            let mut flow = FlowEvidence {
+                is_open: true,
+                ended: 1_000,
+                expected: 1_000.0,
+                noise: 10.0,
+                in_flight: [50.0, 50.0],
+                answer_seconds: 0.5,
+                window_seconds: 10.0,
+            };
+            change(&mut flow);
+            e.flow = Some(flow);
+        }
+    }
+
+    #[test]
+    fn requests_that_pile_up_in_the_servers_are_told_from_chance() {
+        check("backlog", Suspect, flow(|f| f.in_flight = [50.0, 80.1]), flow(|f| f.in_flight = [50.0, 79.9]));
+        check("backlog", Suspect, flow(|f| f.in_flight = [100.0, 150.1]), flow(|f| f.in_flight = [100.0, 149.9]));
+        check("backlog", Suspect, flow(|f| f.in_flight = [0.0, 5.0]), flow(|f| f.in_flight = [0.0, 4.0]));
+        let closed = flow(|f| (f.in_flight, f.is_open) = ([50.0, 500.0], false));
+        check("backlog", Suspect, flow(|f| (f.in_flight, f.ended) = ([50.0, 500.0], 500)), closed);
+    }
+
+    #[test]
+    fn a_window_in_which_waves_of_answers_weigh_is_told() {
+        check("short_window", Suspect, flow(|f| f.ended = 899), flow(|f| f.ended = 900));
+        check("short_window", Suspect, flow(|f| f.ended = 1_101), flow(|f| f.ended = 1_100));
+        check("short_window", Suspect, flow(|f| (f.ended, f.noise) = (800, 66.0)), flow(|f| (f.ended, f.noise) = (800, 67.0)));
+        // Two answers more or less are nothing in a window of a few.
+        check(
+            "short_window",
+            Suspect,
+            flow(|f| (f.ended, f.expected, f.noise) = (6, 9.5, 0.0)),
+            flow(|f| {
+                (f.ended, f.expected, f.noise) = (6, 9.0, 0.0);
+            }),
+        );
+        let mut evidence = healthy();
+        flow(|f| {
+            (f.is_open, f.ended, f.expected, f.noise) = (false, 32, 46.5, 0.0);
+            (f.answer_seconds, f.window_seconds) = (20.6, 30.0);
+        })(&mut evidence);
+        assert_eq!(
+            judge(&evidence).reasons[0].message,
+            "32 requests ended in the window and 46.5 are to be expected of those in flight: answers take 20.6 s and the window \
+             30.0 s, so requests/s says little; make `duration` longer, and `warmup` as long as an answer"
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use books::{
 };
 use client::{client_cpu, client_lag, client_stall, late_sends, unread_answers};
 use clocks::{clock_doubt, clock_step, clock_unknown};
-use load::{achieved_rate, concurrency_short, held_back, latency_drift, unsteady};
+use load::{achieved_rate, backlog, concurrency_short, held_back, latency_drift, short_window, unsteady};
 pub(crate) use prompts::CACHE_HIT;
 use prompts::{prefix_cache, prompt_length, repeated_prompts};
 use servers::{dead_replica, dead_server, foreign_load, gpu_throttled, server_exited, server_restarted};
@@ -28,7 +28,7 @@ use crate::units::plural;
 pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
 
 /// All rules.
-pub(super) const RULES: [Rule; 37] = [
+pub(super) const RULES: [Rule; 39] = [
     unbalanced_books,
     nothing_due,
     nothing_completed,
@@ -37,6 +37,8 @@ pub(super) const RULES: [Rule; 37] = [
     not_streamed,
     achieved_rate,
     held_back,
+    backlog,
+    short_window,
     concurrency_short,
     client_cpu,
     client_lag,
