@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::{exit::Exit, words::PlanWords};
 use crate::lead::{
     recipe::{Source, check, read_files, show},
-    ssh_nodes,
+    seed, ssh_nodes,
 };
 
 /// Nothing is known of nodes that are not there yet.
@@ -33,6 +33,8 @@ struct Drawing {
     scenario: String,
     nodes: Vec<Node>,
     expected_seconds: Option<f64>,
+    /// Whether each run draws a seed of its own: what follows from the seed here is then one that it might draw.
+    is_seed_drawn: bool,
     trials: Vec<DrawnTrial>,
 }
 
@@ -173,7 +175,8 @@ fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
         command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, recipe)),
     };
     let nodes = allocation.seats.iter().map(node).collect();
-    Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, trials: drawn })
+    let is_seed_drawn = seed::is_drawn(recipe);
+    Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, is_seed_drawn, trials: drawn })
 }
 
 fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String> {
@@ -278,6 +281,12 @@ fn text(drawing: &Drawing) -> String {
         }
         None => writeln!(out, "how long the load takes depends on the server: a trial ends after a count of requests"),
     };
+    if drawing.is_seed_drawn {
+        let _ = writeln!(
+            out,
+            "each run draws its own seed, as `metadata.seed` is left out: its requests are due otherwise than here"
+        );
+    }
     for node in &drawing.nodes {
         let roles: Vec<String> = node.roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
         let roles = if roles.is_empty() { "nothing".into() } else { roles.join(", ") };

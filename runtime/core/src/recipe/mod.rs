@@ -23,6 +23,7 @@ mod reporting;
 mod roles;
 mod rules;
 mod search;
+mod seed;
 mod seeking;
 mod servers;
 mod shape;
