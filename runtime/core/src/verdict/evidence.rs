@@ -177,6 +177,10 @@ pub struct ClosedLoopEvidence {
     pub expected: f64,
     /// The mean in flight.
     pub mean: f64,
+    /// Requests that were answered with status 429 or 503.
+    pub turned_away: u64,
+    /// Of those that would have been in flight, the mean whose clients waited after such an answer.
+    pub held_off: f64,
 }
 
 /// The first and the last third of the window.
