@@ -73,7 +73,7 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
         has_counted_events: gathered.tokens_source().is_some_and(|source| source != "usage"),
-        requested_output_tokens: gathered.asked_output,
+        requested_output_tokens: gathered.asked_counted,
         input_tokens: if requested > 0 { counted_input } else { gathered.total_input.unwrap_or(0) },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,

@@ -60,7 +60,7 @@ pub struct TrialEvidence {
     pub output_tokens: u64,
     /// Whether some of these are events with content, which may hold several.
     pub has_counted_events: bool,
-    /// Answer tokens that these were asked for.
+    /// Answer tokens that these were asked for, those of answers left out whose tokens nobody counted.
     pub requested_output_tokens: u64,
     /// Prompt tokens that the server counted, of completed requests whose prompts were made to a length.
     pub input_tokens: u64,
