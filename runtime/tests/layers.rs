@@ -62,8 +62,8 @@ const REFUSED: [(&str, &str); 12] = [
 /// Crates that come in only by way of others, which pick them themselves.
 const BORNE: [&str; 2] = ["time", "lazy_static"];
 
-/// A file that grows past this holds two things.
-const LONGEST_FILE: usize = 700;
+/// A file that grows past this is looked at for the second thing in it.
+const LONGEST_FILE: usize = 690;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies one below the root").to_path_buf()
@@ -159,8 +159,9 @@ fn there_is_one_crate_for_a_job() {
 
 #[test]
 fn versions_stand_once() {
-    for manifest in ["runtime/Cargo.toml", "actors/Cargo.toml", "services/Cargo.toml", "runtime/core/Cargo.toml"] {
-        let text = fs::read_to_string(root().join(manifest)).unwrap();
+    for package in packages() {
+        let manifest = package["manifest_path"].as_str().unwrap();
+        let text = fs::read_to_string(manifest).unwrap();
         let mut table = "";
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             if line.starts_with('[') {
@@ -200,7 +201,7 @@ fn shown(path: &Path) -> String {
 }
 
 #[test]
-fn no_source_file_holds_two_things() {
+fn no_source_file_is_long_or_named_by_no_thing() {
     let sources = files(&root()).into_iter().filter(|path| shown(path).contains("src/"));
     let mut seen = 0;
     for path in sources {

@@ -47,6 +47,13 @@ fn the_recipe_page_is_that_of_the_schema() {
     assert!(fs::read_to_string(page("recipe.md")).is_ok_and(|there| there == text), "{stale}");
 }
 
+#[test]
+fn every_row_of_the_recipe_page_s_tables_is_one_line() {
+    let text = manual::recipe_page::text(&hb_core::recipe::schema());
+    let broken: Vec<&str> = text.lines().filter(|line| line.starts_with('|') && !line.ends_with('|')).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
 /// A report with something in every list, so that every key is there.
 fn report() -> Report {
     let distribution = || Some(Distribution::default());
@@ -190,36 +197,7 @@ fn the_report_page_defines_every_key_of_a_report_and_a_row() {
 
 #[test]
 fn the_report_page_names_every_kind_of_failure() {
-    let text = read("report.md");
-    let kinds = [
-        Kind::Connect,
-        Kind::Resolve,
-        Kind::Tls,
-        Kind::ClientLimit,
-        Kind::Reset,
-        Kind::Protocol,
-        Kind::Http(429),
-        Kind::ContextLength,
-        Kind::Truncated,
-        Kind::NoEndMark,
-        Kind::ResetMidway,
-        Kind::ErrorEvent,
-        Kind::Aborted,
-        Kind::NoToken,
-        Kind::Malformed,
-        Kind::Oversize,
-        Kind::ConnectTimeout,
-        Kind::FirstByteTimeout,
-        Kind::BetweenChunksTimeout,
-        Kind::TotalTimeout,
-        Kind::DrainEnded,
-        Kind::Stopped,
-        Kind::MaxInFlight,
-        Kind::SenderLate,
-        Kind::ExecutorLost,
-        Kind::NodeLost,
-    ];
-    check_words(kinds.map(|kind| kind.to_string()), &text);
+    check_words(Kind::all().map(|kind| kind.to_string()), &read("report.md"));
 }
 
 /// Trials with everything wrong that can be: together they give every reason.

@@ -112,12 +112,6 @@ impl From<ActorRef<InboxMsg>> for InboxHandle {
 }
 
 impl InboxHandle {
-    /// The bare reference, for an actor's message. Never stop or kill it: that ends the whole link.
-    #[must_use]
-    pub fn into_actor(self) -> ActorRef<InboxMsg> {
-        self.0
-    }
-
     /// Posts a window; the answer means that it is in the run's spool.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::PathBuf,
 };
 
@@ -24,6 +25,16 @@ pub enum Role {
     Server,
     /// Sends load.
     Client,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Monitor => "monitor",
+            Self::Server => "server",
+            Self::Client => "client",
+        })
+    }
 }
 
 /// An order, imperative. Every one but a drill is idempotent: a repeat changes nothing and is answered alike.

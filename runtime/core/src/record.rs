@@ -43,123 +43,106 @@ pub enum Outcome {
     Lost,
 }
 
-/// Why a request did not complete. Its text is the key in `accounting.failed` and in the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// The connection could not be opened.
-    Connect,
-    /// The server's name has no address.
-    Resolve,
-    /// The TLS handshake failed.
-    Tls,
-    /// This machine has no open file or no port left for a connection; no fault of the server.
-    ClientLimit,
-    /// The connection was reset or closed before an answer began.
-    Reset,
-    /// The answer's bytes are not HTTP.
-    Protocol,
-    /// An HTTP status other than 2xx.
-    Http(u16),
-    /// The prompt does not fit the model's context (the server's 400 says so).
-    ContextLength,
-    /// The connection was closed in the middle of an answer.
-    Truncated,
-    /// The body ended as it should, and the answer's own end mark is missing.
-    NoEndMark,
-    /// The connection was reset in the middle of an answer.
-    ResetMidway,
-    /// An error event or object inside an answer that had status 200.
-    ErrorEvent,
-    /// The server itself gave up the answer (`finish_reason: abort`).
-    Aborted,
-    /// A whole answer without a single token.
-    NoToken,
-    /// An event that is not UTF-8 or not JSON.
-    Malformed,
-    /// A line or an answer longer than the limit.
-    Oversize,
-    /// The deadline for the connection.
-    ConnectTimeout,
-    /// The deadline from sending to the first byte of content.
-    FirstByteTimeout,
-    /// The deadline between two pieces of content.
-    BetweenChunksTimeout,
-    /// The deadline for the whole request.
-    TotalTimeout,
-    /// Still in flight when the drain ended.
-    DrainEnded,
-    /// The run was stopped.
-    Stopped,
-    /// Held back by `max_in_flight` until the window ended.
-    MaxInFlight,
-    /// The sender itself never came to it before the window ended.
-    SenderLate,
-    /// Its executor failed or restarted.
-    ExecutorLost,
-    /// Its node was lost.
-    NodeLost,
-    /// Its server is gone, and what was in flight there was given up.
-    ServerLost,
-}
+/// The kinds without a number, each with its meaning and its stable text, so that none can lack one.
+macro_rules! kinds {
+    ($($(#[$meaning:meta])* $kind:ident => $text:literal,)*) => {
+        /// Why a request did not complete. Its text is the key in `accounting.failed` and in the rows.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[$meaning])* $kind,)*
+            /// An HTTP status other than 2xx.
+            Http(u16),
+        }
 
-/// The kinds without a number, with their stable texts.
-const KINDS: [(Kind, &str); 26] = [
-    (Kind::Connect, "connect"),
-    (Kind::Resolve, "resolve"),
-    (Kind::Tls, "tls"),
-    (Kind::ClientLimit, "client_limit"),
-    (Kind::Reset, "reset"),
-    (Kind::Protocol, "protocol"),
-    (Kind::ContextLength, "context_length"),
-    (Kind::Truncated, "truncated"),
-    (Kind::NoEndMark, "no_end_mark"),
-    (Kind::ResetMidway, "reset_midway"),
-    (Kind::ErrorEvent, "error_event"),
-    (Kind::Aborted, "aborted"),
-    (Kind::NoToken, "no_token"),
-    (Kind::Malformed, "malformed"),
-    (Kind::Oversize, "oversize"),
-    (Kind::ConnectTimeout, "connect_timeout"),
-    (Kind::FirstByteTimeout, "first_byte_timeout"),
-    (Kind::BetweenChunksTimeout, "between_chunks_timeout"),
-    (Kind::TotalTimeout, "total_timeout"),
-    (Kind::DrainEnded, "drain_ended"),
-    (Kind::Stopped, "stopped"),
-    (Kind::MaxInFlight, "max_in_flight"),
-    (Kind::SenderLate, "sender_late"),
-    (Kind::ExecutorLost, "executor_lost"),
-    (Kind::NodeLost, "node_lost"),
-    (Kind::ServerLost, "server_lost"),
-];
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http(status) => write!(f, "http_{status}"),
-            plain => {
-                let row = KINDS.iter().find(|(kind, _)| kind == plain);
-                f.write_str(row.map_or("unknown", |(_, text)| text))
+        impl Kind {
+            /// Every kind; of the HTTP statuses 429 alone.
+            pub fn all() -> impl Iterator<Item = Self> {
+                [$(Self::$kind,)* Self::Http(429)].into_iter()
             }
         }
-    }
+
+        impl fmt::Display for Kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$kind => f.write_str($text),)*
+                    Self::Http(status) => write!(f, "http_{status}"),
+                }
+            }
+        }
+
+        impl FromStr for Kind {
+            type Err = UnknownKind;
+
+            fn from_str(text: &str) -> Result<Self, UnknownKind> {
+                let status = text.strip_prefix("http_").and_then(|digits| digits.parse().ok());
+                match text {
+                    $($text => Ok(Self::$kind),)*
+                    _ => status.map(Self::Http).ok_or_else(|| UnknownKind(text.to_owned())),
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The connection could not be opened.
+    Connect => "connect",
+    /// The server's name has no address.
+    Resolve => "resolve",
+    /// The TLS handshake failed.
+    Tls => "tls",
+    /// This machine has no open file or no port left for a connection; no fault of the server.
+    ClientLimit => "client_limit",
+    /// The connection was reset or closed before an answer began.
+    Reset => "reset",
+    /// The answer's bytes are not HTTP.
+    Protocol => "protocol",
+    /// The prompt does not fit the model's context (the server's 400 says so).
+    ContextLength => "context_length",
+    /// The connection was closed in the middle of an answer.
+    Truncated => "truncated",
+    /// The body ended as it should, and the answer's own end mark is missing.
+    NoEndMark => "no_end_mark",
+    /// The connection was reset in the middle of an answer.
+    ResetMidway => "reset_midway",
+    /// An error event or object inside an answer that had status 200.
+    ErrorEvent => "error_event",
+    /// The server itself gave up the answer (`finish_reason: abort`).
+    Aborted => "aborted",
+    /// A whole answer without a single token.
+    NoToken => "no_token",
+    /// An event that is not UTF-8 or not JSON.
+    Malformed => "malformed",
+    /// A line or an answer longer than the limit.
+    Oversize => "oversize",
+    /// The deadline for the connection.
+    ConnectTimeout => "connect_timeout",
+    /// The deadline from sending to the first byte of content.
+    FirstByteTimeout => "first_byte_timeout",
+    /// The deadline between two pieces of content.
+    BetweenChunksTimeout => "between_chunks_timeout",
+    /// The deadline for the whole request.
+    TotalTimeout => "total_timeout",
+    /// Still in flight when the drain ended.
+    DrainEnded => "drain_ended",
+    /// The run was stopped.
+    Stopped => "stopped",
+    /// Held back by `max_in_flight` until the window ended.
+    MaxInFlight => "max_in_flight",
+    /// The sender itself never came to it before the window ended.
+    SenderLate => "sender_late",
+    /// Its executor failed or restarted.
+    ExecutorLost => "executor_lost",
+    /// Its node was lost.
+    NodeLost => "node_lost",
+    /// Its server is gone, and what was in flight there was given up.
+    ServerLost => "server_lost",
 }
 
 /// A text that names no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a kind of failure")]
 pub struct UnknownKind(pub String);
-
-impl FromStr for Kind {
-    type Err = UnknownKind;
-
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        if let Some(status) = text.strip_prefix("http_").and_then(|digits| digits.parse().ok()) {
-            return Ok(Self::Http(status));
-        }
-        let row = KINDS.iter().find(|(_, name)| *name == text);
-        row.map(|(kind, _)| *kind).ok_or_else(|| UnknownKind(text.to_owned()))
-    }
-}
 
 impl Serialize for Kind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -260,7 +243,8 @@ pub struct Record {
     pub status: Option<u16>,
     /// Whether the model stopped before the asked length (`finish_reason: stop`).
     pub stopped_early: bool,
-    /// How often it was put on a connection; more than once only after a reset before any byte was sent back.
+    /// How often it was put on a connection; more than once only where a kept connection was found closed before a byte of
+    /// the answer.
     pub attempts: u8,
     /// Whether another model answered than was asked, by the answer's own word.
     pub is_other_model: bool,
@@ -458,8 +442,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_back_from_its_text() {
-        let numbered = [Kind::Http(429), Kind::Http(500)];
-        for kind in KINDS.iter().map(|(kind, _)| *kind).chain(numbered) {
+        for kind in Kind::all().chain([Kind::Http(500)]) {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         assert!("http_".parse::<Kind>().is_err());

@@ -15,7 +15,7 @@ pub enum Exit {
     BadWords,
     /// The run went through and its result is INVALID.
     Invalid,
-    /// The cluster could not form.
+    /// The cluster could not form, or a node lost its leader.
     NoCluster,
     /// Ended by SIGINT, with a valid partial report.
     Interrupted,

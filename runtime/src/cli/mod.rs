@@ -12,6 +12,7 @@ mod logging;
 mod logs;
 mod plan;
 mod prefetch;
+mod recipe;
 mod report;
 mod run;
 mod schema;

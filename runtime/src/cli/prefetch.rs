@@ -1,27 +1,26 @@
 //! `hbnode prefetch`: brings the images and models that a recipe needs to where it will look for them.
 
-use super::{exit::Exit, words::PrefetchWords};
+use hb_core::trial::RequestSpec;
+use tokio::runtime::Builder;
+
+use super::{exit::Exit, recipe::checked, words::PrefetchWords};
 use crate::{
-    lead::recipe::{Source, check, show},
-    prefetch::{State, Way, bring, line_text, needs},
-    signals::Signals,
+    prefetch::{Need, State, Way, bring, line_text, needs},
+    signals::{Asked, Signals},
 };
+
+/// How bringing one thing ended.
+enum Brought {
+    Done,
+    Interrupted(Asked),
+    Failed(String),
+}
 
 /// Says what is there, and brings what is not.
 pub fn run(words: &PrefetchWords, is_quiet: bool) -> Exit {
-    let source = match Source::read(&words.recipe) {
-        Ok(source) => source,
-        Err(sentence) => {
-            eprintln!("error: {sentence}");
-            return Exit::BadWords;
-        }
-    };
-    let checked = match check(&source, &words.sets) {
-        Ok(checked) => checked,
-        Err(problems) => {
-            show(&problems, &source);
-            return Exit::BadWords;
-        }
+    let (_, checked) = match checked(&words.recipe, &words.sets) {
+        Ok(both) => both,
+        Err(exit) => return exit,
     };
     let needs = needs(&checked.trials);
     if needs.is_empty() {
@@ -30,17 +29,25 @@ pub fn run(words: &PrefetchWords, is_quiet: bool) -> Exit {
         }
         return Exit::Ok;
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+    let runtime = match Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start: {error}");
             return Exit::Failed;
         }
     };
+    let request = &checked.trials[0].request;
+    let exit = go_through(&needs, words.dry_run, is_quiet, |way| runtime.block_on(brought(way, request)));
+    // A server's guardian that is left behind sees the end of this process.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Says of each how it stands, and brings it where it is missing and can be brought, until a signal ends that.
+fn go_through(needs: &[Need], is_dry: bool, is_quiet: bool, mut bring: impl FnMut(&Way) -> Brought) -> Exit {
     let mut exit = Exit::Ok;
-    for need in needs {
-        let what = &need.what;
-        match &need.state {
+    for Need { what, state } in needs {
+        match state {
             State::There if is_quiet => {}
             State::There => println!("there    {what}"),
             State::Unknown(why) => println!("unknown  {what}: {why}"),
@@ -48,45 +55,46 @@ pub fn run(words: &PrefetchWords, is_quiet: bool) -> Exit {
                 println!("missing  {what}: {how}");
                 exit = Exit::Failed;
             }
-            State::Missing { way, by_hand } if words.dry_run => {
+            State::Missing { way, by_hand } if is_dry => {
                 println!("missing  {what}");
-                match way {
-                    Way::Commands { commands, publish } => {
-                        commands.iter().for_each(|command| println!("  would run  {}", line_text(command)));
-                        publish.iter().for_each(|(draft, path)| println!("  and rename {draft} to {path}"));
-                    }
-                    Way::Server(spec) => {
-                        println!("  would start {} on this machine and have it pull {}", spec.service, spec.model)
-                    }
-                }
+                show_way(way);
                 println!("  by hand    {by_hand}");
             }
-            State::Missing { way, by_hand } => {
-                let request = &checked.trials[0].request;
-                let brought = runtime.block_on(async {
-                    let mut signals = Signals::listen().map_err(|error| Err(error.to_string()))?;
-                    tokio::select! {
-                        brought = bring(way, request) => brought.map_err(Err),
-                        signal = signals.next() => Err(Ok(signal)),
-                    }
-                });
-                match brought {
-                    Ok(()) if is_quiet => {}
-                    Ok(()) => println!("brought  {what}"),
-                    Err(Ok(signal)) => {
-                        eprintln!("{}: what was half brought is removed", signal.name());
-                        exit = signal.into();
-                        break;
-                    }
-                    Err(Err(why)) => {
-                        println!("missing  {what}: {why}\n  by hand    {by_hand}");
-                        exit = Exit::Failed;
-                    }
+            State::Missing { way, by_hand } => match bring(way) {
+                Brought::Done if is_quiet => {}
+                Brought::Done => println!("brought  {what}"),
+                Brought::Interrupted(signal) => {
+                    eprintln!("{}: what was half brought is removed", signal.name());
+                    return signal.into();
                 }
-            }
+                Brought::Failed(why) => {
+                    println!("missing  {what}: {why}\n  by hand    {by_hand}");
+                    exit = Exit::Failed;
+                }
+            },
         }
     }
-    // A server's guardian that is left behind sees the end of this process.
-    runtime.shutdown_background();
     exit
+}
+
+/// What would be done.
+fn show_way(way: &Way) {
+    match way {
+        Way::Commands { commands, publish } => {
+            commands.iter().for_each(|command| println!("  would run  {}", line_text(command)));
+            publish.iter().for_each(|(draft, path)| println!("  and rename {draft} to {path}"));
+        }
+        Way::Server(spec) => println!("  would start {} on this machine and have it pull {}", spec.service, spec.model),
+    }
+}
+
+async fn brought(way: &Way, request: &RequestSpec) -> Brought {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return Brought::Failed(error.to_string()),
+    };
+    tokio::select! {
+        brought = bring(way, request) => brought.map_or_else(Brought::Failed, |()| Brought::Done),
+        signal = signals.next() => Brought::Interrupted(signal),
+    }
 }

@@ -1,6 +1,6 @@
 //! `hbnode validate`: everything that is wrong or doubtful, of each recipe.
 
-use hb_core::recipe::Mode;
+use hb_core::{recipe::Mode, units::plural};
 use serde_json::json;
 
 use super::{exit::Exit, words::ValidateWords};
@@ -45,12 +45,11 @@ pub fn run(words: &ValidateWords) -> Exit {
         }
         show(&problems, &source);
         if is_valid {
-            let warnings = match problems.len() {
+            let warnings = match problems.len() as u64 {
                 0 => String::new(),
-                1 => ", 1 warning".into(),
-                many => format!(", {many} warnings"),
+                count => format!(", {}", plural(count, "warning")),
             };
-            println!("{}: valid, {trials} {}{warnings}", source.name, if trials == 1 { "trial" } else { "trials" });
+            println!("{}: valid, {}{warnings}", source.name, plural(trials as u64, "trial"));
         }
     }
     if words.json {

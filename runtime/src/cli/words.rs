@@ -14,7 +14,7 @@ Exit codes:
   1    the run failed
   2    the recipe or the words are wrong
   3    the run went through and its result is INVALID
-  4    the cluster could not form
+  4    the cluster could not form, or a node lost its leader
   130  ended by SIGINT, with a valid partial report
   143  ended by SIGTERM or by the job's wall time, with a valid partial report
 
@@ -212,7 +212,7 @@ pub struct NodeWords {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Being a node")]
 pub struct EndpointWords {
-    /// The port of this node's HTTP endpoints [default: 5000, or the next free one]
+    /// The port of this node's HTTP endpoints [default: 5000, or 6000 beside the Dummy; where that is taken, the next free one]
     #[arg(long, value_name = "PORT")]
     pub client_port: Option<u16>,
     /// The first port that is tried; for nodes that share a machine

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use hb_core::recipe::{Severity, unsupported_keys};
 use serde_json::Value;
 
 const HEAD: &str = "# Recipe keys
@@ -38,7 +39,16 @@ impl<'a> Page<'a> {
             let inner = self.block(&block);
             blocks.extend(inner.into_iter().rev());
         }
-        self.not_built();
+        self.unsupported(
+            "Refused in this version",
+            "These keys, or the values of them that the advice speaks of, are read and checked, and a run that asks for them is refused.",
+            ("instead", Severity::Error),
+        );
+        self.unsupported(
+            "Read, checked, and without effect",
+            "A run that asks for these goes on, and a warning says this.",
+            ("what is so all the same", Severity::Warning),
+        );
         self.text
     }
 
@@ -58,7 +68,7 @@ impl<'a> Page<'a> {
                 takes += "; required";
             }
             let meaning = [self.about(field), self.values(field)].concat();
-            let _ = writeln!(self.text, "| `{name}` | {takes} | {} |", meaning.trim().replace('|', "\\|"));
+            let _ = writeln!(self.text, "| `{name}` | {takes} | {} |", cell(&meaning));
         }
         inner
     }
@@ -162,15 +172,17 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn not_built(&mut self) {
-        self.text.push_str(
-            "\n## Not built yet\n\nThese are read and checked, and a run that uses them is refused with this advice.\n\n",
-        );
-        self.text.push_str("| key | instead |\n| --- | --- |\n");
-        for (path, advice) in hb_core::recipe::not_built() {
-            let _ = writeln!(self.text, "| `{path}` | {advice} |");
+    fn unsupported(&mut self, title: &str, about: &str, (column, severity): (&str, Severity)) {
+        let _ = write!(self.text, "\n## {title}\n\n{about}\n\n| key | {column} |\n| --- | --- |\n");
+        for (path, _, sentence) in unsupported_keys().filter(|(_, found, _)| *found == severity) {
+            let _ = writeln!(self.text, "| `{path}` | {} |", cell(sentence));
         }
     }
+}
+
+/// A text as one cell of a table: on one line, and with no `|` that would end it.
+fn cell(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
 /// ` from 1`, ` above 0`, ` from 0 to 1`; bounds that only a type's width sets are left out.

@@ -103,7 +103,7 @@ fn leaves(root: &Value, schema: &Value, path: &str, found: &mut BTreeSet<String>
 }
 
 #[test]
-fn every_key_is_honoured_or_named_as_not_built_or_known_to_change_nothing() {
+fn every_key_is_honoured_or_named_as_unsupported_or_known_to_change_nothing() {
     let root = schema();
     let mut keys = BTreeSet::new();
     leaves(&root, &root, "", &mut keys);
@@ -124,7 +124,7 @@ fn every_key_is_honoured_or_named_as_not_built_or_known_to_change_nothing() {
             told.iter().filter(|listed| *listed == key).count(),
             whole().filter(|row| is_below(key, row.path)).count(),
         ];
-        assert_eq!(fates.iter().sum::<usize>(), 1, "{key} is honoured, told and not built: {fates:?}");
+        assert_eq!(fates.iter().sum::<usize>(), 1, "{key} is honoured, told and unsupported: {fates:?}");
     }
     for listed in honoured.iter().chain(&told) {
         assert!(keys.contains(listed), "{listed} is no key of the schema");
@@ -134,7 +134,7 @@ fn every_key_is_honoured_or_named_as_not_built_or_known_to_change_nothing() {
             Extent::Whole => keys.iter().any(|key| is_below(key, row.path)),
             Extent::Part => honoured.iter().any(|listed| listed == row.path),
         };
-        assert!(is_known, "{} is refused, and no such key is there", row.path);
+        assert!(is_known, "{} is unsupported, and no such key is there", row.path);
     }
     assert_eq!(
         keys.len(),

@@ -15,16 +15,15 @@ mod every_key;
 mod expand;
 mod logging;
 mod monitoring;
+mod needs;
 mod one_or_many;
 mod orchestration;
 mod problem;
 mod read;
 mod reporting;
-mod roles;
 mod rules;
 mod search;
 mod seed;
-mod seeking;
 mod servers;
 mod shape;
 mod show;
@@ -54,12 +53,13 @@ pub use self::{
     problem::{Problem, Severity},
     read::{KnownService, Reading, key_place, names_account, read},
     reporting::*,
-    roles::Pushgateway,
-    seeking::*,
+    search::Search,
     servers::*,
     show::show,
+    stages::{LoadStage, Ramp},
+    stop_when::StopWhen,
     suite::SuiteEntry,
-    unsupported::not_built,
+    unsupported::unsupported_keys,
     words::{PlainText, TokenCount, Variables},
     workload::*,
 };

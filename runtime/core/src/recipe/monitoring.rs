@@ -1,9 +1,9 @@
-//! What is sampled and pushed, as a recipe writes it.
+//! What is sampled and pushed: what a recipe writes and what it means.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::words::PlainText;
+use super::{Recipe, words::PlainText};
 use crate::units::Span;
 
 /// What is sampled.
@@ -90,4 +90,33 @@ pub enum RoleName {
     Client,
     /// Monitor nodes.
     Monitor,
+}
+
+/// Where figures are pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushgateway {
+    /// Its base URL.
+    pub url: String,
+    /// The time between two pushes.
+    pub interval: Span,
+}
+
+impl Recipe {
+    /// The pause between two samples of a node, or `None` where the recipe turns monitoring off.
+    #[must_use]
+    pub fn monitor_interval(&self) -> Option<Span> {
+        let Some(monitoring) = &self.monitoring else { return Some(Span::from_secs(1)) };
+        let shortest = monitoring.metrics.iter().filter_map(|group| group.scrape_interval).min();
+        monitoring.enabled.unwrap_or(true).then(|| shortest.unwrap_or(Span::from_secs(1)))
+    }
+
+    /// Where figures are pushed, if anywhere.
+    #[must_use]
+    pub fn pushgateway(&self) -> Option<Pushgateway> {
+        let monitoring = self.monitoring.as_ref().filter(|monitoring| monitoring.enabled.unwrap_or(true))?;
+        let words = monitoring.pushgateway.as_ref()?;
+        let from_node = words.node.as_ref().map(|node| format!("http://{node}:9091"));
+        let url = words.url.clone().or(from_node)?;
+        Some(Pushgateway { url, interval: words.interval.unwrap_or(Span::from_secs(15)) })
+    }
 }

@@ -1,12 +1,12 @@
-//! Where a run happens and which node does what, as a recipe writes it.
+//! Where a run happens and which node does what: what a recipe writes and what it means.
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{one_or_many::OneOrMany, words::PlainText};
-use crate::units::Span;
+use super::{Recipe, one_or_many::OneOrMany, words::PlainText};
+use crate::{phases::OnNodeLoss, trial::Distribution, units::Span};
 
 /// Where the run happens, on how many nodes, and what each is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -177,4 +177,37 @@ pub struct NodeResources {
     /// Memory per node in GiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_gb: Option<NonZeroU32>,
+}
+
+impl Recipe {
+    /// What the run does when a node is lost, as far as the recipe says.
+    #[must_use]
+    pub fn on_node_loss(&self) -> Option<OnNodeLoss> {
+        match self.orchestration.on_node_loss? {
+            NodeLoss::Fail => Some(OnNodeLoss::Fail),
+            NodeLoss::Continue => Some(OnNodeLoss::Continue),
+            NodeLoss::Redistribute => Some(OnNodeLoss::Redistribute),
+        }
+    }
+
+    /// Which client asks which server.
+    #[must_use]
+    pub fn distribution(&self) -> Distribution {
+        let Some(clients) = self.client_nodes() else { return Distribution::RoundRobin };
+        match clients.distribution_strategy.unwrap_or_default() {
+            Strategy::RoundRobin => Distribution::RoundRobin,
+            Strategy::Random => Distribution::Random,
+            Strategy::AllToAll => Distribution::AllToAll,
+            Strategy::Static => {
+                let written = clients.target_mapping.iter().flatten();
+                // A key that is no number was refused by the check.
+                let mapping = written.filter_map(|(client, servers)| Some((client.parse().ok()?, servers.values().to_vec())));
+                Distribution::Static(mapping.collect())
+            }
+        }
+    }
+
+    pub(super) fn client_nodes(&self) -> Option<&ClientNodes> {
+        self.orchestration.node_allocation.as_ref()?.clients.as_ref()
+    }
 }

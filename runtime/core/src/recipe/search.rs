@@ -1,17 +1,41 @@
-//! What `workload.search` means, and what it cannot stand beside.
+//! `workload.search`: what a recipe writes, what it means, and what it cannot stand beside.
 
 use std::num::NonZeroU32;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Problem, Recipe, Search, Workload, dataset,
+    Problem, Recipe, Workload, dataset,
     defaults::{DURATION, slo_name},
     expand::{measured, workloads},
+    words::PlainText,
 };
 use crate::{
     search::{SearchSpec, SearchTarget, fewest_answers},
     trial::{Arrivals, LoadModel, LoadSpec},
     units::Span,
 };
+
+/// The highest load that meets `slo`: trials of one load each, made one after another until the answer is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// What is made as high as can be.
+    pub maximize: SearchTarget,
+    /// The lowest load tried, and the first: requests per second, or requests in flight; default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<f64>,
+    /// The highest load tried; default 1024 times `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<f64>,
+    /// How near the answer must be to the next load that misses, as a share of it; default 5%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<PlainText>,
+    /// The time that its probes may take: one that would not be over by then is not begun; left out, as long as they take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Span>,
+}
 
 /// The lowest load where none is written.
 const FROM: f64 = 1.0;

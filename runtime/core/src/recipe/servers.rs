@@ -1,4 +1,4 @@
-//! The service's servers, what they run in, and custom services, as a recipe writes them.
+//! The service's servers, what they run in, and custom services: what a recipe writes and what it means.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
-use super::words::Variables;
+use super::{Mode, Recipe, words::Variables};
 use crate::{
     trial::{ContainerRuntime, HeaderSource, ProtocolName},
     units::Span,
@@ -262,5 +262,34 @@ impl JsonSchema for CommandWords {
             "description": "A list of words, or one text that is cut at spaces; no shell reads it.",
             "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }]
         })
+    }
+}
+
+impl Recipe {
+    /// What servers run in: what the recipe says, else apptainer in slurm mode and plain processes elsewhere.
+    #[must_use]
+    pub fn runtime(&self) -> ContainerRuntime {
+        let written = self.artifacts.as_ref().and_then(|artifacts| artifacts.runtime);
+        // The Dummy is this very program and needs no image anywhere.
+        let is_dummy = self.workload.service == "dummy" && self.service_path().is_none();
+        written.unwrap_or(match self.orchestration.mode {
+            Mode::Slurm if !is_dummy => ContainerRuntime::Apptainer,
+            _ => ContainerRuntime::Bare,
+        })
+    }
+
+    /// Whether the servers run already.
+    #[must_use]
+    pub fn has_endpoints(&self) -> bool {
+        self.servers.as_ref().is_some_and(|servers| !servers.endpoints.is_empty())
+    }
+
+    /// The service's image or executable as written, relative to `containers_dir` where it is not absolute.
+    pub(super) fn service_path(&self) -> Option<PathBuf> {
+        let artifacts = self.artifacts.as_ref()?;
+        let named = artifacts.service.as_ref().and_then(|service| service.path.clone());
+        let path = named.or_else(|| artifacts.container.clone())?;
+        // A bare word such as `vllm` is looked up by the runtime itself when there is no folder to look in.
+        Some(artifacts.containers_dir.as_ref().map_or_else(|| path.clone(), |folder| folder.join(&path)))
     }
 }

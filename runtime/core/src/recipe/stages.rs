@@ -1,13 +1,49 @@
-//! What `workload.stages` means, and which of them make no schedule.
+//! `workload.stages`: what a recipe writes, what they mean, and which of them make no schedule.
 //!
 //! A stage holds its rate or concurrency (`ramp: none`), or goes to it from the one before, over all of its duration.
 //! Before the first stage that is `workload.target_rps` or `workload.concurrency`, or nothing.
 
-use super::{LoadStage, Problem, Ramp, Workload};
+use std::num::NonZeroU32;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Problem, Workload};
 use crate::{
     trial::{RateStage, Slope},
     units::Span,
 };
+
+/// One stretch of a load that changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoadStage {
+    /// How long it lasts.
+    pub duration: Span,
+    /// Its rate, or the one that its ramp leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_rps: Option<f64>,
+    /// Its concurrency over all nodes, or the one that its ramp leads to: a closed loop whose clients come and go. Where
+    /// the number falls, a client that goes still waits for its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<NonZeroU32>,
+    /// How the load gets there from the stage before; the first one comes from `workload.target_rps` or
+    /// `workload.concurrency`, or from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
+}
+
+/// How a stage's load is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ramp {
+    /// At once.
+    None,
+    /// By equal steps.
+    Linear,
+    /// By equal factors.
+    Exponential,
+}
 
 /// The window of such stages.
 pub(super) fn duration(stages: &[LoadStage]) -> Span {

@@ -1,7 +1,28 @@
-//! What `workload.stop_when` means, and what it cannot stand beside.
+//! `workload.stop_when`: what a recipe writes, what it means, and what it cannot stand beside.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Problem, Workload, dataset, words::PlainText};
-use crate::{trial::StopWhen, units::Span};
+use crate::{trial, units::Span};
+
+/// Stop when a figure is known well enough.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopWhen {
+    /// The figure: a percentile of ttft, ttft_scheduled, tpot, e2el or e2el_scheduled, such as `ttft_p99`.
+    pub metric: String,
+    /// The half width of its 95 % confidence interval over the figure, such as `5%`. It is looked at once a second, and
+    /// must hold twice in a row, the second time with more answers: stopping at the first narrow interval would stop at
+    /// a lucky one.
+    pub ci: PlainText,
+    /// The shortest window; default 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<Span>,
+    /// The longest window; default `workload.duration`, or 10m. Where the figure is not sure by then, a warning says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Span>,
+}
 
 /// The least part of the window where none is written.
 const MIN: Span = Span::from_secs(30);
@@ -22,12 +43,12 @@ pub(super) fn window(workload: &Workload) -> Option<Span> {
 }
 
 /// The rule.
-pub(super) fn of(workload: &Workload) -> Option<StopWhen> {
+pub(super) fn of(workload: &Workload) -> Option<trial::StopWhen> {
     let when = workload.stop_when.as_ref()?;
     let (metric, percentile) = named(&when.metric)?;
     let half_width = half_width(&when.ci)?;
     let min = when.min.unwrap_or(MIN).min(window(workload)?);
-    Some(StopWhen { metric: metric.to_owned(), percentile, half_width, min })
+    Some(trial::StopWhen { metric: metric.to_owned(), percentile, half_width, min })
 }
 
 /// What is wrong with it.
@@ -76,14 +97,11 @@ fn half_width(text: &PlainText) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{OneOrMany, StopWhen as Written},
-        *,
-    };
+    use super::{super::OneOrMany, *};
 
     fn workload(metric: &str, ci: &str, min: Option<u64>, max: Option<u64>) -> Workload {
         let span = |seconds: Option<u64>| seconds.map(Span::from_secs);
-        let when = Written { metric: metric.into(), ci: PlainText(ci.into()), min: span(min), max: span(max) };
+        let when = StopWhen { metric: metric.into(), ci: PlainText(ci.into()), min: span(min), max: span(max) };
         Workload { stop_when: Some(when), ..Workload::default() }
     }
 

@@ -1,12 +1,12 @@
-//! Keys that can be written but whose machinery is not built: named, never ignored.
+//! Keys, and values of keys, that are read and checked and that this version does not honour: named, never ignored.
 //!
 //! What would change a figure or leave a wanted result out is refused before anything runs; what
-//! changes neither is a warning. `every_key` holds the schema to this table.
+//! changes neither is without effect, and a warning says so. `every_key` holds the schema to this table.
 
 use super::{Mode, Monitoring, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
 use crate::trial::Api;
 
-/// A field, whether a recipe uses it, and what to do instead.
+/// A field, whether a recipe uses it, what comes of that, and what to do or to know instead.
 pub(super) struct Row {
     /// The field; `[]` stands for an entry of a list.
     pub path: &'static str,
@@ -43,7 +43,7 @@ const fn without_effect_in_part(path: &'static str, is_used: fn(&Recipe) -> bool
     Row { extent: Extent::Part, ..without_effect(path, is_used, sentence) }
 }
 
-/// Everything that is not built yet.
+/// All that this version does not honour.
 pub(super) const TABLE: &[Row] = &[
     refused_in_part(
         "orchestration.mode",
@@ -170,12 +170,13 @@ pub(super) const TABLE: &[Row] = &[
     ),
 ];
 
-/// Every such key with what to do instead, for the manual.
-pub fn not_built() -> impl Iterator<Item = (&'static str, &'static str)> {
-    TABLE.iter().map(|row| (row.path, row.sentence))
+/// Every such key with what to do or to know instead, for the manual: an error where a run that uses it is refused, a
+/// warning where it has no effect.
+pub fn unsupported_keys() -> impl Iterator<Item = (&'static str, Severity, &'static str)> {
+    TABLE.iter().map(|row| (row.path, row.severity, row.sentence))
 }
 
-/// What a recipe asks for that is not built, with the lines of `places`: errors, which keep it from being
+/// What a recipe asks for and this version does not honour, with the lines of `places`: errors, which keep it from being
 /// run though it is well written, and warnings.
 pub(super) fn unsupported(recipe: &Recipe, places: &Node) -> (Vec<Problem>, Vec<Problem>) {
     let used = TABLE.iter().filter(|row| (row.is_used)(recipe));

@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 use super::{
     dataset::Dataset,
     one_or_many::OneOrMany,
-    seeking::{Calibration, LoadStage, Search, StopWhen},
+    search::Search,
+    stages::LoadStage,
+    stop_when::StopWhen,
     suite::SuiteEntry,
     words::{TokenCount, TurnCount},
 };
@@ -145,6 +147,18 @@ pub enum RequestDistribution {
     Gamma,
     /// The time stamps of `dataset`.
     Trace,
+}
+
+/// How thoroughly the client measures itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Calibration {
+    /// Not at all.
+    Off,
+    /// At most five seconds for each load.
+    Quick,
+    /// At the whole load.
+    Full,
 }
 
 /// Groups of prompts that begin alike.

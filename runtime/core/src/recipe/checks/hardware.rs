@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::{NodeResources, Problem, Recipe, roles::most};
+use super::super::{NodeResources, Problem, Recipe, needs::most};
 use crate::trial::ContainerRuntime;
 
 pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {

@@ -64,8 +64,8 @@ pub(super) fn backlog(evidence: &TrialEvidence) -> Option<Reason> {
         return None;
     }
     let message = format!(
-        "{before:.1} requests were in flight in the window's second quarter and {after:.1} in its last: the servers are slower \
-         than the load, or it had not settled yet; latencies and what is served depend on the window's length"
+        "requests in flight grew from {before:.1} to {after:.1} within the window: the servers are slower than the load, or it had \
+         not settled"
     );
     reason("backlog", Status::Suspect, value, BACKLOG, message)
 }
