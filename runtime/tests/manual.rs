@@ -239,7 +239,7 @@ fn broken() -> Vec<TrialEvidence> {
         dead_servers: vec![DeadServer { server: 0, since_second: 0, failed: 50 }],
         refused_beside_answers: 10,
         served: Some(ServedEvidence { counted: 200, sent: 100 }),
-        closed_loop: Some(ClosedLoopEvidence { expected: 10.0, mean: 1.0 }),
+        closed_loop: Some(ClosedLoopEvidence { expected: 10.0, mean: 1.0, ..ClosedLoopEvidence::default() }),
         clock_bound_seconds: 1.0,
         clocks_unknown: 1,
         clock_step_seconds: 1.0,

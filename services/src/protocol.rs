@@ -109,7 +109,7 @@ pub struct Answer {
     pub message: Option<String>,
     /// Prompt tokens as the server counts them.
     pub input_tokens: Option<u32>,
-    /// Answer tokens, by `source`.
+    /// Answer tokens, by `source`; `None` where nobody counted.
     pub output_tokens: Option<u32>,
     /// Prompt tokens from the server's cache, where it says so.
     pub cached_tokens: Option<u32>,

@@ -7,10 +7,13 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
-use crate::units::Nanos;
+use crate::units::{Nanos, Span};
 
 /// A request that leaves no later than so long after it was due leaves in time.
 pub const SENT_IN_TIME: Nanos = Nanos(10_000_000);
+/// A client of a closed loop whose server cannot be reached, or turns it away, waits so long: neither a dead server nor a full
+/// one is stormed.
+pub const TURNED_AWAY_PAUSE: Span = Span(std::time::Duration::from_millis(100));
 
 /// The part of a trial in which a request was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

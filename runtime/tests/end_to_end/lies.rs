@@ -460,3 +460,22 @@ fn a_run_that_is_ended_in_its_warm_up_measured_nothing_and_says_only_that() {
     assert!(reasons.contains("nothing_due") && reasons.contains("interrupted"), "{reasons:?}");
     assert!(!reasons.contains("nothing_completed") && !reasons.contains("concurrency_short"), "{reasons:?}");
 }
+
+#[test]
+fn a_trial_that_is_ended_in_its_warm_up_takes_nothing_from_a_whole_one() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let load = recipe(&[dummy.url()], "concurrency: [2, 4]\n  duration: 2s").replace("warmup: 0s", "warmup: 4s");
+    let mut running = scene.lead(&load, &[]);
+    running.event("the second load", |event| event["event"] == "trial_begun" && event["number"] == 2);
+    let received = dummy.received();
+    until("load", LIMIT, || (dummy.received() > received + 20).then_some(()));
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    let run = ended.run(130);
+    // The machine may be busy, which is a reason of its own.
+    let verdict = &run.report["verdict"];
+    let told = verdict["reasons"].to_string();
+    assert!(told.contains("concurrency-4: not measured, the load was ended") && !told.contains("nothing_due"), "{told}");
+    assert_eq!(verdict["status"], "SUSPECT", "{verdict:#}");
+}

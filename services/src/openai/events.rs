@@ -165,7 +165,7 @@ impl Choice<'_> {
 pub struct Endings {
     /// Choices with any finish reason.
     pub finished: u32,
-    /// Choices that ended by themselves, before the asked length.
+    /// Choices that ended by themselves.
     pub stopped: u32,
     /// Choices that the server gave up.
     pub aborted: u32,

@@ -23,6 +23,7 @@ mod read;
 mod reporting;
 mod rules;
 mod search;
+mod seed;
 mod servers;
 mod shape;
 mod show;

@@ -210,8 +210,11 @@ pub struct Window {
 pub struct TokenFigures {
     /// Prompt tokens; `None` where nobody counted.
     pub input: Option<u64>,
-    /// Answer tokens.
-    pub output: u64,
+    /// Answer tokens; `None` where nobody counted.
+    pub output: Option<u64>,
+    /// Answers whose tokens nobody counted; the others' are in the figures.
+    #[serde(default)]
+    pub uncounted: u64,
     /// Who counted: `usage`, `events`, or `mixed`.
     pub source: Option<String>,
     /// What prompts that are made got their length by: `token_ids`, `tokenize`, `tokenizer`, `usage`, or `words`
@@ -239,8 +242,8 @@ pub struct TokenFigures {
 pub struct Throughput {
     /// Requests completed in the window, per second.
     pub requests_per_second: f64,
-    /// Answer tokens that arrived in the window, per second.
-    pub output_tokens_per_second: f64,
+    /// Answer tokens that arrived in the window, per second; `None` where nobody counted.
+    pub output_tokens_per_second: Option<f64>,
     /// Prompt tokens (at the first answer token) and answer tokens, per second; `None` where nobody counted the former.
     pub total_tokens_per_second: Option<f64>,
     /// Requests that met every SLO, per second; `None` without SLO.
@@ -253,7 +256,7 @@ pub struct Throughput {
     pub makespan_seconds: f64,
     /// Answer tokens of completed measured requests over that.
     #[serde(default)]
-    pub makespan_output_tokens_per_second: f64,
+    pub makespan_output_tokens_per_second: Option<f64>,
     /// Completed measured requests over that.
     #[serde(default)]
     pub makespan_requests_per_second: f64,

@@ -18,8 +18,8 @@ const NAMED: usize = 3;
 
 impl Report {
     /// Sentences that belong under the table of trials: requests that waited in the client, connections that took their
-    /// time or were closed, prompts that were sent again or that a cache knew, reasoning before the output or without it, tokens that no event
-    /// showed, and the client's own floor.
+    /// time or were closed, prompts that were sent again or that a cache knew, reasoning before the output or without it, tokens
+    /// that no event showed or that nobody counted, and the client's own floor.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
@@ -35,6 +35,7 @@ impl Report {
         remarks.extend(self.each(TrialReport::reasoning_sentence));
         remarks.extend(self.each(TrialReport::ended_in_reasoning_sentence));
         remarks.extend(self.each(TrialReport::spread_sentence));
+        remarks.extend(self.each(TrialReport::uncounted_sentence));
         remarks.extend(self.each(|trial| trial.client.floor_sentence()));
         remarks
     }
@@ -129,6 +130,14 @@ impl TrialReport {
         let share = figures::percent(cached);
         let why = "prompts of the dataset begin alike, or an earlier run or somebody else sent them";
         Some(format!("{share} of the prompt tokens came from the servers' prefix cache: {why}"))
+    }
+
+    /// That token figures lack answers, or are none at all.
+    fn uncounted_sentence(&self) -> Option<String> {
+        let (uncounted, of) = (self.tokens.uncounted, self.accounting.completed);
+        let left = if uncounted == of { "there are no token figures" } else { "token figures are without theirs" };
+        let (uncounted, of) = (figures::count(Some(uncounted).filter(|count| *count > 0)?), figures::count(of));
+        Some(format!("{uncounted} of {of} answers came in one piece without a count of their tokens (`usage`): {left}"))
     }
 
     /// When the output begins that follows reasoning.
@@ -240,6 +249,11 @@ mod tests {
         let mut thinking = trial("t", "closed", 0.02, 0.02);
         thinking.latency.ttfot_seconds = of(400, 2.5);
         assert!(remarks(vec![thinking.clone()])[0].ends_with("their first output came after 2.50 s (p50)"));
+        let mut uncounted = trial("t", "closed", 0.02, 0.02);
+        (uncounted.tokens.uncounted, uncounted.accounting.completed) = (40, 40);
+        assert!(remarks(vec![uncounted.clone()])[0].ends_with("(`usage`): there are no token figures"));
+        uncounted.accounting.completed = 60;
+        assert!(remarks(vec![uncounted])[0].starts_with("40 of 60 answers"));
         thinking.latency.ttfot_seconds = of(5, 2.5);
         assert_eq!(remarks(vec![thinking]), [""; 0], "too few for a median");
     }

@@ -122,7 +122,7 @@ mod tests {
             alike: (10_000, 3),
             at_once: (10_000, 5_000),
             served: Some(ServedEvidence { counted: 10_000, sent: 10_000 }),
-            closed_loop: Some(ClosedLoopEvidence { expected: 100.0, mean: 99.0 }),
+            closed_loop: Some(ClosedLoopEvidence { expected: 100.0, mean: 99.0, ..ClosedLoopEvidence::default() }),
             steady: Some(SteadyEvidence { completed: [3_000, 3_000], output_tokens: [30_000.0, 30_000.0] }),
             ..TrialEvidence::default()
         }
