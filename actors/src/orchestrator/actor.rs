@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use hb_core::{
@@ -28,7 +28,7 @@ use super::{
     endpoints::ask_endpoints,
     nodes::Nodes,
 };
-use crate::{cluster::ClusterEvent, wire::WireError};
+use crate::{cluster::ClusterEvent, wall_clock::unix_nanos, wire::WireError};
 
 /// Every executor starts its trial this long after the order, so that the order has reached all of them…
 const START_AHEAD: Duration = Duration::from_millis(300);
@@ -659,16 +659,4 @@ fn role_name(role: Role) -> &'static str {
         Role::Server => "server",
         Role::Client => "client",
     }
-}
-
-/// This machine's wall clock, nanoseconds since 1970.
-pub(crate) fn unix_nanos() -> i128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128)
-}
-
-/// An instant as reports write it: RFC 3339, UTC, milliseconds.
-#[must_use]
-pub fn rfc3339(unix_nanos: i128) -> String {
-    let instant = jiff::Timestamp::from_nanosecond(unix_nanos).unwrap_or_default();
-    format!("{instant:.3}")
 }

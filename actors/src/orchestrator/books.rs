@@ -28,11 +28,11 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
 use serde_json::Value;
 
-use super::{
-    Recorder,
-    actor::{rfc3339, unix_nanos},
+use super::Recorder;
+use crate::{
+    wall_clock::{rfc3339, unix_nanos},
+    wire::{ReplyPort, WireError, answer},
 };
-use crate::wire::{ReplyPort, WireError, answer};
 
 /// A window that ends because a figure is sure ends so long after that was seen, so that the order has reached all nodes.
 const END_AHEAD: Duration = Duration::from_millis(300);

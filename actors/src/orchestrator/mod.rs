@@ -17,9 +17,8 @@ mod recorder;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::actor::unix_nanos;
 pub use self::{
-    actor::{Expected, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339},
+    actor::{Expected, Leadership, Orchestrator, OrchestratorMsg, Outcome},
     books::{Books, BooksArguments, BooksMsg},
     inbox::Inbox,
     recorder::{Recorder, Rows},

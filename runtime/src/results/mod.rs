@@ -485,7 +485,8 @@ fn check_room(shelf: &Path) -> Result<(), ResultsError> {
     if is_full { Err(ResultsError::Full { path: shelf.to_owned(), free_bytes, needed_bytes: NEEDED_BYTES }) } else { Ok(()) }
 }
 
-/// Unix nanoseconds as RFC 3339; what no calendar holds gives the epoch.
+/// Unix nanoseconds as RFC 3339, with all digits: lines of output and samples follow each other more closely than the
+/// milliseconds of [`hb_actors::wall_clock::rfc3339`]. What no calendar holds gives the epoch.
 pub(crate) fn instant(unix_nanos: i128) -> String {
     jiff::Timestamp::from_nanosecond(unix_nanos).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
