@@ -12,6 +12,7 @@ mod books;
 mod counts;
 mod endpoints;
 mod inbox;
+mod load;
 mod nodes;
 mod recorder;
 #[cfg(test)]
