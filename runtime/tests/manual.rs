@@ -15,8 +15,8 @@ use std::{
 use hb_core::{
     record::{Kind, Outcome, Record, Stage, Turn},
     report::{
-        DatasetFigures, Distribution, NodeFigures, Report, Second, ServerFigures, SloFigure, SloOutcome, StageFigures,
-        TimedEvent, TrialReport,
+        DatasetFigures, Distribution, NodeFigures, Report, Second, ServerFigures, SloFigure, SloOutcome, SpreadFigures,
+        StageFigures, TimedEvent, TrialReport,
     },
     row::Row,
     search::{LimitFigure, Probe, ProbeOutcome, ProbeReport, SearchSpec, SearchTarget},
@@ -93,6 +93,7 @@ fn report() -> Report {
         ..StageFigures::default()
     }];
     trial.servers = vec![ServerFigures::default()];
+    trial.tokens.spread = Some(SpreadFigures::default());
     trial.dataset = Some(DatasetFigures::default());
     trial.slo_limits = vec![SloFigure {
         name: String::new(),
@@ -187,6 +188,8 @@ fn the_report_page_defines_every_key_of_a_report_and_a_row() {
     let record = Record {
         connect: Some(Nanos(1)),
         first_output: Some(Nanos(1)),
+        ended_in_reasoning: true,
+        hidden_reasoning_tokens: Some(1),
         turn: Some(Turn { conversation: 0, turn: 0, of: 1 }),
         ..Record::unsent(0, Stage::Measure, Nanos(0), Outcome::Dropped, Kind::MaxInFlight)
     };
@@ -209,12 +212,13 @@ fn broken() -> Vec<TrialEvidence> {
         repeated_ends: 1,
         open_loop: Some(OpenLoopEvidence { due: 100, sent: 10, held_back: 0 }),
         without_first_token: 8,
+        at_once: (10, 10),
         cpu_ratio: 1.0,
         lag_mean_seconds: 10.0,
         lag_max_seconds: 10.0,
         unread_seconds: Some(1.0),
         tpot_p50_seconds: Some(0.01),
-        ttft_p50_seconds: Some(0.01),
+        ttft_p50_seconds: Some(0.02),
         executor_restarts: 1,
         nodes_lost: 1,
         servers_exited: 1,
@@ -235,7 +239,7 @@ fn broken() -> Vec<TrialEvidence> {
         dead_servers: vec![DeadServer { server: 0, since_second: 0, failed: 50 }],
         refused_beside_answers: 10,
         served: Some(ServedEvidence { counted: 200, sent: 100 }),
-        closed_loop: Some(ClosedLoopEvidence { expected: 10.0, mean: 1.0 }),
+        closed_loop: Some(ClosedLoopEvidence { expected: 10.0, mean: 1.0, ..ClosedLoopEvidence::default() }),
         clock_bound_seconds: 1.0,
         clocks_unknown: 1,
         clock_step_seconds: 1.0,

@@ -109,7 +109,7 @@ pub struct Answer {
     pub message: Option<String>,
     /// Prompt tokens as the server counts them.
     pub input_tokens: Option<u32>,
-    /// Answer tokens, by `source`.
+    /// Answer tokens, by `source`; `None` where nobody counted.
     pub output_tokens: Option<u32>,
     /// Prompt tokens from the server's cache, where it says so.
     pub cached_tokens: Option<u32>,
@@ -121,6 +121,10 @@ pub struct Answer {
     pub events: u32,
     /// Whether the model stopped by itself rather than at the asked length.
     pub stopped_early: bool,
+    /// Whether its content is reasoning alone, with no output.
+    pub is_reasoning_alone: bool,
+    /// Answer tokens that the server counts as reasoning, where the answer showed none.
+    pub hidden_reasoning_tokens: Option<u32>,
     /// The model that answered, by its own word.
     pub model: Option<Arc<str>>,
     /// A number for the beginning of the answer's text; `None` where there was none.

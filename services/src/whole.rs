@@ -36,10 +36,10 @@ impl Reader for Whole {
             self.failed = Some(Kind::Oversize);
             return Err(Kind::Oversize);
         }
-        // The answer came when its first bytes did; which of them hold the token cannot be told.
+        // The answer came when its first bytes did; how many tokens they hold is told at its end, if at all.
         let events = u32::from(self.body.is_empty() && !bytes.is_empty());
         self.body.extend_from_slice(bytes);
-        Ok(Progress { events, ..Progress::default() })
+        Ok(Progress { events, tokens: Some(0), ..Progress::default() })
     }
 
     fn finish(&mut self) -> Answer {

@@ -106,15 +106,17 @@ fn data_over_several_lines_is_one_event() {
 }
 
 #[test]
-fn reasoning_and_tool_calls_are_content() {
+fn reasoning_tool_calls_and_refusals_are_content() {
     let pieces = [
         delta(&json!({"reasoning": "let me"})),
         delta(&json!({"reasoning_content": " think", "content": null})),
         delta(&json!({"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]})),
         delta(&json!({"tool_calls": [], "content": ""})),
-        delta(&json!({"content": "so"})),
+        delta(&json!({"refusal": "I cannot", "content": null})),
+        delta(&json!({"refusal": " do that", "content": ""})),
+        delta(&json!({"refusal": null, "content": "so"})),
     ];
-    check_openai(&[pieces.concat(), end("tool_calls"), usage(9), DONE.into()].concat(), (None, 4, Some(9)));
+    check_openai(&[pieces.concat(), end("tool_calls"), usage(9), DONE.into()].concat(), (None, 6, Some(9)));
 }
 
 #[test]
@@ -130,7 +132,8 @@ fn reasoning_is_told_from_output() {
     assert_eq!(openai(json!({"reasoning_content": "", "content": "so"})), (false, true));
     assert_eq!(openai(json!({"reasoning": "b", "content": "so"})), (false, true), "it did not come before");
     assert_eq!(openai(json!({"tool_calls": [{"index": 0}]})), (false, true));
-    assert_eq!(openai(json!({"role": "assistant", "content": ""})), (false, false));
+    assert_eq!(openai(json!({"refusal": "no", "content": null})), (false, true));
+    assert_eq!(openai(json!({"role": "assistant", "content": "", "refusal": null})), (false, false));
     assert_eq!(said(ProtocolName::Openai, &text("a")), (false, true));
     // The second of these is taken without being parsed.
     assert_eq!(said(ProtocolName::Openai, &[delta(&json!({"reasoning": "a"})), text("a"), text("b")].concat()), (true, true));
@@ -141,6 +144,60 @@ fn reasoning_is_told_from_output() {
     assert_eq!(ollama(json!({"message": {"content": "so"}, "done": false})), (false, true));
     assert_eq!(ollama(json!({"response": "so", "done": false})), (false, true));
     assert_eq!(ollama(json!({"response": "", "done": true})), (false, false));
+}
+
+#[test]
+fn an_answer_of_reasoning_alone_is_known_in_every_form() {
+    let thought = delta(&json!({"reasoning": "hm"}));
+    let is_alone = |protocol, stream, body: &str| answer(protocol, stream, body.as_bytes()).is_reasoning_alone;
+    for (pieces, expected) in [
+        (vec![thought.clone(), thought.clone()], true),
+        (vec![thought.clone(), text("so"), text("so")], false),
+        (vec![delta(&json!({"reasoning": "hm", "content": "so"}))], false),
+        (vec![text("so"), thought.clone()], false),
+        (vec![], false),
+    ] {
+        let body = [pieces.concat(), end("length"), usage(9), DONE.into()].concat();
+        assert_eq!(is_alone(ProtocolName::Openai, true, &body), expected, "{body}");
+    }
+    for (message, expected) in [
+        (json!({"reasoning_content": "hm", "content": null}), true),
+        (json!({"reasoning_content": "hm", "content": "so"}), false),
+        (json!({"content": "so"}), false),
+    ] {
+        let body = json!({"choices": [{"message": message, "finish_reason": "length"}]}).to_string();
+        assert_eq!(is_alone(ProtocolName::Openai, false, &body), expected, "{body}");
+    }
+    let done = r#""done":true,"done_reason":"length","eval_count":2"#;
+    for (stream, body, expected) in [
+        (true, format!("{{\"response\":\"\",\"thinking\":\"hm\",\"done\":false}}\n{{{done}}}"), true),
+        (true, format!("{{\"thinking\":\"hm\",\"done\":false}}\n{{\"response\":\"so\",{done}}}"), false),
+        (false, format!("{{\"message\":{{\"content\":\"\",\"thinking\":\"hm\"}},{done}}}"), true),
+        (false, format!("{{\"message\":{{\"content\":\"so\",\"thinking\":\"hm\"}},{done}}}"), false),
+    ] {
+        assert_eq!(is_alone(ProtocolName::Ollama, stream, &body), expected, "{body}");
+    }
+}
+
+#[test]
+fn reasoning_that_is_counted_and_not_shown_is_told() {
+    let usage = |details: &Value| json!({"prompt_tokens": 3, "completion_tokens": 9, "completion_tokens_details": details});
+    let hidden = |pieces: &str, details: &Value| {
+        let body = [pieces, &end("stop"), &event(&json!({"choices": [], "usage": usage(details)})), DONE].concat();
+        let answer = answer(ProtocolName::Openai, true, body.as_bytes());
+        assert_eq!((answer.kind, answer.output_tokens), (None, Some(9)), "{details}");
+        answer.hidden_reasoning_tokens
+    };
+    let seven = json!({"reasoning_tokens": 7});
+    assert_eq!(hidden(&text("so"), &seven), Some(7));
+    assert_eq!(hidden(&[delta(&json!({"reasoning": "hm"})), text("so")].concat(), &seven), None, "it was shown");
+    for details in
+        [json!(null), json!({}), json!([]), json!("none"), json!({"reasoning_tokens": 0}), json!({"reasoning_tokens": "7"})]
+    {
+        assert_eq!(hidden(&text("so"), &details), None, "{details}");
+    }
+    let whole = json!({"choices": [{"message": {"content": "so"}, "finish_reason": "stop"}], "usage": usage(&seven)}).to_string();
+    assert_eq!(answer(ProtocolName::Openai, false, whole.as_bytes()).hidden_reasoning_tokens, Some(7));
 }
 
 #[test]
@@ -317,7 +374,7 @@ fn a_usage_of_odd_numbers_never_spoils_the_answer() {
         check_openai(&streamed, (None, 2, told.or(Some(2))));
         let whole = format!(r#"{{"choices":[{{"text":"ab","finish_reason":"length"}}],{usage}}}"#);
         let answer = answer(ProtocolName::Openai, false, whole.as_bytes());
-        assert_eq!((answer.kind, answer.output_tokens), (None, told.or(Some(1))), "{tokens}");
+        assert_eq!((answer.kind, answer.output_tokens), (None, told), "{tokens}: nobody knows what one piece holds");
         assert_eq!(answer.input_tokens, told.map(|_| 3), "{tokens}");
     }
 }
@@ -358,7 +415,8 @@ fn ollama_answers_without_their_end_are_truncated() {
     check_ollama(true, &[token, "{\"response\":\"b\",\"do"].concat(), (Some(Kind::Truncated), 1, Some(1)));
     check_ollama(true, &[token, "nonsense\n"].concat(), (Some(Kind::Malformed), 1, Some(1)));
     check_ollama(true, "", (Some(Kind::Truncated), 0, Some(0)));
-    check_ollama(false, r#"{"response":"a","done":false}"#, (Some(Kind::Truncated), 1, Some(1)));
+    check_ollama(false, r#"{"response":"a","done":false}"#, (Some(Kind::Truncated), 1, None));
+    check_ollama(false, r#"{"response":"a","done":true,"done_reason":"stop"}"#, (None, 1, None));
     assert_eq!(answer(ProtocolName::Ollama, false, br#"{"response":"a","do"#).kind, Some(Kind::Truncated));
     assert_eq!(answer(ProtocolName::Ollama, false, b"busy").kind, Some(Kind::Malformed));
     check_ollama(true, &[token, "{\"error\":\"gone\"}\n"].concat(), (Some(Kind::ErrorEvent), 1, Some(1)));

@@ -1,17 +1,14 @@
 //! The closed loop: clients that ask again some time after each answer, in conversations where a recipe wants turns.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use hb_core::{
-    record::{Kind, Stage},
+    record::{Kind, Stage, TURNED_AWAY_PAUSE},
     schedule::presence,
     units::Nanos,
 };
 
 use super::{drive::Engine, talk::Talk};
-
-/// A client whose server cannot be reached, or turns it away, waits so long: neither a dead server nor a full one is stormed.
-const TURNED_AWAY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Plays client `client`, whenever there is to be one, until the window is over.
 pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>) {
@@ -64,7 +61,7 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
         let kind = ended.kind;
         // A turn without an answer leaves nothing to go on with: its conversation ends, and a new one begins.
         talk = talk.filter(|_| kind.is_none()).and_then(|talk| talk.answered(&ended.text.unwrap_or_default()));
-        let pause = if kind.is_some_and(is_turned_away) { think.max(TURNED_AWAY_PAUSE) } else { think };
+        let pause = if kind.is_some_and(is_turned_away) { think.max(TURNED_AWAY_PAUSE.0) } else { think };
         if !pause.is_zero() && !waited(&engine, tokio::time::sleep(pause)).await {
             break;
         }

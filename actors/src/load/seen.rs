@@ -106,12 +106,15 @@ impl<'a> Seen<'a> {
         self.hand_over(now);
         let answer = self.answer.unwrap_or_default();
         let outcome = outcome(kind);
-        let counted = (self.events > 0).then_some((self.tokens, TokensSource::Events));
+        // An answer in one piece has no events to count by.
+        let counted = (self.tokens > 0).then_some((self.tokens, TokensSource::Events));
         let (output_tokens, tokens_source) = match answer.output_tokens {
             Some(tokens) => (Some(tokens), answer.source),
             None => (counted.map(|(tokens, _)| tokens), counted.map(|(_, source)| source)),
         };
-        let first_chunk_tokens = answer.first_chunk_tokens.or(self.first_tokens);
+        // A model may be at its end where the asked length is.
+        let has_all = tokens_source == Some(TokensSource::Usage) && output_tokens.is_some_and(|tokens| tokens >= asked_tokens);
+        let first_chunk_tokens = answer.first_chunk_tokens.or(self.first_tokens.filter(|tokens| *tokens > 0));
         let after_first = output_tokens.map(|tokens| tokens.saturating_sub(first_chunk_tokens.unwrap_or(1)));
         self.due.book().token_gaps(self.due.index, self.gaps, after_first);
         Record {
@@ -129,7 +132,9 @@ impl<'a> Seen<'a> {
             tokens_source,
             server: u16::try_from(server).ok(),
             status: self.status,
-            stopped_early: answer.stopped_early,
+            stopped_early: answer.stopped_early && !has_all,
+            ended_in_reasoning: answer.is_reasoning_alone,
+            hidden_reasoning_tokens: answer.hidden_reasoning_tokens,
             attempts: self.attempts,
             fingerprint: answer.fingerprint,
             connect: self.connect,

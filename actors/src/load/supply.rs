@@ -2,6 +2,7 @@
 //! when they are asked, as they hold the answers before them.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -196,15 +197,16 @@ impl Supply {
 
     /// The body for these prompts; the recipe's own fields win over those of a dataset.
     fn made(&self, prompts: &[Prompt], gen_tokens: u32, mut fields: Map<String, Value>) -> Made {
-        let asked_tokens = gen_tokens.saturating_mul(prompts.len() as u32);
-        let call = if fields.is_empty() {
-            self.protocol.call(&self.model, &self.request, prompts, gen_tokens)
+        let request = if fields.is_empty() {
+            Cow::Borrowed(&self.request)
         } else {
             fields.extend(self.request.sampling.clone());
-            let request = RequestSpec { sampling: fields, ..self.request.clone() };
-            self.protocol.call(&self.model, &request, prompts, gen_tokens)
+            Cow::Owned(RequestSpec { sampling: fields, ..self.request.clone() })
         };
-        Made { body: call.body, asked_tokens, asked_input_tokens: None }
+        let call = self.protocol.call(&self.model, &request, prompts, gen_tokens);
+        // Every choice may be as long as was asked.
+        let answers = request.choices().saturating_mul(prompts.len() as u32);
+        Made { body: call.body, asked_tokens: gen_tokens.saturating_mul(answers), asked_input_tokens: None }
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

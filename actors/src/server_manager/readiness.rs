@@ -2,6 +2,7 @@
 //! answered well or the deadline is over. The same for servers we started and for endpoints that already run.
 
 mod pulling;
+mod redirect;
 mod version;
 
 use std::{
@@ -302,7 +303,17 @@ impl Asking<'_> {
     /// An answer of whatever status, with its body.
     async fn got(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Trouble> {
         let answer = self.send(self.request(Method::GET, path)).await?;
+        if answer.status().is_redirection() {
+            return Err(Trouble::Again(self.redirection(&answer, path)));
+        }
         Ok((answer.status(), whole(answer).await?))
+    }
+
+    /// What a server that points elsewhere says, and what to write for it.
+    fn redirection(&self, answer: &Response, path: &str) -> String {
+        let protocol = hb_services::protocol(self.question.service.protocol());
+        let (kind, _) = protocol.refusal(answer.status().as_u16(), b"");
+        format!("{kind}: {}", redirect::sentence(answer, path))
     }
 
     /// A refusal in the words of the protocol.
@@ -397,6 +408,9 @@ impl Asking<'_> {
         let call = protocol.call(&spec.model, &request, &prompts, first_tokens(&request));
         let mut answer = self.send(self.post(call.path, call.body)).await?;
         let status = answer.status();
+        if status.is_redirection() {
+            return Err(Trouble::Final(self.redirection(&answer, call.path)));
+        }
         if !status.is_success() {
             let body = whole(answer).await?;
             if protocol.refusal(status.as_u16(), &body).0 == Kind::ContextLength {

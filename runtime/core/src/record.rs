@@ -7,10 +7,13 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
-use crate::units::Nanos;
+use crate::units::{Nanos, Span};
 
 /// A request that leaves no later than so long after it was due leaves in time.
 pub const SENT_IN_TIME: Nanos = Nanos(10_000_000);
+/// A client of a closed loop whose server cannot be reached, or turns it away, waits so long: neither a dead server nor a full
+/// one is stormed.
+pub const TURNED_AWAY_PAUSE: Span = Span(std::time::Duration::from_millis(100));
 
 /// The part of a trial in which a request was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -255,6 +258,10 @@ pub struct Record {
     pub first_output: Option<Nanos>,
     /// Tokens that its prompts were made to have together; `None` where nobody asked for a length.
     pub asked_input_tokens: Option<u32>,
+    /// Whether its answer is reasoning alone: no output came.
+    pub ended_in_reasoning: bool,
+    /// Answer tokens that the server counts as reasoning, of an answer that showed none; `None` where it tells of none.
+    pub hidden_reasoning_tokens: Option<u32>,
 }
 
 impl Record {
@@ -288,6 +295,8 @@ impl Record {
             connect: None,
             first_output: None,
             asked_input_tokens: None,
+            ended_in_reasoning: false,
+            hidden_reasoning_tokens: None,
         }
     }
 
@@ -342,12 +351,13 @@ impl Record {
     }
 }
 
-/// The parts of [`Record`] as they stand on the wire, in field order. The last is left out where all of it is `None`, and
-/// in batches that are older than it: most requests go over a connection that was there, and begin without reasoning.
+/// The parts of [`Record`] as they stand on the wire, in field order. The last ones are left out where they tell nothing, and
+/// in batches that are older than they: most requests go over a connection that was there, and begin without reasoning.
 type Times = (u64, Stage, Nanos, Option<Nanos>, Option<Nanos>, Option<Nanos>, Option<Nanos>, Outcome, Option<Kind>);
 type Tokens = (Option<u32>, Option<u32>, Option<u32>, u32, u32, Option<u32>, Option<TokensSource>);
 type Rest = (Option<u16>, Option<u16>, bool, u8, bool, Option<u32>, Option<Turn>);
 type Seldom = (Option<Nanos>, Option<Nanos>);
+type Thought = (bool, Option<u32>);
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -365,22 +375,24 @@ impl Serialize for Record {
         let rest: Rest =
             (self.server, self.status, self.stopped_early, self.attempts, self.is_other_model, self.fingerprint, self.turn);
         let seldom: Seldom = (self.connect, self.first_output);
-        match (seldom, self.asked_input_tokens) {
-            ((None, None), None) => (times, tokens, rest).serialize(serializer),
-            (seldom, None) => (times, tokens, rest, seldom).serialize(serializer),
-            (seldom, asked) => (times, tokens, rest, seldom, asked).serialize(serializer),
+        let thought: Thought = (self.ended_in_reasoning, self.hidden_reasoning_tokens);
+        match (seldom, self.asked_input_tokens, thought) {
+            ((None, None), None, (false, None)) => (times, tokens, rest).serialize(serializer),
+            (seldom, None, (false, None)) => (times, tokens, rest, seldom).serialize(serializer),
+            (seldom, asked, (false, None)) => (times, tokens, rest, seldom, asked).serialize(serializer),
+            (seldom, asked, thought) => (times, tokens, rest, seldom, asked, thought).serialize(serializer),
         }
     }
 }
 
-/// Reads the parts of a row, of which the last two may be missing.
+/// Reads the parts of a row, of which the last three may be missing.
 struct Parts;
 
 impl<'de> Visitor<'de> for Parts {
-    type Value = (Times, Tokens, Rest, Seldom, Option<u32>);
+    type Value = (Times, Tokens, Rest, Seldom, Option<u32>, Thought);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row of three to five parts")
+        f.write_str("a row of three to six parts")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
@@ -391,17 +403,19 @@ impl<'de> Visitor<'de> for Parts {
             parts.next_element()?.ok_or_else(|| missing(2))?,
             parts.next_element()?.unwrap_or_default(),
             parts.next_element()?.unwrap_or_default(),
+            parts.next_element()?.unwrap_or_default(),
         ))
     }
 }
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (times, tokens, rest, seldom, asked_input_tokens) = deserializer.deserialize_seq(Parts)?;
+        let (times, tokens, rest, seldom, asked_input_tokens, thought) = deserializer.deserialize_seq(Parts)?;
         let (index, stage, due, sent, first, last, end, outcome, kind) = times;
         let (input_tokens, output_tokens, cached_tokens, asked_tokens, chunks, first_chunk_tokens, tokens_source) = tokens;
         let (server, status, stopped_early, attempts, is_other_model, fingerprint, turn) = rest;
         let (connect, first_output) = seldom;
+        let (ended_in_reasoning, hidden_reasoning_tokens) = thought;
         Ok(Self {
             index,
             stage,
@@ -429,6 +443,8 @@ impl<'de> Deserialize<'de> for Record {
             connect,
             first_output,
             asked_input_tokens,
+            ended_in_reasoning,
+            hidden_reasoning_tokens,
         })
     }
 }
@@ -473,8 +489,13 @@ mod tests {
         let longer = rmp_serde::to_vec_named(&asked).unwrap();
         assert_eq!(rmp_serde::from_slice::<Record>(&longer).unwrap(), asked);
         assert!(longer.len() <= bytes.len() + 6, "{} bytes", longer.len());
-        let thought = Record { first_output: Some(Nanos(60_500_000_000)), ..record };
-        assert_eq!(rmp_serde::from_slice::<Record>(&rmp_serde::to_vec_named(&thought).unwrap()).unwrap(), thought);
+        for thought in [
+            Record { first_output: Some(Nanos(60_500_000_000)), ..record.clone() },
+            Record { ended_in_reasoning: true, ..record.clone() },
+            Record { hidden_reasoning_tokens: Some(48), asked_input_tokens: Some(4_000), ..record },
+        ] {
+            assert_eq!(rmp_serde::from_slice::<Record>(&rmp_serde::to_vec_named(&thought).unwrap()).unwrap(), thought);
+        }
     }
 
     #[test]
@@ -485,9 +506,10 @@ mod tests {
         let old = rmp_serde::to_vec_named(&(times, tokens, rest)).unwrap();
         let record: Record = rmp_serde::from_slice(&old).unwrap();
         assert_eq!((record.index, record.status, record.connect, record.first_output), (7, Some(200), None, None));
+        assert_eq!((record.ended_in_reasoning, record.hidden_reasoning_tokens), (false, None));
         assert_eq!(rmp_serde::to_vec_named(&record).unwrap(), old, "it stands there as it did");
         let short = rmp_serde::to_vec_named(&(times, tokens)).unwrap();
-        assert!(rmp_serde::from_slice::<Record>(&short).unwrap_err().to_string().contains("three to five parts"));
+        assert!(rmp_serde::from_slice::<Record>(&short).unwrap_err().to_string().contains("three to six parts"));
     }
 
     #[test]

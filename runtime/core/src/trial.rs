@@ -514,6 +514,21 @@ pub struct RequestSpec {
     pub sampling: Map<String, Value>,
 }
 
+impl RequestSpec {
+    /// How many answers each prompt is asked for.
+    #[must_use]
+    pub fn choices(&self) -> u32 {
+        choices(&self.sampling)
+    }
+}
+
+/// How many answers these fields of a body ask for each prompt: `n`, and one where it says nothing.
+#[must_use]
+pub fn choices(sampling: &Map<String, Value>) -> u32 {
+    let asked = sampling.get("n").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    asked.unwrap_or(1).max(1)
+}
+
 /// The operation of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -54,6 +54,17 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("an empty list", LOCAL, "  concurrency: []\n"),
     ("no stages", LOCAL, "  stages: []\n"),
     ("a limit that an answer in one piece cannot meet", LOCAL, "  stream: false\n  slo: {ttft_p99: 1s, e2el_p99: 2s}\n"),
+    ("a limit on the time per token of choices", LOCAL, "  sampling: {n: 3}\n  slo: {tpot_p50: 10ms, ttft_p50: 1s}\n"),
+    (
+        "a figure of batches that is never there",
+        "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n",
+        "  benchmark_suite: [{name: a, batch: 1}, {name: b, batch: 4}]\n  stop_when: {metric: tpot_p50, ci: 5%}\n",
+    ),
+    (
+        "a search by the time per token of batches",
+        LOCAL,
+        "  batch: [1, 8]\n  slo: {tpot_p50: 10ms}\n  search: {maximize: rate, from: 4}\n",
+    ),
     ("no tokenizer", LOCAL, "  tokenizer: \"\"\n"),
     ("a negative number", LOCAL, "  concurrency: -4\n"),
     ("a number in quotes", LOCAL, "  concurrency: \"4\"\n"),

@@ -34,6 +34,7 @@ fn recipe(words: &BenchWords) -> String {
         || format!("prompt_len: {}", words.prompt_len),
         |path| format!("dataset: {}", quoted(&path.to_string_lossy())),
     );
+    let seed = words.seed.map_or_else(String::new, |seed| format!("metadata: {{seed: {seed}}}\n"));
     format!(
         "\
 scenario: bench
@@ -49,7 +50,7 @@ workload:
   {until}
   {prompts}
   gen_tokens: {gen_tokens}
-",
+{seed}",
         url = quoted(words.url.trim_end_matches('/')),
         service = quoted(&words.service),
         model = quoted(&words.model),
@@ -100,6 +101,15 @@ mod tests {
         assert_eq!(rates, [&serde_json::json!(2.5), &serde_json::json!(10.0)]);
         assert!(trials.iter().all(|trial| trial.load.model.is_open() && trial.load.stop == Stop::Requests(40)));
         assert!(trials.iter().all(|trial| trial.load.dataset.is_some()));
+    }
+
+    #[test]
+    fn a_seed_is_written_where_it_is_said() {
+        let seed = |arguments: &[&str]| {
+            let reading = written(&[&["http://h", "--model", "m"], arguments].concat());
+            reading.recipe.expect("a recipe without errors").seed()
+        };
+        assert_eq!([seed(&["--seed", "7"]), seed(&[])], [Some(7), None]);
     }
 
     #[test]

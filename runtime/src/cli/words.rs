@@ -436,6 +436,10 @@ pub struct BenchWords {
     /// Answer tokens
     #[arg(long, default_value_t = 64)]
     pub gen_tokens: u32,
+    /// What prompts and arrivals are drawn from, to repeat a run; each run draws its own otherwise (`seed` in its
+    /// manifest.json), as the server's cache may hold the prompts of the run before
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// The protocol: `openai` or `ollama`
     #[arg(long, default_value = "openai")]
     pub service: String,

@@ -206,7 +206,7 @@ fn manifest(report: &Report, checked: &Checked) -> Manifest {
         build: report.run.hbnode_version.clone(),
         command_line: words_without_secrets(std::env::args()),
         commit: checked.recipe.metadata.as_ref().and_then(|metadata| metadata.git_commit.as_ref()).map(|commit| commit.0.clone()),
-        seed: checked.recipe.metadata.as_ref().and_then(|metadata| metadata.seed).unwrap_or_default(),
+        seed: checked.recipe.seed().unwrap_or_default(),
         trial_seeds: checked.trials.iter().map(|trial| (trial.id.to_string(), trial.seed)).collect(),
         nodes: nodes.map(|(name, figures)| (name.clone(), json!(figures))).collect(),
         placement: placement.collect(),

@@ -18,6 +18,7 @@ mod recorder;
 pub mod refused;
 mod resume;
 mod run;
+pub mod seed;
 pub mod ssh_nodes;
 pub mod surroundings;
 mod tokenizers;
@@ -76,10 +77,13 @@ fn lead_source(
     kept: Option<KeptRun>,
     surroundings: &Surroundings,
 ) -> Result<Exit, Refused> {
-    let words::Runnable { checked, placement } = words::runnable(&source, words, surroundings.is_silent())?;
+    let words::Runnable { mut checked, placement } = words::runnable(&source, words, surroundings.is_silent())?;
     let results = beginning::results_of(words.results.as_deref(), kept.as_ref());
     let requeued = || resume::of_requeued_job(&results, &checked.recipe.scenario, surroundings.step.as_ref()?);
-    let kept = kept.or_else(requeued).map(|kept| resume::decide(kept, &checked)).transpose()?;
+    let kept = kept.or_else(requeued);
+    seed::fill(&mut checked, kept.as_ref());
+    let checked = recipe::with_files(&source, checked)?;
+    let kept = kept.map(|kept| resume::decide(kept, &checked)).transpose()?;
     let mut endpoints = node_words.endpoints.clone();
     let interface = endpoints.interface.or_else(|| checked.recipe.orchestration.interface.clone());
     endpoints.interface = interface.filter(|_| endpoints.address.is_none());

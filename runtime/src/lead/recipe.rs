@@ -223,7 +223,14 @@ pub fn built(source: &Source, sets: &[(String, String)], is_silent: bool) -> Res
 /// # Errors
 /// What stands in the way.
 pub fn runnable(source: &Source, sets: &[(String, String)], is_silent: bool) -> Result<Checked, Refused> {
-    let mut checked = built(source, sets, is_silent)?;
+    with_files(source, built(source, sets, is_silent)?)
+}
+
+/// A recipe that can be led, with its files.
+///
+/// # Errors
+/// The first of them that cannot be used.
+pub fn with_files(source: &Source, mut checked: Checked) -> Result<Checked, Refused> {
     read_files(source, &mut checked.trials).map_err(|problem| refused(&[problem], source))?;
     Ok(checked)
 }

@@ -164,16 +164,25 @@ pub fn decide(kept: KeptRun, checked: &Checked) -> Result<KeptRun, Refused> {
     Ok(kept)
 }
 
-/// Where the recipe of the run and this one differ in what is measured, each in a sentence.
-fn differences(kept: &KeptRun, recipe: &Recipe) -> Result<Vec<String>, String> {
+/// What the run measures, the seed that was drawn for it included.
+///
+/// # Errors
+/// Why its recipe cannot be read.
+pub fn recipe_of(kept: &KeptRun) -> Result<Recipe, String> {
     let source = Source { name: String::new(), bytes: kept.resolved.clone().into() };
-    let before = check(&source, &[]).map_err(|problems| {
+    let checked = check(&source, &[]).map_err(|problems| {
         let first = problems.first().map(|problem| format!("{}: {}", problem.path, problem.found)).unwrap_or_default();
         format!("its recipe.resolved.yaml cannot be read by this version: {first}")
     })?;
+    Ok(checked.recipe)
+}
+
+/// Where the recipe of the run and this one differ in what is measured, each in a sentence.
+fn differences(kept: &KeptRun, recipe: &Recipe) -> Result<Vec<String>, String> {
+    let before = recipe_of(kept)?;
     let value = |recipe: &Recipe| serde_json::to_value(recipe).map_err(|error| error.to_string());
     let mut sentences = Vec::new();
-    compare("", &value(&before.recipe)?, &value(recipe)?, &mut sentences);
+    compare("", &value(&before)?, &value(recipe)?, &mut sentences);
     Ok(sentences)
 }
 

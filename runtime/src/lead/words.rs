@@ -27,7 +27,8 @@ pub struct Runnable {
     pub placement: Option<Placement>,
 }
 
-/// The recipe to lead, with everything that the words say put over it.
+/// The recipe to lead, with everything that the words say put over it. Its files are not read yet: what is made of them may
+/// be drawn by the seed.
 ///
 /// # Errors
 /// What stands in the way.
@@ -41,7 +42,7 @@ pub fn runnable(source: &Source, words: &LeadWords, is_silent: bool) -> Result<R
         // What is set by name comes after them, and wins.
         sets.splice(0..0, placed(placement, source, words, is_in_job));
     }
-    let checked = recipe::runnable(source, &sets, is_silent)?;
+    let checked = recipe::built(source, &sets, is_silent)?;
     if let Some(placement) = placement.as_ref().filter(|_| is_in_job) {
         check_in_job(placement, &checked).map_err(Refused::words)?;
     }

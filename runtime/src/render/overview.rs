@@ -37,7 +37,7 @@ fn when(run: &RunSummary) -> String {
 /// The figures that one asks for first, of the best trial that can be believed most.
 pub(crate) fn key_figures(report: &Report) -> String {
     let by_trust = |trial: &&TrialReport| {
-        let throughput = trial.throughput.output_tokens_per_second;
+        let throughput = trial.throughput.output_tokens_per_second.unwrap_or(0.0);
         (std::cmp::Reverse(trial.verdict.status), ordered::Total(throughput))
     };
     // Of a search the probes of its answer are meant: one that overloads the server has the highest throughput often.
@@ -68,7 +68,11 @@ pub(crate) fn key_figures(report: &Report) -> String {
     let completed = figures::percent(best.accounting.completed as f64 / due);
     let tiles = [
         vec![
-            ("Output throughput", figures::three_digits(rates.output_tokens_per_second), "tokens/s".to_owned()),
+            (
+                "Output throughput",
+                rates.output_tokens_per_second.map_or("–".to_owned(), figures::three_digits),
+                "tokens/s".to_owned(),
+            ),
             ("Requests", figures::three_digits(rates.requests_per_second), "completed/s".to_owned()),
             of_latency("Time to first token", &latency.ttft_seconds, Percentile::P50, "median"),
             of_latency("Time to first token", &latency.ttft_seconds, Percentile::P99, sent),
@@ -173,14 +177,17 @@ pub(crate) fn trial_table(report: &Report) -> String {
             false => Vec::new(),
         };
         let goodput = rates.goodput_requests_per_second.map(|goodput| sortable(goodput, &figures::three_digits(goodput)));
+        let verdict = if trial.is_unmeasured() { "not measured".to_owned() } else { badge(trial.verdict.status) };
+        let output = rates.output_tokens_per_second.map(|rate| sortable(rate, &figures::three_digits(rate)));
+        let output = output.unwrap_or_else(|| "–".to_owned());
         let completed = format!("{} of {}", figures::count(trial.accounting.completed), figures::count(trial.accounting.due));
         [
             vec![
                 element("a", &format!("href=\"#trial-{number}\""), escape(trial.id.as_str())),
-                sortable(f64::from(trial.verdict.status as u8), &badge(trial.verdict.status)),
+                sortable(f64::from(trial.verdict.status as u8), &verdict),
                 escape(&trial.load.label()),
                 sortable(rates.requests_per_second, &figures::three_digits(rates.requests_per_second)),
-                sortable(rates.output_tokens_per_second, &figures::three_digits(rates.output_tokens_per_second)),
+                output,
                 percentile(latency.ttft_seconds.as_ref(), Percentile::P50),
                 percentile(latency.ttft_seconds.as_ref(), Percentile::P99),
             ],

@@ -26,7 +26,7 @@ struct Point {
 /// Answer tokens per second against a latency of each trial; empty with fewer than two points.
 pub(crate) fn draw(trials: &[TrialReport], title: &str, latency: impl Fn(&TrialReport) -> Option<f64>) -> String {
     let point = |trial: &TrialReport| {
-        let (x, y) = (trial.throughput.output_tokens_per_second, latency(trial)?);
+        let (x, y) = (trial.throughput.output_tokens_per_second?, latency(trial)?);
         let full = format!("{}: {} tokens/s, {}", trial.id, figures::three_digits(x), figures::seconds(y));
         let usable = x.is_finite() && y.is_finite();
         usable.then(|| Point { x, y, status: trial.verdict.status, label: trial_label(trial), full })

@@ -99,11 +99,11 @@ fn trial(concurrency: u32) -> TrialReport {
     one.load.requested_concurrency = Some(concurrency);
     (one.load.achieved_rate, one.load.concurrency_mean, one.load.concurrency_peak) = (rate, load * 0.99, concurrency);
     one.throughput.requests_per_second = rate;
-    one.throughput.output_tokens_per_second = rate * 128.0;
+    one.throughput.output_tokens_per_second = Some(rate * 128.0);
     one.throughput.total_tokens_per_second = Some(rate * 640.0);
     one.throughput.goodput_requests_per_second = Some(rate * 0.97);
     (one.tokens.output, one.tokens.requested_output, one.tokens.input, one.tokens.requested_input) =
-        (613_120, 613_120, Some(2_452_480), 2_457_600);
+        (Some(613_120), 613_120, Some(2_452_480), 2_457_600);
     (one.client.cpu_ratio, one.client.executors) = (0.183, 4);
     one.client.lag_seconds = [("mean".to_owned(), 0.000_04), ("max".to_owned(), 0.0021)].into();
     let node = |role: &str| NodeFigures {
@@ -253,7 +253,7 @@ fn hostile_words_stay_words() {
 fn missing_and_wild_figures_do_not_break_the_page() {
     let mut report = sample("wild", &[8, 16]);
     let one = &mut report.trials[0];
-    one.throughput.output_tokens_per_second = f64::NAN;
+    one.throughput.output_tokens_per_second = Some(f64::NAN);
     one.latency =
         Latencies { ttft_seconds: Some(Distribution { p50: f64::INFINITY, ..Distribution::default() }), ..Latencies::default() };
     one.accounting = Accounting::default();

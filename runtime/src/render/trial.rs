@@ -61,7 +61,7 @@ fn rates(trial: &TrialReport) -> String {
         figures::count(load.concurrency_peak.into())
     );
     rows.push(vec!["In flight".to_owned(), flight]);
-    rows.push(vec!["Output tokens".to_owned(), per_second(rates.output_tokens_per_second)]);
+    rows.push(vec!["Output tokens".to_owned(), rates.output_tokens_per_second.map_or("–".to_owned(), per_second)]);
     rows.push(vec!["Input and output tokens".to_owned(), rates.total_tokens_per_second.map_or("–".to_owned(), per_second)]);
     let asked = |served: u64, asked: u64| match asked {
         0 => figures::count(served),
@@ -72,7 +72,10 @@ fn rates(trial: &TrialReport) -> String {
             figures::percent(served as f64 / asked as f64)
         ),
     };
-    rows.push(vec!["Output tokens, all".to_owned(), asked(tokens.output, tokens.requested_output)]);
+    rows.push(vec![
+        "Output tokens, all".to_owned(),
+        tokens.output.map_or("– (nobody counted)".to_owned(), |output| asked(output, tokens.requested_output)),
+    ]);
     rows.push(vec![
         "Input tokens, all".to_owned(),
         tokens.input.map_or("– (nobody counted)".to_owned(), |input| asked(input, tokens.requested_input)),

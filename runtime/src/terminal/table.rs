@@ -86,9 +86,9 @@ fn table(trials: &[TrialReport]) -> Table {
         };
         let words = vec![
             trial.id.to_string(),
-            status_word(trial.verdict.status).to_owned(),
+            if trial.is_unmeasured() { "not measured" } else { status_word(trial.verdict.status) }.to_owned(),
             figures::three_digits(rates.requests_per_second),
-            figures::three_digits(rates.output_tokens_per_second),
+            rates.output_tokens_per_second.map_or("–".to_owned(), figures::three_digits),
             percentile(latency.ttft_seconds.as_ref(), Percentile::P50),
             percentile(latency.ttft_seconds.as_ref(), Percentile::P99),
         ];
@@ -229,7 +229,7 @@ mod tests {
         };
         let mut trial = TrialReport { id: "rate-24.r1".into(), ..TrialReport::default() };
         trial.accounting = Accounting { due: 1_203, completed: 1_200, timed_out: 3, ..Accounting::default() };
-        trial.throughput.output_tokens_per_second = 3_072.4;
+        trial.throughput.output_tokens_per_second = Some(3_072.4);
         trial.latency.ttft_seconds = measured(1_200, 0.0376, 0.116);
         let mut report = report(vec![trial]);
         report.verdict = Verdict { status: Status::Suspect, reasons: vec![reason] };
@@ -239,7 +239,8 @@ mod tests {
 
     #[test]
     fn an_open_loop_shows_both_clocks_and_a_short_one_says_what_is_too_few() {
-        let mut late = TrialReport { id: "rate-90".into(), ..TrialReport::default() };
+        let mut late = TrialReport { id: "rate-90".into(), complete: true, ..TrialReport::default() };
+        late.throughput.output_tokens_per_second = Some(0.0);
         late.load.model = "open".to_owned();
         late.latency.ttft_seconds = measured(540, 0.021, 0.024);
         late.latency.ttft_scheduled_seconds = measured(540, 0.160, 0.304);
@@ -265,7 +266,8 @@ mod tests {
             completed: 214,
             ..StageFigures::default()
         };
-        let mut trial = TrialReport { id: "trial".into(), ..TrialReport::default() };
+        let mut trial = TrialReport { id: "trial".into(), complete: true, ..TrialReport::default() };
+        trial.throughput.output_tokens_per_second = Some(0.0);
         trial.load.stages = vec![stage(1.0, 4.0), stage(3.0, 8.0), stage(5.0, 1.0)];
         insta::assert_snapshot!(summary(&report(vec![trial])));
     }

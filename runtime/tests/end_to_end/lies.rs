@@ -226,6 +226,55 @@ fn pipe(mut from: TcpStream, mut to: TcpStream) {
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
+/// A door to a server that holds each event stream back until its end mark has come, as some proxies do.
+fn holding_back(server: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let Ok(mut server) = TcpStream::connect(&server) else { return };
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || pipe(from, to));
+            thread::spawn(move || {
+                let (mut bytes, mut held) = ([0; 4096], Vec::new());
+                while let Ok(count @ 1..) = server.read(&mut bytes) {
+                    held.extend_from_slice(&bytes[..count]);
+                    let has = |text: &str| held.windows(text.len()).any(|found| found == text.as_bytes());
+                    if has("text/event-stream") && !has("[DONE]") {
+                        continue;
+                    }
+                    if client.write_all(&held).is_err() {
+                        break;
+                    }
+                    held.clear();
+                }
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_proxy_that_holds_answers_back_is_named() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=20ms", "--tpot=5ms"]);
+    let led = |url: String| {
+        let ended = scene.lead(&recipe(&[url], &format!("{SHORT}\n  slo: {{tpot_p50: 3ms}}")), &[]).wait();
+        ended.run(ended.code.unwrap())
+    };
+    let honest = led(dummy.url());
+    assert!(!honest.reasons().contains("not_streamed"), "{:?}", honest.reasons());
+    assert_eq!(honest.trial()["slo_limits"][0]["outcome"], "missed");
+    let run = led(holding_back(dummy.address.clone()));
+    let reason = reason(&run, "not_streamed");
+    assert_eq!((&reason["status"], &reason["value"]), (&"SUSPECT".into(), &1.0.into()), "{reason}");
+    let message = reason["message"].as_str().unwrap();
+    assert!(message.starts_with("60 of 60 streamed answers came all at once"), "{message}");
+    // What would be believed without it.
+    assert_eq!(run.trial()["slo_limits"][0]["outcome"], "met");
+}
+
 #[test]
 fn a_dead_replica_behind_a_balancer_is_named() {
     let scene = Scene::new();
@@ -410,4 +459,23 @@ fn a_run_that_is_ended_in_its_warm_up_measured_nothing_and_says_only_that() {
     let reasons = run.reasons();
     assert!(reasons.contains("nothing_due") && reasons.contains("interrupted"), "{reasons:?}");
     assert!(!reasons.contains("nothing_completed") && !reasons.contains("concurrency_short"), "{reasons:?}");
+}
+
+#[test]
+fn a_trial_that_is_ended_in_its_warm_up_takes_nothing_from_a_whole_one() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms"]);
+    let load = recipe(&[dummy.url()], "concurrency: [2, 4]\n  duration: 2s").replace("warmup: 0s", "warmup: 4s");
+    let mut running = scene.lead(&load, &[]);
+    running.event("the second load", |event| event["event"] == "trial_begun" && event["number"] == 2);
+    let received = dummy.received();
+    until("load", LIMIT, || (dummy.received() > received + 20).then_some(()));
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    let run = ended.run(130);
+    // The machine may be busy, which is a reason of its own.
+    let verdict = &run.report["verdict"];
+    let told = verdict["reasons"].to_string();
+    assert!(told.contains("concurrency-4: not measured, the load was ended") && !told.contains("nothing_due"), "{told}");
+    assert_eq!(verdict["status"], "SUSPECT", "{verdict:#}");
 }

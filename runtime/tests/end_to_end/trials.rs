@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, net::TcpListener};
 
 use serde_json::Value;
 
-use crate::support::{Dummy, Scene, assert_balanced};
+use crate::support::{Dummy, Relay, Scene, assert_balanced};
 
 fn sweep(config: &str, load: &str) -> String {
     format!(
@@ -89,6 +89,32 @@ fn a_server_that_runs_already_is_measured_without_a_recipe() {
     assert!(other.complaints().contains("no model `m`; it lists `dummy`"), "{}", other.complaints());
     let again = scene.says(&["validate", recipe.to_str().unwrap()]);
     assert_eq!(again.code, Some(0), "the recipe it amounts to lies beside the results: {}", again.stderr);
+}
+
+/// The cache of a server that outlives a run may hold what the run before sent.
+#[test]
+fn two_runs_send_no_common_prompt_unless_they_are_to_have_the_same_seed() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=1ms", "--tpot=0s"]);
+    let results = scene.path("results");
+    let sent = |words: &[&str]| {
+        let relay = Relay::before(&dummy.address);
+        let own = ["--requests", "40", "--concurrency", "2", "--warmup", "0s", "--json", "--results", results.to_str().unwrap()];
+        let ended = scene.says(&[&["bench", &relay.url(), "--model", "dummy"], &own[..], words].concat());
+        let run = ended.run(0);
+        let manifest: Value = serde_json::from_slice(&fs::read(run.folder.join("manifest.json")).unwrap()).unwrap();
+        let resolved = fs::read_to_string(run.folder.join("recipe.resolved.yaml")).unwrap();
+        assert!(resolved.contains(&format!("seed: {}\n", manifest["seed"])), "{resolved}");
+        let bodies = relay.bodies("/v1/completions");
+        // The first completion, which is shorter, asks with a prompt that is the same in every run.
+        let load = bodies.iter().filter(|body| body["max_tokens"] == 64);
+        let prompts: BTreeSet<String> = load.map(|body| body["prompt"].to_string()).collect();
+        assert_eq!(prompts.len(), 40, "{bodies:?}");
+        (prompts, manifest["seed"].to_string())
+    };
+    let ((one, seed), (other, _)) = (sent(&[]), sent(&[]));
+    assert!(one.is_disjoint(&other), "{:?}", one.intersection(&other));
+    assert_eq!(sent(&["--seed", &seed]), (one, seed), "a seed that is said repeats the run");
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub struct Content {
 #[derive(Debug, Default)]
 pub struct Sum {
     events: u32,
+    /// Of those, the ones with reasoning and no output.
+    reasoned: u32,
     input_tokens: Option<u32>,
     output_tokens: Option<u32>,
     stopped_early: bool,
@@ -99,6 +101,7 @@ impl Sum {
         };
         let content = Some(content).filter(|content| content.reasoning || content.output);
         self.events += u32::from(content.is_some());
+        self.reasoned += u32::from(content.is_some_and(|content| !content.output));
         if content.is_some() {
             self.print.add(text_of(json, &*TEXTS).unwrap_or_default());
         }
@@ -137,6 +140,8 @@ impl Sum {
             source: Some(if self.output_tokens.is_some() { TokensSource::Usage } else { TokensSource::Events }),
             events: self.events,
             stopped_early: self.stopped_early,
+            is_reasoning_alone: self.events > 0 && self.events == self.reasoned,
+            hidden_reasoning_tokens: None,
             model: self.model,
             fingerprint: self.print.number(),
             text: None,

@@ -1,6 +1,6 @@
 //! Answers that are not streamed: one object.
 
-use hb_core::record::Kind;
+use hb_core::record::{Kind, TokensSource};
 
 use super::stream::{Object, Sum};
 use crate::{protocol::Answer, whole::could_go_on};
@@ -15,6 +15,9 @@ pub fn read(body: &[u8]) -> Answer {
     let mut sum = Sum::default();
     sum.add(&object, body);
     let answer = sum.answer(None);
+    // Where the server did not count them nobody knows how many tokens the one piece holds.
+    let source = answer.source.filter(|source| *source == TokensSource::Usage);
+    let output_tokens = answer.output_tokens.filter(|_| source.is_some());
     // All tokens came in one piece: there is no time per token to speak of.
-    Answer { first_chunk_tokens: answer.output_tokens, ..answer }
+    Answer { source, output_tokens, first_chunk_tokens: output_tokens, ..answer }
 }

@@ -62,6 +62,9 @@ pub struct Piece {
     /// Calls of tools: content, too.
     #[serde(default)]
     pub tool_calls: Filled,
+    /// What is said in place of an answer that the model refuses: content, too.
+    #[serde(default)]
+    pub refusal: Filled,
 }
 
 /// Token counts.
@@ -73,6 +76,8 @@ pub struct Usage {
     pub completion_tokens: u32,
     /// Where the prompt's tokens came from.
     pub prompt_tokens_details: Option<PromptDetails>,
+    /// Tokens of the answer that are reasoning, where the server tells it.
+    pub reasoning_tokens: Option<u32>,
 }
 
 /// Where the prompt's tokens came from.
@@ -90,6 +95,9 @@ fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D:
         #[serde(default)]
         completion_tokens: Tokens,
         prompt_tokens_details: Option<Details>,
+        /// Of whatever form: what is said beside the counts spoils no answer.
+        #[serde(default)]
+        completion_tokens_details: Value,
     }
     #[derive(Deserialize)]
     struct Details {
@@ -98,11 +106,13 @@ fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D:
     let told = Option::<Told>::deserialize(deserializer)?;
     Ok(told.and_then(|told| {
         let details = told.prompt_tokens_details;
+        let reasoning = told.completion_tokens_details["reasoning_tokens"].as_u64();
         Some(Usage {
             prompt_tokens: told.prompt_tokens.0?,
             completion_tokens: told.completion_tokens.0?,
             prompt_tokens_details: details
                 .map(|details| PromptDetails { cached_tokens: details.cached_tokens.and_then(|tokens| tokens.0) }),
+            reasoning_tokens: reasoning.and_then(|tokens| u32::try_from(tokens).ok()).filter(|tokens| *tokens > 0),
         })
     }))
 }
@@ -130,7 +140,7 @@ impl Chunk<'_> {
 }
 
 impl Choice<'_> {
-    /// Whether it carries content: text, reasoning or a tool call that is not empty, or a token that is no text yet.
+    /// Whether it carries content: text, reasoning, a tool call or a refusal that is not empty, or a token that is no text yet.
     pub fn has_content(&self) -> bool {
         self.has_output() || self.has_reasoning() || self.token_ids.0.is_some_and(|count| count > 0)
     }
@@ -140,9 +150,9 @@ impl Choice<'_> {
         self.piece().is_some_and(|piece| piece.reasoning.0 || piece.reasoning_content.0)
     }
 
-    /// Whether it carries output: text or a tool call.
+    /// Whether it carries output: text, a tool call or a refusal.
     pub fn has_output(&self) -> bool {
-        self.text.0 || self.piece().is_some_and(|piece| piece.content.0 || piece.tool_calls.0)
+        self.text.0 || self.piece().is_some_and(|piece| piece.content.0 || piece.tool_calls.0 || piece.refusal.0)
     }
 
     fn piece(&self) -> Option<&Piece> {
@@ -155,7 +165,7 @@ impl Choice<'_> {
 pub struct Endings {
     /// Choices with any finish reason.
     pub finished: u32,
-    /// Choices that ended by themselves, before the asked length.
+    /// Choices that ended by themselves.
     pub stopped: u32,
     /// Choices that the server gave up.
     pub aborted: u32,

@@ -94,8 +94,7 @@ pub fn advice(refusal: &str) -> Option<String> {
 /// How many choices the answer has: `n` for each prompt.
 pub fn choices(request: &RequestSpec) -> u32 {
     let prompts = if request.api == Api::Chat { 1 } else { request.batch.get() };
-    let each = request.sampling.get("n").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
-    prompts.saturating_mul(each.unwrap_or(1).max(1))
+    prompts.saturating_mul(request.choices())
 }
 
 /// `prompt` is a text, a list of ids, or a list of either for a batch.

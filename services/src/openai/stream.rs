@@ -50,6 +50,10 @@ struct Event {
     usual: Usual,
     progress: Progress,
     events: u32,
+    /// Events with reasoning and no output.
+    reasoned: u32,
+    /// Whether any event had reasoning.
+    has_reasoned: bool,
     first_tokens: Option<u32>,
     /// The sum of what events told, `None` once one with content told nothing.
     tokens_told: Option<u32>,
@@ -239,8 +243,11 @@ impl Event {
             self.print.add(text_of(data, &*TEXTS).unwrap_or_default());
             self.text.add(|| text_in(data))?;
             self.content(self.told(&chunk));
-            let choices = &chunk.choices;
-            self.progress.had(choices.iter().any(Choice::has_reasoning), choices.iter().any(Choice::has_output));
+            let has_reasoning = chunk.choices.iter().any(Choice::has_reasoning);
+            let has_output = chunk.choices.iter().any(Choice::has_output);
+            self.progress.had(has_reasoning, has_output);
+            self.has_reasoned |= has_reasoning;
+            self.reasoned += u32::from(has_reasoning && !has_output);
             self.counted = chunk.usage.map_or(self.counted, |usage| usage.completion_tokens);
         }
         chunk.finish_reasons().for_each(|reason| self.endings.add(reason));
@@ -338,6 +345,8 @@ impl Event {
             source: Some(if exact.is_some() { TokensSource::Usage } else { TokensSource::Events }),
             events: self.events,
             stopped_early: self.endings.stopped > 0,
+            is_reasoning_alone: self.events > 0 && self.events == self.reasoned,
+            hidden_reasoning_tokens: usage.and_then(|usage| usage.reasoning_tokens).filter(|_| !self.has_reasoned),
             // Of the answer before, where this one ended before it said anything.
             model: self.model.filter(|_| self.endings.finished > 0 || usage.is_some()),
             fingerprint: self.print.number(),

@@ -27,12 +27,14 @@ pub fn read(body: &[u8]) -> Answer {
     let mut endings = Endings::default();
     chunk.finish_reasons().for_each(|reason| endings.add(reason));
     let has_content = chunk.choices.iter().any(Choice::has_content);
+    let has_reasoned = chunk.choices.iter().any(Choice::has_reasoning);
     // A count of zero beside content is a server that does not count.
     let usage = chunk.usage.filter(|usage| usage.completion_tokens > 0 || !has_content);
-    let generated = usage.map_or(u32::from(has_content), |usage| usage.completion_tokens);
+    // Without it nobody knows how many tokens the one piece holds.
+    let generated = usage.map(|usage| usage.completion_tokens);
     let kind = if endings.aborted > 0 {
         Some(Kind::Aborted)
-    } else if generated == 0 {
+    } else if !has_content && generated.is_none_or(|tokens| tokens == 0) {
         Some(Kind::NoToken)
     } else {
         None
@@ -41,13 +43,15 @@ pub fn read(body: &[u8]) -> Answer {
         kind,
         message: None,
         input_tokens: usage.map(|usage| usage.prompt_tokens),
-        output_tokens: Some(generated),
+        output_tokens: generated,
         cached_tokens: usage.and_then(|usage| usage.prompt_tokens_details).and_then(|details| details.cached_tokens),
         // All tokens came in one piece: there is no time per token to speak of.
-        first_chunk_tokens: Some(generated),
-        source: Some(if usage.is_some() { TokensSource::Usage } else { TokensSource::Events }),
+        first_chunk_tokens: generated,
+        source: usage.map(|_| TokensSource::Usage),
         events: u32::from(has_content),
         stopped_early: endings.stopped > 0,
+        is_reasoning_alone: has_reasoned && !chunk.choices.iter().any(Choice::has_output),
+        hidden_reasoning_tokens: usage.and_then(|usage| usage.reasoning_tokens).filter(|_| !has_reasoned),
         model: chunk.model.as_deref().map(Into::into),
         fingerprint: print.number(),
         text: None,

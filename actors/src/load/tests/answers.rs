@@ -27,6 +27,47 @@ async fn an_answer_in_one_piece_has_the_servers_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_choice_of_every_prompt_is_asked_for_as_many_tokens() {
+    let end =
+        |index: u32| format!("data: {{\"choices\":[{{\"index\":{index},\"text\":\"a\",\"finish_reason\":\"length\"}}]}}\n\n");
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":6}}\n\ndata: [DONE]\n\n";
+    let server = server(Answer::Keep(chunked(&((0..6).map(end).collect::<String>() + usage)))).await;
+    let mut share = closed(1, Stop::Requests(2), &server.url);
+    share.request.sampling.insert("n".into(), 3.into());
+    share.request.batch = 2.try_into().unwrap();
+    for row in driven(share).await {
+        assert_eq!((row.outcome, row.output_tokens, row.asked_tokens), (Outcome::Completed, Some(6), 2 * 3 * 3));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_of_an_answer_in_one_piece_that_nobody_counted_are_not_known() {
+    let server = server(Answer::Keep(json(r#"{"choices":[{"text":"a b c","finish_reason":"length"}]}"#))).await;
+    let mut share = closed(1, Stop::Requests(2), &server.url);
+    share.request.stream = false;
+    for row in driven(share).await {
+        assert_eq!((row.outcome, row.output_tokens, row.tokens_source), (Outcome::Completed, None, None));
+        assert_eq!((row.chunks, row.first_chunk_tokens, row.tpot()), (1, None, None));
+    }
+}
+
+/// A model may be at its end where the asked length is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_stopped_early_if_it_has_fewer_tokens_than_were_asked_for() {
+    let usage = |tokens: u32| format!(r#"{{"prompt_tokens":8,"completion_tokens":{tokens}}}"#);
+    let whole = |reason: &str, usage: &str| {
+        let last = format!(r#"{{"choices":[{{"text":"a","finish_reason":"{reason}"}}],"usage":{usage}}}"#);
+        chunked(&format!("{EVENT}data: {last}\n\ndata: [DONE]\n\n"))
+    };
+    let cases = [("stop", usage(3), false), ("stop", usage(2), true), ("stop", "null".into(), true), ("length", usage(2), false)];
+    for (reason, usage, expected) in cases {
+        let server = server(Answer::Keep(whole(reason, &usage))).await;
+        let rows = driven(closed(1, Stop::Requests(2), &server.url)).await;
+        assert!(rows.iter().all(|row| row.asked_tokens == 3 && row.stopped_early == expected), "{reason} {usage}: {rows:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_s_time_stands_in_the_row_of_the_request_that_opened_it() {
     let server = server(Answer::Keep(whole())).await;
     let rows = driven(closed(3, Stop::Requests(60), &server.url)).await;
@@ -56,6 +97,7 @@ async fn the_first_output_behind_reasoning_has_its_own_stamp() {
         assert_eq!(Counts::of(&rows).completed, 3, "{body}");
         for row in rows {
             assert_eq!(row.first_output.is_some(), is_told, "{body}");
+            assert_eq!(row.ended_in_reasoning, !body.contains("content"), "{body}");
             assert!(row.first_output.is_none_or(|output| Some(output) >= row.first && Some(output) <= row.last), "{row:?}");
         }
     }

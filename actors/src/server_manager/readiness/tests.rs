@@ -224,6 +224,20 @@ async fn a_refusal_of_a_default_field_says_what_to_write() {
 }
 
 #[tokio::test]
+async fn a_redirection_is_told_and_final_at_the_first_completion() {
+    let asked = asked(vec![health(), Step::Completes], spec(), LONG, None, |head, times| match head.split(' ').next() {
+        Some("GET") if times > 1 => (200, ""),
+        _ => (307, ""),
+    })
+    .await;
+    let sentence = "http_307: a redirection without a `Location`, which is not followed; write the URL of the server behind it";
+    assert_eq!(asked.told, [format!("asking /health: {sentence}")]);
+    let error = asked.ready.unwrap_err().to_string();
+    assert!(error.starts_with("the first completion at ") && error.ends_with(sentence), "{error}");
+    assert_eq!(asked.heads.iter().filter(|head| head.starts_with("POST")).count(), 1, "it is asked once");
+}
+
+#[tokio::test]
 async fn a_first_completion_of_another_form_is_not_asked_again_and_says_what_a_trial_would() {
     let cases: [(Script, &str); 2] = [
         (

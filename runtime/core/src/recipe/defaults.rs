@@ -5,11 +5,8 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    OneOrMany, Recipe, RequestDistribution, Workload, dataset,
-    expand::Point,
-    search, stages, stop_when,
-    trial_names::{hash, plain},
-    words::Variables,
+    OneOrMany, Recipe, RequestDistribution, Workload, dataset, expand::Point, search, seed, stages, stop_when,
+    trial_names::plain, words::Variables,
 };
 use crate::{
     schedule::Instants,
@@ -29,9 +26,8 @@ pub(super) fn trial(
     id: TrialId,
     repetition: u32,
 ) -> Trial {
-    let seed = recipe.metadata.as_ref().and_then(|metadata| metadata.seed).unwrap_or(0);
     let load = load(recipe, workload);
-    let seed = hash(&[&seed.to_le_bytes(), id.as_str().as_bytes(), &repetition.to_le_bytes()]);
+    let seed = seed::of_trial(recipe.seed(), &id, repetition);
     Trial {
         parameters: point.iter().cloned().collect(),
         repetition,

@@ -40,7 +40,7 @@ pub enum ReportFormat {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metadata {
-    /// Seeds everything that is drawn; default 0.
+    /// Seeds everything that is drawn. Left out it is 0, or with `servers.endpoints` drawn anew for each run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// The commit of what is measured.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, Workload, dataset, words::PlainText};
+use super::{Problem, Workload, dataset, untimed::untimed, words::PlainText};
 use crate::{trial, units::Span};
 
 /// Stop when a figure is known well enough.
@@ -60,6 +60,10 @@ pub(super) fn check(workload: &Workload, problems: &mut Vec<Problem>) {
     if named(&when.metric).is_none() {
         let accepted = format!("{} with a percentile, such as `ttft_p99`", METRICS.join(", "));
         error("stop_when.metric", format!("`{}`", when.metric), &accepted, "a figure of which each request has one");
+    }
+    if let Some(untimed) = named(&when.metric).and_then(|(metric, _)| untimed(workload, metric)) {
+        let found = format!("`{}` {}", when.metric, untimed.why);
+        error("stop_when.metric", found, untimed.accepted, "a figure of which each request has one");
     }
     if half_width(&when.ci).is_none() {
         let advice = "the half width of the 95 % interval, as a share of the figure";
@@ -121,6 +125,28 @@ mod tests {
         let rule = of(&short).unwrap();
         assert_eq!((rule.min, window(&short), rule.half_width), (Span::from_secs(10), Some(Span::from_secs(10)), 0.1));
         assert_eq!(of(&workload("ttft_scheduled_p99.9", "5 %", None, None)).unwrap().percentile, 99.9);
+    }
+
+    #[test]
+    fn a_figure_that_no_answer_has_is_refused() {
+        let sampling = |n: u64| serde_json::json!({"n": n}).as_object().cloned();
+        let entry = |batch: u32| serde_json::from_value(serde_json::json!({"name": "a", "batch": batch})).unwrap();
+        for (metrics, written, is_refused) in [
+            (["tpot", "tpot"], Workload::default(), false),
+            (["tpot", "tpot"], Workload { sampling: sampling(3), ..Workload::default() }, true),
+            (["tpot", "tpot"], Workload { sampling: sampling(1), ..Workload::default() }, false),
+            (["tpot", "tpot"], Workload { benchmark_suite: vec![entry(1), entry(4)], ..Workload::default() }, true),
+            (["tpot", "ttft_scheduled"], Workload { stream: Some(OneOrMany::One(false)), ..Workload::default() }, true),
+            (["e2el", "e2el_scheduled"], Workload { stream: Some(OneOrMany::One(false)), ..Workload::default() }, false),
+            (["ttft", "e2el"], Workload { sampling: sampling(3), ..Workload::default() }, false),
+        ] {
+            for metric in metrics {
+                let workload =
+                    Workload { stop_when: workload(&format!("{metric}_p50"), "5%", None, None).stop_when, ..written.clone() };
+                let expected: &[&str] = if is_refused { &["workload.stop_when.metric"] } else { &[] };
+                assert_eq!(paths(&workload), expected, "{metric} {written:?}");
+            }
+        }
     }
 
     #[test]

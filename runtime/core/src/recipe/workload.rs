@@ -125,6 +125,14 @@ pub struct Workload {
     pub tokenizer: Option<String>,
 }
 
+impl Workload {
+    /// Every number of prompts in a request that is written anywhere.
+    pub(super) fn batches(&self) -> impl Iterator<Item = NonZeroU32> {
+        let entries = self.benchmark_suite.iter().map(|entry| &entry.batch);
+        entries.chain([&self.batch]).flatten().flat_map(|batch| batch.values()).copied()
+    }
+}
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ClientFigures, Distribution, Latencies, Second, TrialFrame, asks_choices, flow::flow, gather::Gathered};
+use super::{ClientFigures, Distribution, Latencies, Second, TrialFrame, flow::flow, gather::Gathered};
 use crate::{
-    record::{Kind, Stage},
+    record::{Kind, Stage, TURNED_AWAY_PAUSE},
     tally::{ExecutorHealth, TrialTally},
     trial::{Api, LoadModel, LoadSpec, Stop},
     units::Nanos,
@@ -50,6 +50,7 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
         failed: accounting.failed_total() + accounting.timed_out,
         without_token: accounting.failed.get(&Kind::NoToken.to_string()).copied().unwrap_or(0),
         without_first_token: gathered.without_first_token,
+        at_once: gathered.pieces.at_once(),
         cancelled: accounting.cancelled,
         dropped: accounting.dropped_total(),
         lost: accounting.lost,
@@ -73,7 +74,7 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
         can_force_length: frame.can_force_length,
         output_tokens: gathered.total_output,
         has_counted_events: gathered.tokens_source().is_some_and(|source| source != "usage"),
-        requested_output_tokens: gathered.asked_output,
+        requested_output_tokens: gathered.asked_counted,
         input_tokens: if requested > 0 { counted_input } else { gathered.total_input.unwrap_or(0) },
         requested_input_tokens: requested,
         cached_tokens: gathered.cached,
@@ -104,7 +105,7 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
         send_delay_p99_seconds: send_delay_p99(&trial.load, gathered, in_flight.1),
         flow: flow(&trial.load, gathered, window),
         in_flight_mean: in_flight.0,
-        closed_loop: closed_loop(&trial.load, gathered, in_flight.0),
+        closed_loop: closed_loop(&trial.load, gathered, in_flight.0, window),
     }
 }
 
@@ -127,11 +128,18 @@ fn servers_exited(frame: &TrialFrame) -> u32 {
 
 /// What a closed loop was to keep in flight: every client is busy but for its pause after each answer. Where a number of
 /// requests ends it, its clients end one by one, and nothing is said.
-fn closed_loop(load: &LoadSpec, gathered: &Gathered<'_>, mean: f64) -> Option<ClosedLoopEvidence> {
+fn closed_loop(load: &LoadSpec, gathered: &Gathered<'_>, mean: f64, (start, end): (Nanos, Nanos)) -> Option<ClosedLoopEvidence> {
     let (LoadModel::Closed { concurrency, think }, Stop::After(_)) = (&load.model, load.stop) else { return None };
     let busy = gathered.in_flight_times.mean()?;
     let share = if think.0.is_zero() { 1.0 } else { busy / (busy + think.as_secs_f64()) };
-    Some(ClosedLoopEvidence { expected: f64::from(concurrency.get()) * share, mean })
+    let failed = gathered.accounting.get(&Stage::Measure).map(|accounting| &accounting.failed);
+    let of_status = |status| failed.and_then(|failed| failed.get(&Kind::Http(status).to_string())).copied().unwrap_or(0);
+    let turned_away = of_status(429) + of_status(503);
+    // A client that pauses anyhow loses only what is longer.
+    let pause = TURNED_AWAY_PAUSE.0.saturating_sub(think.0).as_secs_f64();
+    let seconds = end.since(start).as_secs_f64();
+    let held_off = if seconds > 0.0 { turned_away as f64 * pause / seconds } else { 0.0 };
+    Some(ClosedLoopEvidence { expected: f64::from(concurrency.get()) * share, mean, turned_away, held_off })
 }
 
 /// How late an open loop sent. Near `max_in_flight`, of which each node has a part, requests wait for answers and not for
@@ -144,7 +152,7 @@ fn send_delay_p99(load: &LoadSpec, gathered: &Gathered<'_>, peak: u32) -> Option
 /// What the servers counted beside what was sent. Several choices for a prompt are counted by some and not by others.
 fn served(frame: &TrialFrame, gathered: &Gathered<'_>) -> Option<ServedEvidence> {
     let request = &frame.plan.trial.request;
-    let counted = frame.counted.prompts().filter(|_| !asks_choices(request))?;
+    let counted = frame.counted.prompts().filter(|_| request.choices() == 1)?;
     Some(ServedEvidence { counted, sent: gathered.attempts * u64::from(request.batch.get()) })
 }
 

@@ -14,6 +14,7 @@ use super::{
     endpoints::Endpoints,
     flow::TimesInFlight,
     likeness::Likeness,
+    pieces::Pieces,
 };
 use crate::{
     histogram::Histogram,
@@ -63,6 +64,10 @@ pub(super) struct Gathered<'a> {
     /// Of every stage, where the prompts are texts of a dataset.
     pub(super) dataset: Option<DatasetFigures>,
     pub(super) asked_output: u64,
+    /// Of those whose tokens somebody counted.
+    pub(super) asked_counted: u64,
+    /// Whose tokens nobody counted.
+    pub(super) uncounted: u64,
     pub(super) cached: Option<u64>,
     pub(super) stopped_early: u64,
     /// Streamed ones with tokens and without a first one.
@@ -71,6 +76,7 @@ pub(super) struct Gathered<'a> {
     send_delay: Histogram,
     pub(super) other_model: u64,
     pub(super) likeness: Likeness,
+    pub(super) pieces: Pieces,
     /// Of every stage.
     pub(super) endpoints: Endpoints,
     /// How often requests were put on a connection, or may have been, in every stage.
@@ -119,12 +125,15 @@ impl<'a> Gathered<'a> {
             conversations: Conversations::default(),
             dataset: dataset.map(DatasetFigures::of),
             asked_output: 0,
+            asked_counted: 0,
+            uncounted: 0,
             cached: None,
             stopped_early: 0,
             without_first_token: 0,
             send_delay: Histogram::new(),
             other_model: 0,
             likeness: Likeness::default(),
+            pieces: Pieces::default(),
             endpoints: Endpoints::default(),
             attempts: 0,
             sent_twice: 0,
@@ -215,11 +224,16 @@ impl<'a> Gathered<'a> {
         self.total_output += u64::from(record.output_tokens.unwrap_or(0));
         self.prompts.take(record, self.fixed_input, self.batch);
         self.asked_output += u64::from(record.asked_tokens);
+        match record.output_tokens {
+            Some(_) => self.asked_counted += u64::from(record.asked_tokens),
+            None => self.uncounted += 1,
+        }
         self.stopped_early += u64::from(record.stopped_early);
         let is_untimed = self.is_streamed && record.first.is_none() && record.output_tokens.is_some_and(|tokens| tokens > 0);
         self.without_first_token += u64::from(is_untimed);
         self.other_model += u64::from(record.is_other_model);
         self.likeness.take(record);
+        self.pieces.take(record);
         self.sources.extend(record.tokens_source);
         if let Some(cached) = record.cached_tokens {
             self.cached = Some(self.cached.unwrap_or(0) + u64::from(cached));
@@ -236,6 +250,11 @@ impl<'a> Gathered<'a> {
     /// The samples of a latency, if all are here.
     pub(super) fn samples(&mut self, latency: Latency) -> Option<Vec<f64>> {
         self.samples.as_mut().map(|samples| samples.remove(&latency).unwrap_or_default())
+    }
+
+    /// Whether anything is known of answer tokens: nobody counted those of an answer in one piece without usage.
+    pub(super) fn has_tokens(&self) -> bool {
+        self.uncounted == 0 || !self.sources.is_empty()
     }
 
     /// Who counted the tokens.

@@ -89,7 +89,12 @@ impl StageFigures {
     pub fn cells(&self) -> Vec<String> {
         let [due, sent, completed] = [self.due, self.sent, self.completed].map(figures::count);
         let span = format!("{}–{} s", figures::short(self.start), figures::short(self.end));
-        let rates = [self.concurrency_mean, self.requests_per_second, self.output_tokens_per_second].map(figures::three_digits);
+        let mut rates =
+            [self.concurrency_mean, self.requests_per_second, self.output_tokens_per_second].map(figures::three_digits);
+        if self.requests_per_second > 0.0 && self.output_tokens_per_second == 0.0 {
+            // Every answer has a token, so nobody counted.
+            rates[2] = "–".to_owned();
+        }
         [span, self.asked(), due, sent, completed].into_iter().chain(rates).chain(self.latency.cells()).collect()
     }
 }

@@ -18,6 +18,7 @@ mod likeness;
 mod load;
 mod part;
 mod percentile;
+mod pieces;
 mod remarks;
 mod repeated;
 mod resources;
@@ -42,6 +43,7 @@ pub use latencies::{Distribution, Latencies};
 pub use load::{LoadFigures, STAGE_HEADS, staged};
 pub use part::RunPart;
 pub use percentile::{ADJUSTED, Percentile, TOO_FEW};
+pub use pieces::SpreadFigures;
 pub use repeated::{REPEATED_HEADS, Repeated, RepeatedFigure};
 pub use resources::{NodeFigures, ReadingSums, Resources};
 pub use run::{finished, run};
@@ -53,7 +55,6 @@ pub use slo::{SloFigure, SloOutcome};
 pub use stages::StageFigures;
 pub use steady::SteadyWindow;
 pub use summary::summary_markdown;
-use trial::asks_choices;
 pub use trial::{TrialFrame, trial};
 
 use crate::{
@@ -209,8 +210,11 @@ pub struct Window {
 pub struct TokenFigures {
     /// Prompt tokens; `None` where nobody counted.
     pub input: Option<u64>,
-    /// Answer tokens.
-    pub output: u64,
+    /// Answer tokens; `None` where nobody counted.
+    pub output: Option<u64>,
+    /// Answers whose tokens nobody counted; the others' are in the figures.
+    #[serde(default)]
+    pub uncounted: u64,
     /// Who counted: `usage`, `events`, or `mixed`.
     pub source: Option<String>,
     /// What prompts that are made got their length by: `token_ids`, `tokenize`, `tokenizer`, `usage`, or `words`
@@ -225,6 +229,12 @@ pub struct TokenFigures {
     pub cached: Option<u64>,
     /// Answers that ended by themselves before the asked length.
     pub stopped_early: u64,
+    /// Streamed answers whose tokens are known as a whole and of no event; `None` where there was none.
+    #[serde(default)]
+    pub spread: Option<SpreadFigures>,
+    /// Answers of reasoning alone: no output came.
+    #[serde(default)]
+    pub ended_in_reasoning: u64,
 }
 
 /// Rates over the window.
@@ -232,8 +242,8 @@ pub struct TokenFigures {
 pub struct Throughput {
     /// Requests completed in the window, per second.
     pub requests_per_second: f64,
-    /// Answer tokens that arrived in the window, per second.
-    pub output_tokens_per_second: f64,
+    /// Answer tokens that arrived in the window, per second; `None` where nobody counted.
+    pub output_tokens_per_second: Option<f64>,
     /// Prompt tokens (at the first answer token) and answer tokens, per second; `None` where nobody counted the former.
     pub total_tokens_per_second: Option<f64>,
     /// Requests that met every SLO, per second; `None` without SLO.
@@ -246,7 +256,7 @@ pub struct Throughput {
     pub makespan_seconds: f64,
     /// Answer tokens of completed measured requests over that.
     #[serde(default)]
-    pub makespan_output_tokens_per_second: f64,
+    pub makespan_output_tokens_per_second: Option<f64>,
     /// Completed measured requests over that.
     #[serde(default)]
     pub makespan_requests_per_second: f64,

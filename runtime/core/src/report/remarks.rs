@@ -1,6 +1,6 @@
 //! What must be said beside the figures, in sentences: the same ones on the terminal, in the mail and on the page.
 
-use super::{Latencies, Percentile, Report, TrialReport};
+use super::{Latencies, Percentile, Report, SpreadFigures, TrialReport};
 use crate::{figures, verdict::CACHE_HIT};
 
 /// The two clocks are told apart in words where they differ by more than this share of the one from sending…
@@ -11,12 +11,15 @@ const WAITED_SECONDS: f64 = 0.005;
 const OPENED_SHARE: f64 = 0.1;
 /// …and the median of them took so long.
 const OPENED_SECONDS: f64 = 0.001;
+/// Events are spoken of where answers have more tokens than this for each of them.
+const TOKENS_PER_EVENT: f64 = 1.5;
 /// So many trials are named; of more, only how many they are.
 const NAMED: usize = 3;
 
 impl Report {
     /// Sentences that belong under the table of trials: requests that waited in the client, connections that took their
-    /// time or were closed, prompts that were sent again or that a cache knew, reasoning before the output, and the client's own floor.
+    /// time or were closed, prompts that were sent again or that a cache knew, reasoning before the output or without it, tokens
+    /// that no event showed or that nobody counted, and the client's own floor.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
@@ -30,6 +33,9 @@ impl Report {
         remarks.extend(self.each(TrialReport::dataset_sentence));
         remarks.extend(self.each(TrialReport::cache_sentence));
         remarks.extend(self.each(TrialReport::reasoning_sentence));
+        remarks.extend(self.each(TrialReport::ended_in_reasoning_sentence));
+        remarks.extend(self.each(TrialReport::spread_sentence));
+        remarks.extend(self.each(TrialReport::uncounted_sentence));
         remarks.extend(self.each(|trial| trial.client.floor_sentence()));
         remarks
     }
@@ -126,11 +132,57 @@ impl TrialReport {
         Some(format!("{share} of the prompt tokens came from the servers' prefix cache: {why}"))
     }
 
+    /// That token figures lack answers, or are none at all.
+    fn uncounted_sentence(&self) -> Option<String> {
+        let (uncounted, of) = (self.tokens.uncounted, self.accounting.completed);
+        let left = if uncounted == of { "there are no token figures" } else { "token figures are without theirs" };
+        let (uncounted, of) = (figures::count(Some(uncounted).filter(|count| *count > 0)?), figures::count(of));
+        Some(format!("{uncounted} of {of} answers came in one piece without a count of their tokens (`usage`): {left}"))
+    }
+
     /// When the output begins that follows reasoning.
     fn reasoning_sentence(&self) -> Option<String> {
         let median = self.latency.ttfot_seconds.as_ref()?.shown(Percentile::P50)?;
         let took = figures::seconds(median);
         Some(format!("answers begin with reasoning, which is what TTFT counts: their first output came after {took} (p50)"))
+    }
+
+    /// That there was no output to wait for.
+    fn ended_in_reasoning_sentence(&self) -> Option<String> {
+        let (ended, of) = (self.tokens.ended_in_reasoning, self.accounting.completed);
+        let (count, of) = (figures::count(ended), figures::count(of));
+        (ended > 0).then(|| format!("{count} of {of} answers ended within their reasoning: no output came of them"))
+    }
+
+    /// That times per token are made of fewer events than tokens, and how far they may be off.
+    fn spread_sentence(&self) -> Option<String> {
+        let SpreadFigures { answers, events, tokens, hidden_reasoning } = self.tokens.spread?;
+        self.latency.tpot_seconds.as_ref()?;
+        // TPOT is over all tokens of an answer but one, and would be over fewer.
+        let factor = |fewer: u64| {
+            let fewer = fewer.checked_sub(answers).filter(|fewer| *fewer > 0)?;
+            Some(figures::short((tokens - answers) as f64 / fewer as f64))
+        };
+        if hidden_reasoning > 0 {
+            let by = factor(tokens - hidden_reasoning)
+                .map_or_else(String::new, |by| format!("; over the others it is {by} times that"));
+            let (hidden, tokens) = (figures::count(hidden_reasoning), figures::count(tokens));
+            return Some(format!(
+                "servers counted {hidden} of {tokens} answer tokens as reasoning, which no event showed: TTFT holds the time that they \
+                 took, and TPOT is spread over them, too{by}"
+            ));
+        }
+        if tokens as f64 <= events as f64 * TOKENS_PER_EVENT {
+            return None;
+        }
+        let mean = |count: u64| figures::short(count as f64 / answers as f64);
+        let by = factor(events).map_or_else(String::new, |by| format!(", up to {by} times"));
+        Some(format!(
+            "answers came in {} events on average and had {} tokens: times per token are spread over events. Tokens that came with the \
+             first event, or that were counted and not shown (reasoning), make TPOT too good{by}",
+            mean(events),
+            mean(tokens)
+        ))
     }
 }
 
@@ -197,8 +249,45 @@ mod tests {
         let mut thinking = trial("t", "closed", 0.02, 0.02);
         thinking.latency.ttfot_seconds = of(400, 2.5);
         assert!(remarks(vec![thinking.clone()])[0].ends_with("their first output came after 2.50 s (p50)"));
+        let mut uncounted = trial("t", "closed", 0.02, 0.02);
+        (uncounted.tokens.uncounted, uncounted.accounting.completed) = (40, 40);
+        assert!(remarks(vec![uncounted.clone()])[0].ends_with("(`usage`): there are no token figures"));
+        uncounted.accounting.completed = 60;
+        assert!(remarks(vec![uncounted])[0].starts_with("40 of 60 answers"));
         thinking.latency.ttfot_seconds = of(5, 2.5);
         assert_eq!(remarks(vec![thinking]), [""; 0], "too few for a median");
+    }
+
+    #[test]
+    fn tokens_that_no_event_showed_are_said_with_how_much_they_may_change() {
+        let spread = |answers, events, tokens, hidden_reasoning| {
+            let mut one = trial("t", "closed", 0.02, 0.02);
+            one.latency.tpot_seconds = Some(Distribution::default());
+            one.tokens.spread = Some(SpreadFigures { answers, events, tokens, hidden_reasoning });
+            remarks(vec![one]).pop().unwrap_or_default()
+        };
+        assert_eq!(spread(100, 1_600, 2_400, 0), "", "one and a half is usual");
+        assert_eq!(
+            spread(100, 800, 6_400, 0),
+            "answers came in 8 events on average and had 64 tokens: times per token are spread over events. Tokens that came with the \
+             first event, or that were counted and not shown (reasoning), make TPOT too good, up to 9 times"
+        );
+        assert!(spread(100, 100, 6_400, 0).ends_with("make TPOT too good"), "{}", spread(100, 100, 6_400, 0));
+        assert_eq!(
+            spread(100, 1_600, 6_400, 4_800),
+            "servers counted 4,800 of 6,400 answer tokens as reasoning, which no event showed: TTFT holds the time that they took, and \
+             TPOT is spread over them, too; over the others it is 4.2 times that"
+        );
+        let mut choices = trial("t", "closed", 0.02, 0.02);
+        choices.tokens.spread = Some(SpreadFigures { answers: 1, events: 8, tokens: 64, hidden_reasoning: 0 });
+        assert_eq!(remarks(vec![choices]), [""; 0], "there is no TPOT");
+    }
+
+    #[test]
+    fn answers_of_reasoning_alone_are_said() {
+        let mut one = trial("t", "closed", 0.02, 0.02);
+        (one.tokens.ended_in_reasoning, one.accounting.completed) = (12, 30);
+        assert_eq!(remarks(vec![one]), ["12 of 30 answers ended within their reasoning: no output came of them"]);
     }
 
     #[test]

@@ -106,10 +106,8 @@ fn figure(values: &[f64]) -> Option<RepeatedFigure> {
 /// The main figures of a trial; percentiles that too few samples allow are none.
 fn figures_of(trial: &TrialReport) -> Vec<(String, f64)> {
     let (rates, latency) = (&trial.throughput, &trial.latency);
-    let mut found = vec![
-        ("requests_per_second".to_owned(), rates.requests_per_second),
-        ("output_tokens_per_second".to_owned(), rates.output_tokens_per_second),
-    ];
+    let mut found = vec![("requests_per_second".to_owned(), rates.requests_per_second)];
+    found.extend(rates.output_tokens_per_second.map(|rate| ("output_tokens_per_second".to_owned(), rate)));
     found.extend(rates.goodput_requests_per_second.map(|goodput| ("goodput_requests_per_second".to_owned(), goodput)));
     let mut add = |name: &str, distribution: &Option<Distribution>| {
         for percentile in [Percentile::P50, Percentile::P99] {
@@ -134,6 +132,7 @@ mod tests {
     fn trial(id: &str, rate: f64, p50: f64, count: u64) -> TrialReport {
         let mut trial = TrialReport { id: id.into(), complete: true, ..TrialReport::default() };
         trial.throughput.requests_per_second = rate;
+        trial.throughput.output_tokens_per_second = Some(0.0);
         trial.latency.ttft_seconds = Some(Distribution { count, p50, ..Distribution::default() });
         trial
     }

@@ -124,9 +124,9 @@ fn row(text: &mut String, trial: &TrialReport, has_due: bool) {
     };
     let _ = writeln!(
         text,
-        "| `{}` | {} | {} | {:.2} | {} |{} {} | {} |{} {:.1} |",
+        "| `{}` | {} | {} | {:.2} | {} |{} {} | {} |{} {} |",
         trial.id,
-        trial.verdict.status,
+        if trial.is_unmeasured() { "not measured".to_owned() } else { trial.verdict.status.to_string() },
         trial.load.label(),
         trial.load.achieved_rate,
         pair(all.ttft_seconds.as_ref()),
@@ -134,7 +134,7 @@ fn row(text: &mut String, trial: &TrialReport, has_due: bool) {
         pair(all.tpot_seconds.as_ref()),
         pair(all.e2el_seconds.as_ref()),
         from_due(&all.e2el_scheduled_seconds),
-        trial.throughput.output_tokens_per_second,
+        trial.throughput.output_tokens_per_second.map_or("–".to_owned(), |rate| format!("{rate:.1}")),
     );
 }
 

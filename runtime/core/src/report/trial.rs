@@ -145,7 +145,7 @@ pub fn trial(
         accounting,
         other_accounting,
         window,
-        steady: steady.as_deref().map(steady::part),
+        steady: steady.as_deref().filter(|_| gathered.has_tokens()).map(steady::part),
         load: LoadFigures { concurrency_mean, concurrency_peak, stages, ..load(&plan.load.model, &gathered, (start, end)) },
         certainty: frame.certainty.clone(),
         conversations: gathered.conversations.told(),
@@ -154,14 +154,18 @@ pub fn trial(
         latency,
         tokens: TokenFigures {
             input: gathered.total_input,
-            output: gathered.total_output,
+            output: gathered.has_tokens().then_some(gathered.total_output),
+            uncounted: gathered.uncounted,
             source: gathered.tokens_source(),
             lengths_by: lengths_by(&frame.plan),
             requested_output: gathered.asked_output,
             requested_input: if plan.request.turns.is_some() { 0 } else { gathered.prompts.asked },
             cached: gathered.cached,
             stopped_early: gathered.stopped_early,
+            spread: gathered.pieces.spread(),
+            ended_in_reasoning: gathered.pieces.ended_in_reasoning,
         },
+        cost: cost(frame, throughput.output_tokens_per_second.map(|_| gathered.output_tokens)),
         throughput,
         percentile_source,
         slo: gathered.attainment(),
@@ -169,7 +173,6 @@ pub fn trial(
         servers: servers.told(),
         client,
         server: server(frame),
-        cost: cost(frame, gathered.output_tokens),
         resources: Resources { nodes: frame.nodes.clone() },
         events: frame.events.clone(),
         timeline,
@@ -219,14 +222,19 @@ fn throughput(gathered: &Gathered<'_>, latency: &Latencies, completed: u64, seco
     let makespan_seconds = gathered.first_sent.map_or(0.0, |first| gathered.last_end.since(first).as_secs_f64());
     let inverse = |seconds: f64| (seconds > 0.0).then(|| 1.0 / seconds);
     let (failed, sent) = gathered.errors;
+    let has_tokens = gathered.has_tokens();
+    let tokens = |rate| has_tokens.then_some(rate);
     Throughput {
         requests_per_second: per_second(gathered.completed as f64),
-        output_tokens_per_second: per_second(gathered.output_tokens),
-        total_tokens_per_second: gathered.total_input.map(|_| per_second(gathered.output_tokens + gathered.input_tokens as f64)),
+        output_tokens_per_second: tokens(per_second(gathered.output_tokens)),
+        total_tokens_per_second: gathered
+            .total_input
+            .filter(|_| has_tokens)
+            .map(|_| per_second(gathered.output_tokens + gathered.input_tokens as f64)),
         goodput_requests_per_second: has_slo.then(|| per_second(gathered.good_inside as f64)),
-        goodput_output_tokens_per_second: has_slo.then(|| per_second(gathered.good_output)),
+        goodput_output_tokens_per_second: (has_slo && has_tokens).then(|| per_second(gathered.good_output)),
         makespan_seconds,
-        makespan_output_tokens_per_second: self::per_second(gathered.total_output as f64, makespan_seconds),
+        makespan_output_tokens_per_second: tokens(self::per_second(gathered.total_output as f64, makespan_seconds)),
         makespan_requests_per_second: self::per_second(completed as f64, makespan_seconds),
         tps_user_p50: latency.tpot_seconds.as_ref().and_then(|tpot| inverse(tpot.p50)),
         tps_user_p1: latency.tpot_seconds.as_ref().and_then(|tpot| inverse(tpot.p99)),
@@ -241,12 +249,7 @@ fn per_second(count: f64, seconds: f64) -> f64 {
 /// Whether a request gets one answer: several, of a batch or of several choices, come in one stream by turns, and the time
 /// from one token to the next says nothing of any of them.
 fn has_one_answer(request: &RequestSpec) -> bool {
-    request.batch.get() == 1 && !asks_choices(request)
-}
-
-/// Whether a prompt gets several answers.
-pub(super) fn asks_choices(request: &RequestSpec) -> bool {
-    request.sampling.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1)
+    request.batch.get() == 1 && request.choices() == 1
 }
 
 /// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and where they all tell it what
@@ -275,9 +278,9 @@ fn lengths_by(plan: &Plan) -> LengthsBy {
     counting.map_or(LengthsBy::Words, |counting| counting.lengths_by(&plan.trial.request))
 }
 
-/// What the trial cost. `output_tokens` came inside the measured window, of whichever request; so does the energy that they
-/// are compared with.
-fn cost(frame: &TrialFrame, output_tokens: f64) -> BTreeMap<String, f64> {
+/// What the trial cost. `output_tokens`, if anybody counted them, came inside the measured window, of whichever request; so
+/// does the energy that they are compared with.
+fn cost(frame: &TrialFrame, output_tokens: Option<f64>) -> BTreeMap<String, f64> {
     let hours = frame.phase_seconds.values().sum::<f64>() / 3600.0;
     let server_nodes: BTreeSet<_> = frame.plan.servers.iter().map(|server| &server.node).collect();
     let gpus = server_nodes.len() as f64 * f64::from(frame.plan.trial.service.gpus);
@@ -286,7 +289,7 @@ fn cost(frame: &TrialFrame, output_tokens: f64) -> BTreeMap<String, f64> {
     if let Some(joules) = frame.energy_joules {
         cost.insert("energy_joules".to_owned(), joules);
     }
-    if let Some(joules) = frame.window_joules.filter(|joules| *joules > 0.0) {
+    if let Some((joules, output_tokens)) = frame.window_joules.filter(|joules| *joules > 0.0).zip(output_tokens) {
         cost.insert("tokens_per_joule".to_owned(), output_tokens / joules);
     }
     cost

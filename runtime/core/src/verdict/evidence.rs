@@ -15,6 +15,8 @@ pub struct TrialEvidence {
     pub without_token: u64,
     /// Streamed answers that have tokens and no first one.
     pub without_first_token: u64,
+    /// Streamed answers of several events, and how many of these came at once, at their end.
+    pub at_once: (u64, u64),
     /// Requests given up by us at the drain's end.
     pub cancelled: u64,
     /// Requests that were never sent.
@@ -60,7 +62,7 @@ pub struct TrialEvidence {
     pub output_tokens: u64,
     /// Whether some of these are events with content, which may hold several.
     pub has_counted_events: bool,
-    /// Answer tokens that these were asked for.
+    /// Answer tokens that these were asked for, those of answers left out whose tokens nobody counted.
     pub requested_output_tokens: u64,
     /// Prompt tokens that the server counted, of completed requests whose prompts were made to a length.
     pub input_tokens: u64,
@@ -177,6 +179,10 @@ pub struct ClosedLoopEvidence {
     pub expected: f64,
     /// The mean in flight.
     pub mean: f64,
+    /// Requests that were answered with status 429 or 503.
+    pub turned_away: u64,
+    /// Of those that would have been in flight, the mean whose clients waited after such an answer.
+    pub held_off: f64,
 }
 
 /// The first and the last third of the window.

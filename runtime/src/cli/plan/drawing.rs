@@ -17,7 +17,7 @@ use hb_services::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::lead::ssh_nodes;
+use crate::lead::{seed, ssh_nodes};
 
 /// Nothing is known of nodes that are not there yet.
 const UNKNOWN_CORES: u32 = 0;
@@ -29,6 +29,8 @@ pub struct Drawing {
     pub scenario: String,
     pub nodes: Vec<Node>,
     pub expected_seconds: Option<f64>,
+    /// Whether each run draws a seed of its own: what follows from the seed here is then one that it might draw.
+    pub is_seed_drawn: bool,
     pub trials: Vec<DrawnTrial>,
 }
 
@@ -133,7 +135,8 @@ pub fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
         command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, recipe)),
     };
     let nodes = allocation.seats.iter().map(node).collect();
-    Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, trials: drawn })
+    let is_seed_drawn = seed::is_drawn(recipe);
+    Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, is_seed_drawn, trials: drawn })
 }
 
 fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String> {

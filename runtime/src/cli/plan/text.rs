@@ -31,6 +31,9 @@ fn write(drawing: &Drawing, out: &mut String) -> Result {
         }
         None => writeln!(out, "how long the load takes depends on the server: a trial ends after a count of requests")?,
     }
+    if drawing.is_seed_drawn {
+        writeln!(out, "each run draws its own seed, as `metadata.seed` is left out: its requests are due otherwise than here")?;
+    }
     drawing.nodes.iter().try_for_each(|drawn| node(drawn, out))?;
     drawing.trials.iter().try_for_each(|drawn| trial(drawn, out))
 }

@@ -4,8 +4,10 @@ use std::num::NonZeroU32;
 
 use super::{
     super::{
-        LoadStage, OneOrMany, Problem, Recipe, Workload, dataset, defaults::slo_name, search as of_search, stages as of_stages,
-        stop_when,
+        LoadStage, OneOrMany, Problem, Recipe, Workload, dataset,
+        defaults::slo_name,
+        search as of_search, stages as of_stages, stop_when,
+        untimed::{Untimed, untimed},
     },
     clients::Clients,
     turns, values,
@@ -37,7 +39,6 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
 
 /// Each limit of `slo` is one that an answer can meet.
 fn limits(workload: &Workload, problems: &mut Vec<Problem>) {
-    let is_whole = workload.stream.as_ref().is_some_and(|stream| stream.values().contains(&false));
     for name in workload.slo.iter().flat_map(|slo| slo.keys()) {
         let path = format!("workload.slo.{name}");
         match slo_name(name) {
@@ -45,12 +46,10 @@ fn limits(workload: &Workload, problems: &mut Vec<Problem>) {
                 let accepted = "ttft, tpot or e2el with a percentile, such as `ttft_p99`";
                 problems.push(Problem::error(path, format!("`{name}`"), accepted));
             }
-            Some((metric, _)) if is_whole && metric != "e2el" => {
-                let found =
-                    format!("`{name}` beside `stream: false`: an answer in one piece has no {metric}, and would never meet it");
-                problems.push(Problem::error(path, found, "e2el, or `stream: true`"));
+            Some((metric, _)) => {
+                let problem = |untimed: Untimed| Problem::error(path, format!("`{name}` {}", untimed.why), untimed.accepted);
+                problems.extend(untimed(workload, metric).map(problem));
             }
-            Some(_) => {}
         }
     }
 }

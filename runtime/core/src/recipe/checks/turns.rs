@@ -1,13 +1,11 @@
 //! Whether conversations can be had of this load: what beside `workload.turns` contradicts it.
 
-use serde_json::Value;
-
 use super::{
     super::{Problem, Workload, words::TurnCount},
     load::is_open_anywhere,
     values,
 };
-use crate::trial::Length;
+use crate::trial::{Length, choices};
 
 pub(super) fn check(workload: &Workload, problems: &mut Vec<Problem>) {
     let path = "workload.turns";
@@ -22,13 +20,10 @@ pub(super) fn check(workload: &Workload, problems: &mut Vec<Problem>) {
              `target_rps`, and the time to think as `sleep_seconds`",
         ));
     }
-    let entries = workload.benchmark_suite.iter().map(|entry| &entry.batch);
-    let mut batches = entries.chain([&workload.batch]).flatten().flat_map(|batch| batch.values());
-    if batches.any(|batch| batch.get() > 1) {
+    if workload.batches().any(|batch| batch.get() > 1) {
         problems.push(Problem::error(path, "turns beside `batch`", "one of both").advise("a turn asks one question"));
     }
-    let choices = workload.sampling.as_ref().and_then(|sampling| sampling.get("n")).and_then(Value::as_u64);
-    if choices.is_some_and(|choices| choices > 1) {
+    if workload.sampling.as_ref().is_some_and(|sampling| choices(sampling) > 1) {
         let problem = Problem::error(path, "turns beside `sampling.n`", "one of both");
         problems.push(problem.advise("a conversation goes on from one answer; leave `n` out"));
     }

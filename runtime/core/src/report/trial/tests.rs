@@ -78,7 +78,7 @@ fn an_even_trial_has_the_figures_of_the_textbook() {
     assert_eq!(report.load.requested_concurrency, Some(1));
     // The last request ends with the window and not within it.
     assert!((report.throughput.requests_per_second - 9.9).abs() < 1e-9);
-    assert!((report.throughput.output_tokens_per_second - 110.0).abs() < 1e-6);
+    assert!((report.throughput.output_tokens_per_second.unwrap() - 110.0).abs() < 1e-6);
     assert!((report.throughput.total_tokens_per_second.unwrap() - 1_110.0).abs() < 1e-6);
     let e2el = report.latency.e2el_seconds.unwrap();
     assert!((e2el.p50 - 0.1).abs() < 1e-9 && (e2el.p99 - 0.1).abs() < 1e-9 && e2el.count == 100);
@@ -86,9 +86,29 @@ fn an_even_trial_has_the_figures_of_the_textbook() {
     assert!((tpot.mean - 0.2 / 3.0 / 10.0).abs() < 1e-6);
     assert_eq!(report.latency.itl_seconds, None);
     assert_eq!(report.percentile_source["e2el_seconds"], "records");
-    assert_eq!((report.tokens.output, report.tokens.source.as_deref()), (1_100, Some("usage")));
+    assert_eq!((report.tokens.output, report.tokens.source.as_deref()), (Some(1_100), Some("usage")));
     assert_eq!(report.cost["node_hours"], 0.01);
     assert_eq!(report.cost["tokens_per_joule"], 22.0);
+}
+
+#[test]
+fn tokens_that_nobody_counted_are_none_and_no_reason() {
+    let mut frame = frame(closed_plan(1, 1));
+    frame.plan.trial.request.stream = false;
+    frame.can_force_length = true;
+    let uncounted = |record: Record| Record { output_tokens: None, tokens_source: None, first_chunk_tokens: None, ..record };
+    let report = reported(&frame, even(100).into_iter().map(uncounted).collect());
+    assert_eq!(report.verdict, verdict::Verdict::default());
+    assert_eq!((report.tokens.output, report.tokens.uncounted, report.tokens.source), (None, 100, None));
+    let rates = &report.throughput;
+    assert_eq!((rates.output_tokens_per_second, rates.makespan_output_tokens_per_second), (None, None));
+    assert_eq!((rates.total_tokens_per_second, report.steady), (None, None));
+    assert!(!report.cost.contains_key("tokens_per_joule"));
+    // Of some nothing is known: the others' tokens are beside what the others were asked for.
+    let mixed = even(100).into_iter().enumerate().map(|(at, record)| if at < 40 { uncounted(record) } else { record });
+    let report = reported(&frame, mixed.collect());
+    assert_eq!((report.tokens.output, report.tokens.uncounted), (Some(660), 40));
+    assert!(report.verdict.reasons.iter().all(|reason| reason.code != "short_outputs"), "{:?}", report.verdict);
 }
 
 #[test]
@@ -98,7 +118,7 @@ fn a_request_belongs_to_where_it_was_due_and_its_tokens_to_when_they_came() {
     late.first = Some(Nanos(10_000 * MILLISECOND));
     let report = reported(&frame(closed_plan(1, 1)), vec![late]);
     assert_eq!(report.latency.e2el_seconds.unwrap().count, 1);
-    assert_eq!((report.throughput.requests_per_second, report.throughput.output_tokens_per_second), (0.0, 0.0));
+    assert_eq!((report.throughput.requests_per_second, report.throughput.output_tokens_per_second), (0.0, Some(0.0)));
     assert!((report.load.concurrency_mean - 0.1).abs() < 1e-9);
     assert_eq!(report.accounting.completed, 1);
 }
@@ -128,7 +148,7 @@ fn a_number_of_requests_ends_a_closed_window_with_the_last_of_them() {
     frame.plan.trial.load.stop = Stop::Requests(40);
     let report = reported(&frame, even(40));
     assert_eq!(report.window.seconds, 4.0);
-    assert!((report.throughput.output_tokens_per_second - 110.0).abs() < 1e-6);
+    assert!((report.throughput.output_tokens_per_second.unwrap() - 110.0).abs() < 1e-6);
 }
 
 #[test]

@@ -3,13 +3,17 @@
 use super::books::{ERRORS_SUSPECT, FEWEST_COMPLETED};
 use super::{none_allowed, percent, reason, share};
 use crate::{
-    launch,
+    figures, launch,
     units::plural,
     verdict::{Reason, Status, TrialEvidence},
 };
 
 /// Share of the asked answer tokens that came.
 const LEAST_OUTPUT: f64 = 0.98;
+/// Share of the streamed answers that came at once.
+const AT_ONCE: f64 = 0.5;
+/// The median time to the first token up to which answers may come at once by themselves.
+const QUICK_SECONDS: f64 = 0.01;
 /// Share of answers that begin alike though their prompts differ.
 const ALIKE: f64 = 0.5;
 
@@ -33,6 +37,23 @@ pub(super) fn no_first_token(evidence: &TrialEvidence) -> Option<Reason> {
         plural(evidence.completed, "answer")
     );
     reason("no_first_token", Status::Suspect, count, limit, message)
+}
+
+/// A time to the first token that is the whole answer's, and no time per token: streaming was asked for and something held the
+/// answers back. Quick ones are not judged, as their events may be read together by chance.
+pub(super) fn not_streamed(evidence: &TrialEvidence) -> Option<Reason> {
+    let (several, at_once) = evidence.at_once;
+    let value = share(at_once, several);
+    let waited = evidence.ttft_p50_seconds.filter(|seconds| *seconds > QUICK_SECONDS)?;
+    if value <= AT_ONCE {
+        return None;
+    }
+    let message = format!(
+        "{at_once} of {several} streamed answers came all at once, {} after they were asked (p50): something between client and \
+         server may hold answers back, such as a proxy that buffers. TTFT is then the time of the whole answer, and TPOT says nothing",
+        figures::seconds(waited)
+    );
+    reason("not_streamed", Status::Suspect, value, AT_ONCE, message)
 }
 
 /// Only where the protocol can force a length: elsewhere a natural stop is no fault.
@@ -109,6 +130,21 @@ mod tests {
         let [reason] = judge(&evidence).reasons.try_into().expect("one reason");
         let sentence = "8 of 40 answers came without text that could be timed: it was empty or in a field that is not known";
         assert_eq!((reason.message.as_str(), reason.value), (sentence, 8.0));
+    }
+
+    #[test]
+    fn answers_that_something_holds_back_are_suspect() {
+        let held = |of: (u64, u64)| move |e: &mut TrialEvidence| e.at_once = of;
+        check("not_streamed", Suspect, held((10_000, 5_001)), held((10_000, 5_000)));
+        let quick = |e: &mut TrialEvidence| (e.at_once, e.ttft_p50_seconds) = ((10_000, 10_000), Some(0.01));
+        check("not_streamed", Suspect, held((1, 1)), quick);
+        let mut evidence = healthy();
+        (evidence.at_once, evidence.ttft_p50_seconds) = ((60, 59), Some(1.234));
+        let message = judge(&evidence).reasons.remove(0).message;
+        assert!(
+            message.starts_with("59 of 60 streamed answers came all at once, 1.23 s after they were asked (p50)"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub(super) fn nothing_due(evidence: &TrialEvidence) -> Option<Reason> {
         return None;
     }
     // A closed loop asks anew only once it is answered.
-    let waiting = if evidence.in_flight_mean > 0.0 {
+    let waiting = if evidence.is_interrupted {
+        ": the load was ended before".to_owned()
+    } else if evidence.in_flight_mean > 0.0 {
         let waiting = evidence.in_flight_mean;
         format!(": {waiting:.1} of before were in flight all the while; make `duration` longer than answers take")
     } else {

@@ -3,7 +3,9 @@
 use super::{percent, reason, share};
 use crate::{
     figures,
+    record::TURNED_AWAY_PAUSE,
     report::MOVED,
+    units::plural,
     verdict::{DriftEvidence, Reason, Status, TrialEvidence},
 };
 
@@ -94,12 +96,18 @@ pub(super) fn concurrency_short(evidence: &TrialEvidence) -> Option<Reason> {
     if value >= LEAST_CONCURRENCY {
         return None;
     }
-    let message = format!(
+    let mut message = format!(
         "{:.1} requests were in flight on average and the clients asked for would have kept {:.1}, {}",
         asked.mean,
         asked.expected,
         percent(value, LEAST_CONCURRENCY)
     );
+    if asked.held_off * 2.0 >= asked.expected - asked.mean {
+        message.push_str(&format!(
+            ": {} were answered with 429 or 503, after which a client waits {TURNED_AWAY_PAUSE}; the server admits fewer than ask",
+            plural(asked.turned_away, "request")
+        ));
+    }
     reason("concurrency_short", Status::Suspect, value, LEAST_CONCURRENCY, message)
 }
 
@@ -203,8 +211,21 @@ mod tests {
 
     #[test]
     fn a_closed_loop_with_clients_missing_is_suspect() {
-        let mean = |mean| move |e: &mut TrialEvidence| e.closed_loop = Some(ClosedLoopEvidence { expected: 100.0, mean });
+        let mean = |mean| {
+            move |e: &mut TrialEvidence| {
+                e.closed_loop = Some(ClosedLoopEvidence { expected: 100.0, mean, ..ClosedLoopEvidence::default() })
+            }
+        };
         check("concurrency_short", Suspect, mean(89.0), mean(90.0));
+        let said = |held_off| {
+            let mut evidence = healthy();
+            evidence.closed_loop = Some(ClosedLoopEvidence { expected: 100.0, mean: 20.0, turned_away: 4_000, held_off });
+            judge(&evidence).reasons.remove(0).message
+        };
+        let told =
+            "4000 requests were answered with 429 or 503, after which a client waits 100ms; the server admits fewer than ask";
+        assert!(said(78.0).ends_with(told), "{}", said(78.0));
+        assert!(!said(30.0).contains("429"), "{}", said(30.0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod load;
 mod prompts;
 mod servers;
 
-use answers::{identical_answers, no_first_token, short_outputs, wrong_model, zero_tokens};
+use answers::{identical_answers, no_first_token, not_streamed, short_outputs, wrong_model, zero_tokens};
 pub(crate) use books::ERRORS_SUSPECT;
 use books::{
     errors, executor_restarted, few_samples, interrupted, missing_batches, node_lost, nothing_completed, nothing_due,
@@ -28,12 +28,13 @@ use crate::units::plural;
 pub(super) type Rule = fn(&TrialEvidence) -> Option<Reason>;
 
 /// All rules.
-pub(super) const RULES: [Rule; 38] = [
+pub(super) const RULES: [Rule; 39] = [
     unbalanced_books,
     nothing_due,
     nothing_completed,
     zero_tokens,
     no_first_token,
+    not_streamed,
     achieved_rate,
     held_back,
     backlog,
@@ -119,8 +120,9 @@ mod tests {
             cached_tokens: Some(0),
             has_own_prompts: true,
             alike: (10_000, 3),
+            at_once: (10_000, 5_000),
             served: Some(ServedEvidence { counted: 10_000, sent: 10_000 }),
-            closed_loop: Some(ClosedLoopEvidence { expected: 100.0, mean: 99.0 }),
+            closed_loop: Some(ClosedLoopEvidence { expected: 100.0, mean: 99.0, ..ClosedLoopEvidence::default() }),
             steady: Some(SteadyEvidence { completed: [3_000, 3_000], output_tokens: [30_000.0, 30_000.0] }),
             ..TrialEvidence::default()
         }
