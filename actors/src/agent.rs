@@ -7,7 +7,7 @@ use crate::{
     lease::Lease,
     messages::{AgentMsg, Beat, BeatBack, Hello, HelloBack},
     node::NodeMsg,
-    orchestrator::unix_nanos,
+    wall_clock::unix_nanos,
     wire::{WireError, answer},
 };
 

@@ -29,4 +29,5 @@ pub mod server_manager;
 pub mod supervision;
 mod trust;
 pub mod uplink;
+pub mod wall_clock;
 pub mod wire;

@@ -63,7 +63,7 @@ const REFUSED: [(&str, &str); 12] = [
 const BORNE: [&str; 2] = ["time", "lazy_static"];
 
 /// A file that grows past this is looked at for the second thing in it.
-const LONGEST_FILE: usize = 690;
+const LONGEST_FILE: usize = 630;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies one below the root").to_path_buf()

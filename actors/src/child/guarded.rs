@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use hb_core::{facts::LogLine, units::Span};
@@ -33,6 +33,7 @@ use super::{
     report::{KILL_ORDER, Report},
     stopping::{StopPolicy, signal_name},
 };
+use crate::wall_clock::unix_nanos;
 
 /// Takes the lines of a child, a read's worth at once.
 pub type LineSink = Arc<dyn Fn(Vec<LogLine>) + Send + Sync>;
@@ -305,10 +306,4 @@ async fn watch_over(
         tracing::warn!(pid, "somebody still holds the output of a child that has ended");
     }
     told.send_replace(Some(Ended { how, tail: tail.lines() }));
-}
-
-/// Unix time in nanoseconds.
-fn unix_nanos() -> i128 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }

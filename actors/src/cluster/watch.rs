@@ -1,9 +1,6 @@
 //! The leader's eye on its nodes: carries events to the [`Membership`] and performs what it decides.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, pg};
 use ractor_cluster::{
@@ -21,6 +18,7 @@ use super::{
 };
 use crate::{
     messages::{AgentMsg, Beat, Bye, Hello, HelloBack, SCOPE},
+    wall_clock::unix_nanos,
     wire::WireError,
 };
 
@@ -272,14 +270,6 @@ fn link_of(cell: &ActorCell) -> LinkId {
     match cell.get_id() {
         id if id.is_local() => LinkId::Local,
         id => LinkId::Session(id.node()),
-    }
-}
-
-/// Unix time in nanoseconds on this machine's clock.
-pub(crate) fn unix_nanos() -> i128 {
-    match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => i128::try_from(since.as_nanos()).unwrap_or(i128::MAX),
-        Err(before) => -i128::try_from(before.duration().as_nanos()).unwrap_or(i128::MAX),
     }
 }
 

@@ -23,9 +23,9 @@ use crate::{
     limits,
     load::{Clock, Ledger, Prepared},
     messages::{ExecutorSupervisorMsg, OrderedBy, Playing, UplinkMsg},
-    orchestrator::unix_nanos,
     server_manager::own_headers::OwnHeaders,
     supervision::Intensity,
+    wall_clock::unix_nanos,
     wire::{WireError, answer},
 };
 

@@ -26,7 +26,7 @@ use crate::{
     cluster::ask::ask,
     load::tests::{Answer, TestServer, closed, server},
     messages::{ExecutorSupervisorMsg, UplinkMsg},
-    orchestrator::unix_nanos,
+    wall_clock::unix_nanos,
     wire::WireError,
 };
 

@@ -8,10 +8,7 @@ mod nvidia;
 mod probes;
 mod system;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, TryLockError},
-    time::SystemTime,
-};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use hb_core::facts::NodeReading;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -21,7 +18,10 @@ pub use self::interfaces::{NoInterface, address_of_interface};
 pub use self::machine::Machine;
 use self::probes::Samplers;
 pub use self::probes::{PROBES, Probe, ProbeError, Sampler};
-use crate::messages::{MonitorMsg, NodeIdentity, UplinkMsg};
+use crate::{
+    messages::{MonitorMsg, NodeIdentity, UplinkMsg},
+    wall_clock::unix_nanos,
+};
 
 /// The behaviour.
 pub struct Monitor;
@@ -96,9 +96,7 @@ impl Monitoring {
                     return;
                 }
             };
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let unix_nanos = i128::try_from(since.as_nanos()).unwrap_or(i128::MAX);
-            let mut reading = NodeReading { node, unix_nanos, ..NodeReading::default() };
+            let mut reading = NodeReading { node, unix_nanos: unix_nanos(), ..NodeReading::default() };
             if samplers.sample(&mut reading) && uplink.cast(UplinkMsg::Reading(reading)).is_err() {
                 tracing::debug!("a sample is lost: the uplink is gone");
             }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use hb_core::{
@@ -10,7 +10,7 @@ use hb_core::{
     counting::Counting,
     events::{Happened, RunEvent},
     facts::NodeFact,
-    orders::{LoadShare, Order, Role},
+    orders::Order,
     phases::{Effect, OrderKind, Phase, Run, RunSpec},
     plan::{Left, NodeNeeds, Plan, Seat},
     report::{NodeFigures, Report},
@@ -24,27 +24,28 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     BooksMsg,
     books::{Closed, Ending},
-    counts::Asked,
     endpoints::ask_endpoints,
+    load::TrialLoad,
     nodes::Nodes,
 };
-use crate::{cluster::ClusterEvent, wire::WireError};
-
-/// Every executor starts its trial this long after the order, so that the order has reached all of them…
-const START_AHEAD: Duration = Duration::from_millis(300);
-/// …and so long where all of them are on the leader's own host…
-const START_AHEAD_HERE: Duration = Duration::from_millis(40);
-/// …and longer by so much for each client, which opens its connection meanwhile.
-const START_AHEAD_FOR_A_CLIENT: Duration = Duration::from_micros(60);
-
-/// A load waits so long at most until the clocks of all that send it are known.
-const CLOCKS_WITHIN: Duration = Duration::from_secs(3);
+use crate::{
+    cluster::{AgentHandle, ClusterEvent, PeerId},
+    messages::HelloBack,
+    wall_clock::unix_nanos,
+    wire::WireError,
+};
 
 /// An order that got no answer is given again after this pause.
 const ORDER_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// A trial's folder and its first files are made within this time, milliseconds.
 const OPEN_WITHIN_MILLIS: u64 = 10_000;
+
+/// A trial's rows are read back and its report is written within this time, milliseconds.
+const CLOSE_WITHIN_MILLIS: u64 = 300_000;
+
+/// The run's report is built within this time, milliseconds.
+const FINISH_WITHIN_MILLIS: u64 = 60_000;
 
 /// The nodes that are waited for.
 #[derive(Debug, Clone)]
@@ -132,26 +133,17 @@ pub struct Orchestrator;
 
 /// The run and what is needed to act for it.
 pub struct Leading {
-    run: Run,
+    pub(super) run: Run,
     expected: Expected,
-    nodes: Nodes,
+    pub(super) nodes: Nodes,
     refused: Vec<String>,
     has_seen_strangers: bool,
     /// The number of the fact that each life of a node tells next.
     next_facts: BTreeMap<(NodeName, u64), u64>,
-    books: ActorRef<BooksMsg>,
-    own_host: String,
+    pub(super) books: ActorRef<BooksMsg>,
+    pub(super) own_host: String,
     trial: Option<TrialId>,
-    /// The servers of the trial, which are asked again when it is over.
-    asked: Option<Asked>,
-    /// When the load of the trial started.
-    started_at: Option<i128>,
-    /// A trial whose load waits until the clocks of its nodes are known.
-    unaligned: Option<TrialId>,
-    /// Shares of what was lost before that: they start with it.
-    early: Vec<LoadShare>,
-    /// When the load of the trial was told to stop before its end.
-    stopped_at: Option<i128>,
+    pub(super) load: TrialLoad,
     done: Option<oneshot::Sender<Outcome>>,
 }
 
@@ -182,11 +174,7 @@ impl Actor for Orchestrator {
             books: leadership.books,
             own_host: leadership.own_host,
             trial: None,
-            asked: None,
-            started_at: None,
-            unaligned: None,
-            early: Vec::new(),
-            stopped_at: None,
+            load: TrialLoad::default(),
             done: Some(leadership.done),
         };
         leading.await_failure(&me);
@@ -246,50 +234,19 @@ impl Actor for Orchestrator {
 impl Leading {
     fn cluster_changed(&mut self, event: ClusterEvent) -> Vec<Effect> {
         match event {
-            ClusterEvent::Joined { peer, hello, agent } => {
-                self.nodes.joined(peer, hello, agent);
-                if !self.is_gathering() || self.nodes.len() < self.expected.nodes as usize {
-                    return Vec::new();
-                }
-                match self.nodes.seat(&self.expected, std::process::id(), &self.own_host) {
-                    Ok(allocation) => {
-                        self.tell_seats(&allocation.seats);
-                        self.run.seated(allocation)
-                    }
-                    Err(error) => self.run.unseatable(error.to_string()),
-                }
-            }
+            ClusterEvent::Joined { peer, hello, agent } => self.joined(peer, hello, agent),
             ClusterEvent::Returned { peer, agent } => {
                 self.nodes.returned(&peer, agent);
                 Vec::new()
             }
-            ClusterEvent::Lost { peer, why } => {
-                let known = self.figures();
-                let Some(name) = self.nodes.lost(&peer).and_then(|member| member.name) else { return Vec::new() };
-                if let Some(figures) = known.into_iter().find(|(node, _)| *node == name) {
-                    self.write(BooksMsg::Known(Box::new(figures)));
-                }
-                self.tell(Happened::NodeLost { node: name.clone(), why: why.to_string() });
-                self.run.node_lost(&name, &why.to_string())
-            }
+            ClusterEvent::Lost { peer, why } => self.lost(&peer, &why.to_string()),
             ClusterEvent::Clock { peer, offset_nanos, bound_nanos } => {
                 self.nodes.clock(&peer, offset_nanos, bound_nanos);
                 Vec::new()
             }
-            ClusterEvent::Refused { name, why } => {
-                let sentence = format!("{name} was not let in: {why}");
-                self.warn(&sentence);
-                self.refused.push(sentence);
-                Vec::new()
-            }
+            ClusterEvent::Refused { name, why } => self.refused(format!("{name} was not let in: {why}")),
             ClusterEvent::DuplicateHost { host, peer, other } => {
-                if !self.expected.may_share_hosts {
-                    let advice = "start one task per node (`--ntasks-per-node=1`), and name no host twice";
-                    return self
-                        .run
-                        .unseatable(format!("{peer} and {other} are both on {host} and would measure each other; {advice}"));
-                }
-                Vec::new()
+                self.duplicate_host(format!("{peer} and {other} are both on {host}"))
             }
             ClusterEvent::Suspected { peer, missed } => {
                 self.warn(&format!("{peer} has not answered {missed} beats"));
@@ -308,6 +265,47 @@ impl Leading {
             }
             ClusterEvent::Recovered { .. } | ClusterEvent::Left { .. } => Vec::new(),
         }
+    }
+
+    /// The last one that is waited for gives every node its seat.
+    fn joined(&mut self, peer: PeerId, hello: HelloBack, agent: AgentHandle) -> Vec<Effect> {
+        self.nodes.joined(peer, hello, agent);
+        if !self.is_gathering() || self.nodes.len() < self.expected.nodes as usize {
+            return Vec::new();
+        }
+        match self.nodes.seat(&self.expected, std::process::id(), &self.own_host) {
+            Ok(allocation) => {
+                self.tell_seats(&allocation.seats);
+                self.run.seated(allocation)
+            }
+            Err(error) => self.run.unseatable(error.to_string()),
+        }
+    }
+
+    /// The books keep what was known of a node that is gone.
+    fn lost(&mut self, peer: &PeerId, why: &str) -> Vec<Effect> {
+        let known = self.figures();
+        let Some(name) = self.nodes.lost(peer).and_then(|member| member.name) else { return Vec::new() };
+        if let Some(figures) = known.into_iter().find(|(node, _)| *node == name) {
+            self.write(BooksMsg::Known(Box::new(figures)));
+        }
+        self.tell(Happened::NodeLost { node: name.clone(), why: why.to_owned() });
+        self.run.node_lost(&name, why)
+    }
+
+    /// Kept for the message of a run whose nodes did not come in time.
+    fn refused(&mut self, sentence: String) -> Vec<Effect> {
+        self.warn(&sentence);
+        self.refused.push(sentence);
+        Vec::new()
+    }
+
+    fn duplicate_host(&mut self, who: String) -> Vec<Effect> {
+        if self.expected.may_share_hosts {
+            return Vec::new();
+        }
+        let advice = "start one task per node (`--ntasks-per-node=1`), and name no host twice";
+        self.run.unseatable(format!("{who} and would measure each other; {advice}"))
     }
 
     fn warn(&self, what: &str) {
@@ -357,17 +355,17 @@ impl Leading {
 
     fn tell_seats(&self, seats: &[Seat]) {
         for seat in seats {
-            let roles = seat.roles.iter().map(|role| role_name(*role).to_owned()).collect();
+            let roles = seat.roles.iter().map(ToString::to_string).collect();
             self.tell(Happened::NodeJoined { node: seat.node.clone(), host: seat.host.clone(), roles });
         }
     }
 
-    fn tell(&self, happened: Happened) {
+    pub(super) fn tell(&self, happened: Happened) {
         let event = RunEvent { unix_nanos: unix_nanos(), trial: self.trial.clone(), happened };
         self.write(BooksMsg::Event(event));
     }
 
-    fn write(&self, message: BooksMsg) {
+    pub(super) fn write(&self, message: BooksMsg) {
         if self.books.cast(message).is_err() {
             tracing::error!("the books are closed; what happens now is not written down");
         }
@@ -383,15 +381,14 @@ impl Leading {
                 }
                 Effect::Order(node, order) => {
                     if matches!(order, Order::StopLoad { .. }) {
-                        self.stopped_at.get_or_insert_with(unix_nanos);
+                        self.load.stopped_at.get_or_insert_with(unix_nanos);
                     }
                     self.order(me, node, order);
                 }
                 Effect::AskEndpoints(trial) => ask_endpoints(me.clone(), *trial),
                 Effect::OpenTrial(plan) => {
                     self.trial = Some(plan.trial.id.clone());
-                    (self.started_at, self.stopped_at) = (None, None);
-                    self.early.clear();
+                    self.load.begin();
                     self.open_trial(me, plan);
                 }
                 Effect::StartLoad(trial) => self.count_servers(me, trial),
@@ -411,7 +408,7 @@ impl Leading {
         }
     }
 
-    fn order(&self, me: &ActorRef<OrchestratorMsg>, node: NodeName, order: Order) {
+    pub(super) fn order(&self, me: &ActorRef<OrchestratorMsg>, node: NodeName, order: Order) {
         let Some(member) = self.nodes.named(&node) else {
             tracing::debug!(%node, "an order for a node that is gone is left out");
             return;
@@ -425,8 +422,7 @@ impl Leading {
                 }
                 answer => OrchestratorMsg::OrderAnswered(node, kind, answer.map_err(|error| error.to_string())),
             };
-            // The run may be over by now.
-            let _ = me.cast(message);
+            tell(&me, message);
         });
     }
 
@@ -440,140 +436,7 @@ impl Leading {
         tokio::spawn(async move {
             let opened = call_t!(books, BooksMsg::Open, OPEN_WITHIN_MILLIS, plan, figures);
             let result = opened.unwrap_or_else(|error| Err(format!("the books did not answer: {error}")));
-            let _ = me.cast(OrchestratorMsg::TrialOpened(trial, result));
-        });
-    }
-
-    fn cast(&self, me: &ActorRef<OrchestratorMsg>, message: OrchestratorMsg) {
-        if me.cast(message).is_err() {
-            tracing::debug!("the run is over");
-        }
-    }
-
-    /// What the servers counted until now; the load starts when they told, or had their time.
-    fn count_servers(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
-        self.asked =
-            self.run.asked_servers().map(|(urls, service)| Asked { urls, service, http2: self.run.http2_servers().clone() });
-        let (asked, me) = (self.asked.clone(), me.clone());
-        tokio::spawn(async move {
-            let servers = match asked {
-                Some(asked) => asked.counts().await,
-                None => Vec::new(),
-            };
-            // The run may be over by now.
-            let _ = me.cast(OrchestratorMsg::ServersCounted(trial, servers));
-        });
-    }
-
-    fn servers_counted(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, servers: Vec<ServerCounts>) -> Vec<Effect> {
-        // The run may have been ended while they were asked.
-        if self.run.is_executing(&trial) {
-            self.tell(Happened::ServersCounted { is_over: false, servers });
-            self.unaligned = Some(trial.clone());
-            me.send_after(CLOCKS_WITHIN, move || OrchestratorMsg::ClocksDue(trial));
-            self.start_once_aligned(me);
-        }
-        Vec::new()
-    }
-
-    /// Starts the load that waits for it, once the clock of every node that sends it is known: by another one it would
-    /// start as much too early or too late as that is wrong.
-    fn start_once_aligned(&mut self, me: &ActorRef<OrchestratorMsg>) {
-        let is_known = |node: &NodeName| self.nodes.named(node).is_none_or(|member| member.clock.is_some());
-        if self.unaligned.is_some() && self.run.loads().iter().all(|(node, _)| is_known(node)) {
-            self.start_waiting(me);
-        }
-    }
-
-    fn clocks_due(&mut self, me: &ActorRef<OrchestratorMsg>, trial: &TrialId) -> Vec<Effect> {
-        if self.unaligned.as_ref() == Some(trial) {
-            self.start_waiting(me);
-        }
-        Vec::new()
-    }
-
-    fn start_waiting(&mut self, me: &ActorRef<OrchestratorMsg>) {
-        // The run may have been ended meanwhile.
-        if let Some(trial) = self.unaligned.take().filter(|trial| self.run.is_executing(trial)) {
-            self.start_load(me, trial);
-        }
-    }
-
-    /// One instant on every clock: each node is told it on its own.
-    fn start_load(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
-        let start = unix_nanos() + self.start_ahead().as_nanos() as i128;
-        self.started_at = Some(start);
-        self.tell(Happened::LoadStarted { start_unix_nanos: i64::try_from(start).unwrap_or(i64::MAX) });
-        self.write(BooksMsg::Started(trial.clone(), start));
-        self.await_certainty(me, trial.clone());
-        for (node, executor) in self.run.loads() {
-            self.order_start(me, &trial, node, executor, Nanos(0));
-        }
-        let early = std::mem::take(&mut self.early);
-        if !early.is_empty() {
-            self.join_load(me, &trial, early);
-        }
-        self.cast(me, OrchestratorMsg::LoadStarted(trial));
-    }
-
-    /// How long after the order a load starts.
-    fn start_ahead(&self) -> Duration {
-        let is_here = |node: &NodeName| self.nodes.named(node).is_some_and(|member| member.hello.host == self.own_host);
-        let for_orders = if self.run.loads().iter().all(|(node, _)| is_here(node)) { START_AHEAD_HERE } else { START_AHEAD };
-        for_orders + START_AHEAD_FOR_A_CLIENT * u32::try_from(self.run.most_clients()).unwrap_or(u32::MAX)
-    }
-
-    fn order_start(&self, me: &ActorRef<OrchestratorMsg>, trial: &TrialId, node: NodeName, executor: u32, since: Nanos) {
-        let Some(start) = self.started_at else { return };
-        let offset = self.nodes.named(&node).and_then(|member| member.clock).map_or(0, |(offset, _)| i128::from(offset));
-        let order = Order::StartLoad { trial: trial.clone(), executor, start_unix_nanos: start + offset, since };
-        self.order(me, node, order);
-    }
-
-    /// The books know what came of lost executors; what comes later is not taken any more.
-    fn take_stock(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, executors: Vec<u32>) {
-        let (books, me) = (self.books.clone(), me.clone());
-        tokio::spawn(async move {
-            let asked = call_t!(books, BooksMsg::GetLeft, OPEN_WITHIN_MILLIS, trial.clone(), executors);
-            let left = asked.unwrap_or_else(|error| {
-                tracing::error!(%error, "the books did not answer; what was left of a load is not handed on");
-                Vec::new()
-            });
-            // The run may be over by now.
-            let _ = me.cast(OrchestratorMsg::LeftBehind(trial, left));
-        });
-    }
-
-    /// What lost executors left goes on from one instant on. The books are told before the nodes.
-    fn join_load(&mut self, me: &ActorRef<OrchestratorMsg>, trial: &TrialId, shares: Vec<LoadShare>) {
-        let Some(start) = self.started_at else {
-            self.early.extend(shares);
-            return;
-        };
-        let since = (unix_nanos() + self.start_ahead().as_nanos() as i128 - start).max(0);
-        let since = Nanos(u64::try_from(since).unwrap_or(u64::MAX));
-        let left_by: BTreeSet<u32> = shares.iter().filter_map(|share| share.left_by).collect();
-        let to: BTreeSet<NodeName> = shares.iter().map(|share| share.node.clone()).collect();
-        self.tell(Happened::LoadHandedOn {
-            left_by: left_by.into_iter().collect(),
-            to: to.into_iter().collect(),
-            since_seconds: since.as_secs_f64(),
-        });
-        self.write(BooksMsg::HandedOn(trial.clone(), shares.clone(), since));
-        for share in shares {
-            self.order_start(me, trial, share.node, share.executor, since);
-        }
-    }
-
-    /// The books know all answers, so they say when a figure is sure; they drop the question when the trial is over.
-    fn await_certainty(&self, me: &ActorRef<OrchestratorMsg>, trial: TrialId) {
-        let (books, me) = (self.books.clone(), me.clone());
-        tokio::spawn(async move {
-            let asked = books.call(|reply| BooksMsg::GetCertainty(trial.clone(), reply), None).await;
-            if let Ok(CallResult::Success(at)) = asked {
-                // The run may be over by now.
-                let _ = me.cast(OrchestratorMsg::SureEnough(trial, at));
-            }
+            tell(&me, OrchestratorMsg::TrialOpened(trial, result));
         });
     }
 
@@ -582,16 +445,15 @@ impl Leading {
         let (books, me) = (self.books.clone(), me.clone());
         tokio::spawn(async move {
             if let Ok(CallResult::Success(why)) = books.call(BooksMsg::GetFailure, None).await {
-                // The run may be over by now.
-                let _ = me.cast(OrchestratorMsg::BooksGaveUp(why));
+                tell(&me, OrchestratorMsg::BooksGaveUp(why));
             }
         });
     }
 
     fn close_trial(&mut self, me: &ActorRef<OrchestratorMsg>, trial: TrialId, is_complete: bool) {
         let (books, me, figures) = (self.books.clone(), me.clone(), self.figures());
-        let ended_early = (!is_complete).then(|| self.stopped_at.unwrap_or_else(unix_nanos));
-        let asked = self.asked.take();
+        let ended_early = (!is_complete).then(|| self.load.stopped_at.unwrap_or_else(unix_nanos));
+        let asked = self.load.asked.take();
         tokio::spawn(async move {
             if let Some(asked) = asked {
                 let happened = Happened::ServersCounted { is_over: true, servers: asked.counts().await };
@@ -600,9 +462,9 @@ impl Leading {
                     tracing::error!("the books are closed; what the servers counted is not written down");
                 }
             }
-            let closed = call_t!(books, BooksMsg::Close, 300_000, trial.clone(), ended_early, figures);
+            let closed = call_t!(books, BooksMsg::Close, CLOSE_WITHIN_MILLIS, trial.clone(), ended_early, figures);
             let result = closed.unwrap_or_else(|error| Err(format!("the books did not answer: {error}")));
-            let _ = me.cast(OrchestratorMsg::TrialClosed(trial, result));
+            tell(&me, OrchestratorMsg::TrialClosed(trial, result));
         });
     }
 
@@ -616,7 +478,7 @@ impl Leading {
                 address: seat.address.clone(),
                 memory_bytes: member.map(|member| member.hello.memory_bytes),
                 gpu_names: member.map(|member| member.hello.gpus.clone()).unwrap_or_default(),
-                roles: seat.roles.iter().map(|role| role_name(*role).to_owned()).collect(),
+                roles: seat.roles.iter().map(ToString::to_string).collect(),
                 host: seat.host.clone(),
                 cores: seat.cores,
                 clock_offset_seconds: clock.map(|(offset, _)| offset as f64 / 1e9),
@@ -641,7 +503,7 @@ impl Leading {
         let ending = self.ending();
         let (books, me) = (self.books.clone(), me.clone());
         tokio::spawn(async move {
-            let report = call_t!(books, BooksMsg::Finish, 60_000, ending.clone());
+            let report = call_t!(books, BooksMsg::Finish, FINISH_WITHIN_MILLIS, ending.clone());
             let report = report.map_err(|error| tracing::error!(%error, "the books did not answer")).ok();
             let outcome = Outcome { report, failure: ending.failure, interrupted: ending.interrupted };
             if done.send(outcome).is_err() {
@@ -652,23 +514,9 @@ impl Leading {
     }
 }
 
-/// The word for a role in files and messages.
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Monitor => "monitor",
-        Role::Server => "server",
-        Role::Client => "client",
+/// Tells the Orchestrator what came of something; the run may be over by then.
+pub(super) fn tell(me: &ActorRef<OrchestratorMsg>, msg: OrchestratorMsg) {
+    if me.cast(msg).is_err() {
+        tracing::debug!("the run is over");
     }
-}
-
-/// This machine's wall clock, nanoseconds since 1970.
-pub(crate) fn unix_nanos() -> i128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128)
-}
-
-/// An instant as reports write it: RFC 3339, UTC, milliseconds.
-#[must_use]
-pub fn rfc3339(unix_nanos: i128) -> String {
-    let instant = jiff::Timestamp::from_nanosecond(unix_nanos).unwrap_or_default();
-    format!("{instant:.3}")
 }

@@ -28,11 +28,11 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::RactorMessage;
 use serde_json::Value;
 
-use super::{
-    Recorder,
-    actor::{rfc3339, unix_nanos},
+use super::Recorder;
+use crate::{
+    wall_clock::{rfc3339, unix_nanos},
+    wire::{ReplyPort, WireError, answer},
 };
-use crate::wire::{ReplyPort, WireError, answer};
 
 /// A window that ends because a figure is sure ends so long after that was seen, so that the order has reached all nodes.
 const END_AHEAD: Duration = Duration::from_millis(300);
@@ -214,6 +214,11 @@ impl Actor for Books {
 }
 
 impl OpenTrial {
+    /// How long ago its load started, nanoseconds; negative where that is still ahead, `None` while the instant is not known.
+    fn elapsed_nanos(&self) -> Option<i128> {
+        self.start_unix_nanos.map(|start| unix_nanos() - start)
+    }
+
     /// Whether the measured window is open at this instant, as far as it is known by then; one that a number of requests ends
     /// is until the books are closed.
     fn is_measuring(&self, now: i128) -> bool {
@@ -243,13 +248,18 @@ fn clock_moved(before: &NodeFigures, after: &NodeFigures) -> Option<f64> {
 }
 
 impl Accounts {
+    /// The trial whose books are open, if it is this one.
+    fn open_of(&mut self, trial: &TrialId) -> Option<&mut OpenTrial> {
+        self.open.as_mut().filter(|open| open.plan.trial.id == *trial)
+    }
+
     fn open(&mut self, plan: Box<Plan>, nodes: Vec<(NodeName, NodeFigures)>) -> Result<(), String> {
         self.begun.insert(plan.trial.planned_id().clone());
         let number = self.finished_before + self.begun.len() as u32;
         self.recorder.begin_trial(&plan).map_err(|error| error.to_string())?;
         let expected_seconds = plan.load_time().map(|span| span.as_secs_f64());
         let begun = Happened::TrialBegun { number, of: self.summary.trials_planned, expected_seconds };
-        self.event(RunEvent { unix_nanos: unix_nanos(), trial: Some(plan.trial.id.clone()), happened: begun });
+        self.tell(Some(plan.trial.id.clone()), begun);
         self.open = Some(OpenTrial {
             tally: TrialTally::new(&plan),
             watch: Watch::over(&plan.trial.load),
@@ -264,14 +274,14 @@ impl Accounts {
     }
 
     fn started(&mut self, trial: &TrialId, start_unix_nanos: i128) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) {
+        if let Some(open) = self.open_of(trial) {
             open.start_unix_nanos = Some(start_unix_nanos);
         }
     }
 
     fn await_certainty(&mut self, trial: &TrialId, reply: RpcReplyPort<Nanos>) {
         // Dropped, the question is over.
-        if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial && open.watch.is_some()) {
+        if let Some(open) = self.open_of(trial).filter(|open| open.watch.is_some()) {
             open.certainty_awaited = Some(reply);
         }
     }
@@ -279,9 +289,9 @@ impl Accounts {
     /// Looks whether the figure that ends the window is sure.
     fn watch(&mut self) {
         let Some(open) = &mut self.open else { return };
-        let (Some(watch), Some(start)) = (&mut open.watch, open.start_unix_nanos) else { return };
-        let elapsed = (unix_nanos() - start) as f64 / 1e9;
-        if !watch.look(elapsed, END_AHEAD.as_secs_f64(), &open.tally) {
+        let elapsed = open.elapsed_nanos();
+        let (Some(watch), Some(elapsed)) = (&mut open.watch, elapsed) else { return };
+        if !watch.look(elapsed as f64 / 1e9, END_AHEAD.as_secs_f64(), &open.tally) {
             return;
         }
         let certainty = watch.certainty().clone();
@@ -290,12 +300,12 @@ impl Accounts {
             let _ = reply.send(Nanos::from_secs_f64(at));
         }
         let trial = Some(open.plan.trial.id.clone());
-        self.event(RunEvent { unix_nanos: unix_nanos(), trial, happened: Happened::SureEnough { certainty } });
+        self.tell(trial, Happened::SureEnough { certainty });
     }
 
     /// Counted, then durable, then acknowledged; what cannot be made durable is not acknowledged and comes again.
     fn batch(&mut self, batch: &Batch) -> Result<BatchKey, WireError> {
-        let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == batch.key.source.trial) else {
+        let Some(open) = self.open_of(&batch.key.source.trial) else {
             // A repeat of a trial whose books are closed: it was counted, or written off.
             return Ok(batch.key.clone());
         };
@@ -346,21 +356,26 @@ impl Accounts {
         self.chronicle.tell(event);
     }
 
+    /// Something of the books' own happened now.
+    fn tell(&mut self, trial: Option<TrialId>, happened: Happened) {
+        self.event(RunEvent { unix_nanos: unix_nanos(), trial, happened });
+    }
+
     fn warn(&mut self, what: String) {
         let trial = self.open.as_ref().map(|open| open.plan.trial.id.clone());
         if !self.chronicle.warnings().contains(&what) {
-            self.event(RunEvent { unix_nanos: unix_nanos(), trial, happened: Happened::Warned { what } });
+            self.tell(trial, Happened::Warned { what });
         }
     }
 
     fn left(&mut self, trial: &TrialId, executors: &[u32]) -> Vec<Left> {
-        let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) else { return Vec::new() };
-        let elapsed = open.start_unix_nanos.map_or(0, |start| unix_nanos() - start);
-        open.tally.write_off(executors, Nanos(u64::try_from(elapsed).unwrap_or(0)))
+        let Some(open) = self.open_of(trial) else { return Vec::new() };
+        let elapsed = open.elapsed_nanos().and_then(|elapsed| u64::try_from(elapsed).ok());
+        open.tally.write_off(executors, Nanos(elapsed.unwrap_or(0)))
     }
 
     fn handed_on(&mut self, trial: &TrialId, shares: &[LoadShare], since: Nanos) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.plan.trial.id == *trial) {
+        if let Some(open) = self.open_of(trial) {
             open.tally.handed_on(shares, since);
         }
     }
@@ -368,8 +383,9 @@ impl Accounts {
     fn node_lost(&mut self, node: &NodeName) {
         if let Some(open) = &mut self.open {
             open.tally.node_lost(node);
-            if let (Some(figures), Some(start)) = (open.nodes.get_mut(node), open.start_unix_nanos) {
-                figures.lost_at_seconds = Some((unix_nanos() - start) as f64 / 1e9);
+            let elapsed = open.elapsed_nanos();
+            if let (Some(figures), Some(elapsed)) = (open.nodes.get_mut(node), elapsed) {
+                figures.lost_at_seconds = Some(elapsed as f64 / 1e9);
             }
         }
     }
@@ -405,14 +421,10 @@ impl Accounts {
         }
         let written = self.recorder.finish_trial(&report, &lost).map_err(|error| error.to_string());
         let verdict = report.verdict.status;
-        self.event(RunEvent {
-            unix_nanos: unix_nanos(),
-            trial: Some(trial.clone()),
-            happened: Happened::TrialFinished { verdict },
-        });
+        self.tell(Some(trial.clone()), Happened::TrialFinished { verdict });
         let probe = report.probe.clone();
         if let Some(probe) = probe.clone().filter(|_| report.complete) {
-            self.event(RunEvent { unix_nanos: unix_nanos(), trial: Some(trial.clone()), happened: Happened::Probed { probe } });
+            self.tell(Some(trial.clone()), Happened::Probed { probe });
         }
         self.reports.push(report);
         written.map(|()| probe)
@@ -421,7 +433,7 @@ impl Accounts {
     fn tick(&mut self) {
         self.watch();
         if let Some(open) = &self.open {
-            let elapsed = open.start_unix_nanos.map_or(0.0, |start| (unix_nanos() - start) as f64 / 1e9);
+            let elapsed = open.elapsed_nanos().map_or(0.0, |elapsed| elapsed as f64 / 1e9);
             self.live = open.tally.live(elapsed.max(0.0));
             self.live.position = (open.number, self.summary.trials_planned);
         }

@@ -3,7 +3,7 @@
 use hb_core::{http_version::HttpVersion, trial::Trial};
 use ractor::ActorRef;
 
-use super::OrchestratorMsg;
+use super::{OrchestratorMsg, actor::tell};
 use crate::server_manager::{
     own_headers::OwnHeaders,
     readiness::{self, Question, Ready},
@@ -22,8 +22,7 @@ pub(super) fn ask_endpoints(me: ActorRef<OrchestratorMsg>, trial: Trial) {
         let http2 = spoken.filter(|(_, ready)| ready.http_version == HttpVersion::Http2).map(|(url, _)| url.clone());
         let told = (ready.iter().find_map(|ready| ready.counting.clone()), http2.collect());
         let result = if troubles.is_empty() { Ok(told) } else { Err(troubles.join("; ")) };
-        // The run may be over by now.
-        let _ = me.cast(OrchestratorMsg::EndpointsAnswered(result));
+        tell(&me, OrchestratorMsg::EndpointsAnswered(result));
     });
 }
 
@@ -34,8 +33,7 @@ async fn ask_endpoint(me: &ActorRef<OrchestratorMsg>, url: &str, trial: &Trial) 
     let limit = spec.ready_limit();
     let question = Question { url, service: &*service, spec, request: &trial.request, headers: own.as_ref(), limit };
     let progress = |what: String| {
-        // The run may be over by now.
-        let _ = me.cast(OrchestratorMsg::EndpointWaitedFor(format!("{url} is not ready yet: {what}")));
+        tell(me, OrchestratorMsg::EndpointWaitedFor(format!("{url} is not ready yet: {what}")));
     };
     readiness::ask(&question, &progress).await.map_err(|error| error.to_string())
 }

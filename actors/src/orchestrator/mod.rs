@@ -12,14 +12,14 @@ mod books;
 mod counts;
 mod endpoints;
 mod inbox;
+mod load;
 mod nodes;
 mod recorder;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::actor::unix_nanos;
 pub use self::{
-    actor::{Expected, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339},
+    actor::{Expected, Leadership, Orchestrator, OrchestratorMsg, Outcome},
     books::{Books, BooksArguments, BooksMsg},
     inbox::Inbox,
     recorder::{Recorder, Rows},

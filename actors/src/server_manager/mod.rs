@@ -3,6 +3,7 @@
 
 mod command;
 mod image;
+mod image_reading;
 pub mod own_headers;
 mod pull;
 pub mod readiness;

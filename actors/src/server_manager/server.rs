@@ -13,26 +13,23 @@
 
 use std::{
     env,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use hb_core::{
     facts::Fact,
     orders::{Duty, ServerOrder},
-    trial::{ContainerRuntime, IMAGE_READ_WITHIN, ServiceSpec},
+    trial::{ContainerRuntime, ServiceSpec},
 };
-use hb_services::service::{CommandLine, Service};
+use hb_services::service::Service;
 use ractor::ActorRef;
 use tempfile::TempDir;
-use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     command::{base_url, command_of, policy_of, service_of, without_secrets},
-    image,
-    pull::Puller,
+    image_reading::ImageReading,
     readiness::{NotReady, Question, ask, ask_all},
 };
 use crate::{
@@ -43,9 +40,6 @@ use crate::{
     },
     messages::{LogCollectorMsg, ServerManagerMsg, UplinkMsg},
 };
-
-/// An image whose digest takes longer than this is told to be waited for.
-const IMAGE_READ_SOON: Duration = Duration::from_secs(5);
 
 /// A folder's path that is no longer leaves room for the names of sockets in it.
 const SHORT_PATH: usize = 40;
@@ -105,17 +99,11 @@ pub(super) fn is_end(fact: &Fact) -> bool {
     matches!(fact, Fact::ServerFailed { .. } | Fact::ServerExited { .. } | Fact::ServerStopped { .. })
 }
 
-/// An image that is read for its digest.
-struct ImageReading {
-    path: PathBuf,
-    task: JoinHandle<()>,
-}
-
 /// The task's side of a server.
-struct Life {
-    order: Box<ServerOrder>,
-    surroundings: Surroundings,
-    stop: CancellationToken,
+pub(super) struct Life {
+    pub(super) order: Box<ServerOrder>,
+    pub(super) surroundings: Surroundings,
+    pub(super) stop: CancellationToken,
     child: Arc<OnceLock<GuardedChild>>,
 }
 
@@ -287,55 +275,6 @@ impl Life {
         Ok(leases)
     }
 
-    /// Until the image was read, or had its time. Its fact comes before that of the readiness.
-    async fn image_read(&self, ImageReading { path, mut task }: ImageReading, progress: &(impl Fn(String) + Sync)) {
-        let image = path.display();
-        if timeout(IMAGE_READ_SOON, &mut task).await.is_ok() {
-            return;
-        }
-        progress(format!("it answers; load waits until the image `{image}` is read for its digest"));
-        if timeout(IMAGE_READ_WITHIN.0.saturating_sub(IMAGE_READ_SOON), &mut task).await.is_err() {
-            let what = format!(
-                "the image `{image}` was not read for its digest within {IMAGE_READ_WITHIN}: load begins, and may be slowed by it"
-            );
-            self.tell(Fact::Warned { what });
-        }
-    }
-
-    /// Whether what the container needs is here. Its digest is made meanwhile, once for all servers: a big image takes
-    /// a while to read, and it is read in any case.
-    async fn looked_at_image(&self, command: &CommandLine, sink: &LineSink) -> Result<Option<ImageReading>, String> {
-        let spec = self.order.service.clone();
-        let is_wrapped = is_wrapped(&spec, command, &self.surroundings.own_exe);
-        if !is_wrapped {
-            return Ok(None);
-        }
-        let progress = |what| self.tell(Fact::ServerProgressed { server: self.order.server, what });
-        let puller =
-            Puller { own_exe: &self.surroundings.own_exe, sink: Arc::clone(sink), stop: &self.stop, progress: &progress };
-        puller.bring(&spec).await?;
-        if self.stop.is_cancelled() {
-            return Ok(None);
-        }
-        let checked = tokio::task::spawn_blocking({
-            let spec = spec.clone();
-            move || image::check(&spec)
-        });
-        checked.await.map_err(|error| error.to_string())?.map_err(|problem| problem.to_string())?;
-        let Some(path) = spec.image().filter(|_| self.order.server == 0).map(Path::to_owned) else { return Ok(None) };
-        let (surroundings, server, stop, read) = (self.surroundings.clone(), self.order.server, self.stop.clone(), path.clone());
-        let task = tokio::task::spawn_blocking(move || {
-            let image = read.display().to_string();
-            let fact = match image::digest(&read, &stop) {
-                Ok(digest) => Fact::ImageRead { server, image, digest },
-                Err(_) if stop.is_cancelled() => return,
-                Err(error) => Fact::Warned { what: format!("the image `{image}` has no digest: {error}") },
-            };
-            tell(&surroundings, server, fact);
-        });
-        Ok(Some(ImageReading { path, task }))
-    }
-
     /// The folder that the service wants for this process. It goes when this is dropped, and with the guardian.
     fn scratch(&mut self, service: &dyn Service) -> Result<Option<TempDir>, String> {
         if !service.wants_scratch(&self.order) {
@@ -356,7 +295,7 @@ impl Life {
         leased.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    fn tell(&self, fact: Fact) {
+    pub(super) fn tell(&self, fact: Fact) {
         tell(&self.surroundings, self.order.server, fact);
     }
 }
@@ -371,13 +310,8 @@ fn missing_runtime(spec: &ServiceSpec, error: &ChildError) -> String {
     }
 }
 
-/// Whether a runtime stands around the command: hbnode's own binary needs none.
-fn is_wrapped(spec: &ServiceSpec, command: &CommandLine, own_exe: &Path) -> bool {
-    spec.runtime != ContainerRuntime::Bare && command.program != own_exe
-}
-
 /// By way of the manager, which keeps count; past it where it is gone.
-fn tell(surroundings: &Surroundings, server: u32, fact: Fact) {
+pub(super) fn tell(surroundings: &Surroundings, server: u32, fact: Fact) {
     // Its last words go out before the news of its end: the node may be dismissed for it.
     if is_end(&fact) && surroundings.logs.cast(LogCollectorMsg::Flush).is_err() {
         tracing::debug!("the log collector is gone");

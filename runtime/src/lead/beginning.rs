@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hb_actors::orchestrator::rfc3339;
+use hb_actors::wall_clock::{rfc3339, unix_nanos};
 use hb_core::{
     report::{RunPart, RunSummary},
     search::ProbeReport,
@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     cli::{BUILD, LeadWords, exit::Exit},
-    node,
     results::{Holder, KeptRun, LockError, NewRun, ResultsError, RunFolder},
 };
 
@@ -56,7 +55,7 @@ pub fn begin(
     run: &str,
     kept: Option<KeptRun>,
 ) -> Result<Begun, Refused> {
-    let now = rfc3339(node::unix_nanos());
+    let now = rfc3339(unix_nanos());
     let step = surroundings.step.as_ref();
     let own = RunPart {
         started_at: now.clone(),

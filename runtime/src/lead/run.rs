@@ -11,9 +11,8 @@ use std::{
 use hb_actors::{
     cluster::{self, ClusterEvent, LeadOptions, Leading, identity::random_secret},
     messages::InboxMsg,
-    orchestrator::{
-        Books, BooksArguments, BooksMsg, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome, rfc3339,
-    },
+    orchestrator::{Books, BooksArguments, BooksMsg, Expected, Inbox, Leadership, Orchestrator, OrchestratorMsg, Outcome},
+    wall_clock::{rfc3339, unix_nanos},
 };
 use hb_core::{phases::RunSpec, recipe::Pushgateway, report::RunSummary, search::ProbeReport, trial::Trial, units::Span};
 use ractor::{Actor, ActorRef};
@@ -335,7 +334,7 @@ impl Lead<'_> {
     ) -> Result<Deciding, Refused> {
         let Checked { recipe, trials, .. } = &*self.checked;
         let service = trials.first().and_then(|trial| hb_services::resolve(&trial.service).ok());
-        let wall_time = tokio::task::block_in_place(|| WallTime::look(node::unix_nanos()));
+        let wall_time = tokio::task::block_in_place(|| WallTime::look(unix_nanos()));
         if let Some(wall_time) = wall_time.filter(|_| !self.words.is_quiet) {
             let (end, margin) = (rfc3339(wall_time.ends_at), wall_time.margin);
             eprintln!("the job ends at {end}: no trial is begun that would not be over {margin} before");

@@ -15,7 +15,7 @@ use std::{
 use hb_actors::{
     cluster::{self, JoinError, JoinFile, JoinOptions, JoinSource, NodeLinkEvent, TroubleOnTheWay},
     node::NodeEnd,
-    orchestrator::rfc3339,
+    wall_clock::{rfc3339, unix_nanos},
 };
 use hb_core::recipe::Recipe;
 use tokio::{
@@ -27,7 +27,7 @@ pub use self::{
     door::Door,
     ports::{WantedPort, wanted_port},
     standalone::run as standalone,
-    start::{NodeStart, Started, start, unix_nanos},
+    start::{NodeStart, Started, start},
 };
 use crate::{
     cli::{BUILD, NodeWords, exit::Exit},

@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use hb_actors::{
     node::NodeDoor,
     uplink::{NodeShare, OwnLoad},
+    wall_clock::unix_nanos,
     wire::WireError,
 };
 use hb_core::{
@@ -18,7 +19,6 @@ use hb_core::{
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::timeout};
 
-use super::unix_nanos;
 use crate::{
     http::{Control, Refusal},
     lead::{files, recipe::known_services},

@@ -1,14 +1,12 @@
 //! Starts what every node has, the leader's own one too: its actors and its endpoints.
 
-use std::{
-    net::IpAddr,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::net::IpAddr;
 
 use hb_actors::{
     messages::HelloBack,
     monitor::Machine,
     node::{Node, NodeOptions},
+    wall_clock::unix_nanos,
 };
 use tokio::{net::TcpListener, runtime::Handle};
 
@@ -86,10 +84,4 @@ impl Started {
             (self.host.clone(), run.map(str::to_owned), self.service.clone()),
         )
     }
-}
-
-/// This machine's wall clock, nanoseconds since 1970.
-#[must_use]
-pub fn unix_nanos() -> i128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128)
 }

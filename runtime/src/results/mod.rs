@@ -26,9 +26,11 @@ mod past;
 mod readings;
 mod rebuild;
 mod recover;
+mod reports;
 mod resume;
 mod rows;
 mod spool;
+mod troubles;
 
 use std::{
     collections::BTreeMap,
@@ -47,7 +49,14 @@ use hb_core::{
     units::TrialId,
 };
 
-use self::{durable::Growing, logs::Logs, parts::Parts, spool::Spool};
+use self::{
+    durable::Growing,
+    logs::Logs,
+    parts::Parts,
+    reports::{write_manifest, write_reports},
+    spool::Spool,
+    troubles::Troubles,
+};
 pub use self::{
     lock::{Holder, LockError, RunLock},
     logs::MAX_LOG_BYTES,
@@ -56,10 +65,10 @@ pub use self::{
     past::{Past, add_seconds},
     rebuild::rebuild,
     recover::{Recovered, RecoveredTrial, recover},
+    reports::{write_again, write_recovered},
     resume::{KeptRun, ResumeError},
     spool::Batches,
 };
-use crate::render;
 
 /// Room that must be left on the file system before a load starts.
 const NEEDED_BYTES: u64 = 32 * 1024 * 1024;
@@ -391,85 +400,6 @@ pub(crate) fn point_to_newest(shelf: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes what a trial came to that was rebuilt from its spool.
-///
-/// # Errors
-/// If one of its files cannot be written.
-pub fn write_recovered(folder: &Path, report: &TrialReport, lost: &[LostRow]) -> io::Result<()> {
-    rows::write_requests(folder, lost)?;
-    rows::write_timeseries(folder, &report.timeline)?;
-    durable::write_whole(&folder.join("trial.json"), &pretty(report)?)
-}
-
-/// Writes the reports of a run again; what could not be written is returned.
-#[must_use]
-pub fn write_again(folder: &Path, report: &Report) -> Vec<String> {
-    let mut troubles = Troubles::default();
-    write_reports(folder, report, &mut troubles);
-    troubles.sentences()
-}
-
-fn write_manifest(folder: &Path, manifest: &Manifest, troubles: &mut Troubles) {
-    let written = pretty(manifest).and_then(|text| durable::write_whole(&folder.join("manifest.json"), &text));
-    troubles.note("manifest.json", written);
-}
-
-/// Writes `summary.md`, `report.html` and, last, `report.json`: who sees that one sees all.
-fn write_reports(folder: &Path, report: &Report, troubles: &mut Troubles) {
-    let mut report = report.clone();
-    let given = std::mem::take(&mut report.warnings);
-    let told = |troubles: &Troubles| {
-        let fresh: Vec<String> = troubles.sentences().into_iter().filter(|sentence| !given.contains(sentence)).collect();
-        given.iter().cloned().chain(fresh).collect()
-    };
-    report.warnings = told(troubles);
-    let summary = render::summary(&report);
-    troubles.note("summary.md", durable::write_whole(&folder.join("summary.md"), summary.as_bytes()));
-    report.warnings = told(troubles);
-    let page = render::report_html(&report);
-    troubles.note("report.html", durable::write_whole(&folder.join("report.html"), page.as_bytes()));
-    report.warnings = told(troubles);
-    let written = pretty(&report).and_then(|text| durable::write_whole(&folder.join("report.json"), &text));
-    troubles.note("report.json", written);
-}
-
-/// What could not be written, by file: how often, and the last cause.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Troubles {
-    by_file: BTreeMap<String, (u64, String)>,
-    told: Vec<String>,
-}
-
-impl Troubles {
-    fn note<T>(&mut self, file: &str, written: io::Result<T>) {
-        if let Err(error) = written {
-            let entry = self.by_file.entry(file.to_owned()).or_default();
-            *entry = (entry.0 + 1, error.to_string());
-        }
-    }
-
-    /// Takes over what is in others.
-    fn take(&mut self, others: Self) {
-        for (file, (times, cause)) in others.by_file {
-            let entry = self.by_file.entry(file).or_default();
-            *entry = (entry.0 + times, cause);
-        }
-        self.told.extend(others.told);
-    }
-
-    fn tell(&mut self, sentence: String) {
-        self.told.push(sentence);
-    }
-
-    pub(crate) fn sentences(&self) -> Vec<String> {
-        let missing = self.by_file.iter().map(|(file, (times, cause))| match times {
-            1 => format!("`{file}` could not be written: {cause}"),
-            _ => format!("`{file}` is incomplete: {times} writes failed, the last one with: {cause}"),
-        });
-        missing.chain(self.told.iter().cloned()).collect()
-    }
-}
-
 /// A text as a name of a folder: nothing in it leads elsewhere, hides it or needs quoting.
 pub fn folder_name(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-' | '=' | '+');
@@ -485,7 +415,8 @@ fn check_room(shelf: &Path) -> Result<(), ResultsError> {
     if is_full { Err(ResultsError::Full { path: shelf.to_owned(), free_bytes, needed_bytes: NEEDED_BYTES }) } else { Ok(()) }
 }
 
-/// Unix nanoseconds as RFC 3339; what no calendar holds gives the epoch.
+/// Unix nanoseconds as RFC 3339, with all digits: lines of output and samples follow each other more closely than the
+/// milliseconds of [`hb_actors::wall_clock::rfc3339`]. What no calendar holds gives the epoch.
 pub(crate) fn instant(unix_nanos: i128) -> String {
     jiff::Timestamp::from_nanosecond(unix_nanos).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }

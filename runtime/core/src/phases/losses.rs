@@ -110,7 +110,7 @@ impl Run {
 
     /// An executor sends no more, and its node lives: it failed too often, or cannot build its share.
     pub(super) fn gave_up(&mut self, trial: &TrialId, executor: u32, cause: String) -> Vec<Effect> {
-        let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+        let Some(under_way) = self.under_way(trial) else { return Vec::new() };
         let was_unfinished = under_way.gave_up(executor);
         match self.phase {
             Some(Phase::ClientLaunch) => self.fail(cause),

@@ -262,9 +262,10 @@ impl Run {
                 }
             }
             Fact::LoadPrepared { trial, executor } => {
-                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+                let phase = self.phase;
+                let Some(under_way) = self.under_way(trial) else { return Vec::new() };
                 under_way.prepared(*executor);
-                match self.phase {
+                match phase {
                     Some(Phase::ClientLaunch) if under_way.is_prepared() => self.execute(),
                     Some(Phase::Execution) => under_way.join().into_iter().collect(),
                     _ => Vec::new(),
@@ -277,7 +278,7 @@ impl Run {
                 self.gave_up(trial, *executor, format!("executor {executor} on {node} failed more often than is borne: {why}"))
             }
             Fact::LoadFinished { trial, executor } => {
-                let Some(under_way) = self.trial.as_mut().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+                let Some(under_way) = self.under_way(trial) else { return Vec::new() };
                 under_way.over(*executor);
                 self.load_over(None)
             }
@@ -290,6 +291,11 @@ impl Run {
             | Fact::OtherModel { .. }
             | Fact::Warned { .. } => Vec::new(),
         }
+    }
+
+    /// The trial that is under way, if it is this one: of another one nothing counts any more.
+    pub(super) fn under_way(&mut self, trial: &TrialId) -> Option<&mut UnderWay> {
+        self.trial.as_mut().filter(|under_way| under_way.id() == trial)
     }
 
     /// Where the trial that is under way asks, by the servers' ordinals, and what answers there.
@@ -328,7 +334,7 @@ impl Run {
 
     /// Every executor knows the instant at which it starts.
     pub fn load_started(&mut self, trial: &TrialId) -> Vec<Effect> {
-        let Some(under_way) = self.trial.as_ref().filter(|under_way| under_way.id() == trial) else { return Vec::new() };
+        let Some(under_way) = self.under_way(trial) else { return Vec::new() };
         let load = &under_way.plan.trial.load;
         let drill = |drill: &crate::trial::Drill| Effect::DrillAt {
             trial: trial.clone(),
@@ -340,8 +346,8 @@ impl Run {
 
     /// The figure that ends this trial's window is sure: the window ends everywhere `at` after the trial's start.
     pub fn sure_enough(&mut self, trial: &TrialId, at: Nanos) -> Vec<Effect> {
-        let under_way = self.trial.as_mut().filter(|under_way| under_way.id() == trial && !under_way.is_closing);
-        match under_way.filter(|_| self.phase == Some(Phase::Execution)) {
+        let is_now = self.phase == Some(Phase::Execution);
+        match self.under_way(trial).filter(|under_way| is_now && !under_way.is_closing) {
             Some(under_way) => {
                 let mut effects = under_way.end_window(at);
                 effects.extend(under_way.leave_out_drills(at));
