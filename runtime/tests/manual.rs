@@ -268,13 +268,14 @@ fn broken() -> Vec<TrialEvidence> {
             ended,
             expected: 50.0,
             noise: 1.0,
+            dispersion: 1.0,
             in_flight,
             answer_seconds: 1.0,
             window_seconds: 4.0,
         }),
         ..TrialEvidence::default()
     };
-    let (short, piling) = (flow(30, [9.0; 2]), flow(50, [9.0, 90.0]));
+    let (short, piling) = (flow(30, [9.0; 3]), flow(50, [9.0, 50.0, 90.0]));
     vec![all_at_once, silent, empty, whole, late, short, piling, TrialEvidence::default()]
 }
 

@@ -88,7 +88,11 @@ pub async fn drive(
     });
     let _filling = engine.prepared.supply.keep_full()?;
     let mut watch = JoinSet::new();
-    let _looking = engine.prepared.queues.watch(Arc::clone(&ledger))?;
+    // A witness that cannot come is no reason not to measure.
+    let _looking = engine.prepared.queues.watch(Arc::clone(&ledger));
+    if let Err(error) = &_looking {
+        tracing::warn!(%error, "nobody looks into the receive queues");
+    }
     watch.spawn(health::watch(ledger));
     let drilled = engine.clone();
     watch.spawn(async move {

@@ -123,7 +123,7 @@ impl Server {
 
     /// Takes a connection back that has carried an answer, if it can serve again.
     pub fn keep(&self, mut link: Link) {
-        link.is_used = true;
+        link.rest();
         if link.is_ready() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
         }

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,15 +31,24 @@ struct Queues {
     /// Open connections.
     open: u64,
     /// Those of them that are looked at, and how many that may be.
-    watched: BTreeMap<u64, OwnedFd>,
+    watched: BTreeMap<u64, Watched>,
     most: u64,
     next: u64,
 }
+
+struct Watched {
+    file: OwnedFd,
+    is_answering: Answering,
+}
+
+/// Whether a connection has a request on it. What a server sends on an idle one, such as its farewell, is nobody's answer.
+pub(super) type Answering = Arc<AtomicBool>;
 
 /// An open connection's place among the others, to be dropped together with it: only then is the connection closed.
 pub(super) struct Place {
     queues: ReceiveQueues,
     number: u64,
+    pub(super) is_answering: Answering,
 }
 
 impl Default for ReceiveQueues {
@@ -53,20 +65,25 @@ impl ReceiveQueues {
         let number = queues.next;
         queues.next += 1;
         queues.open += 1;
+        let is_answering = Answering::default();
         if (queues.watched.len() as u64) < queues.most
             && let Ok(file) = socket.as_fd().try_clone_to_owned()
         {
-            queues.watched.insert(number, file);
+            queues.watched.insert(number, Watched { file, is_answering: is_answering.clone() });
         }
-        Place { queues: self.clone(), number }
+        Place { queues: self.clone(), number, is_answering }
     }
 
-    /// Bytes that lie unread in all queues now.
-    fn unread(&self) -> u64 {
+    /// Bytes of answers that lie unread in all queues now; `None` where none of the open ones is looked at.
+    fn unread(&self) -> Option<u64> {
         let queues = self.queues();
-        let seen: u64 = queues.watched.values().map(|file| rustix::io::ioctl_fionread(file).unwrap_or(0)).sum();
-        let watched = queues.watched.len() as u64;
-        if watched == queues.open { seen } else { (seen as f64 / watched.max(1) as f64 * queues.open as f64) as u64 }
+        let answering = queues.watched.values().filter(|watched| watched.is_answering.load(Ordering::Relaxed));
+        let seen: u64 = answering.map(|watched| rustix::io::ioctl_fionread(&watched.file).unwrap_or(0)).sum();
+        match queues.watched.len() as u64 {
+            watched if watched == queues.open => Some(seen),
+            0 => None,
+            watched => Some((seen as f64 / watched as f64 * queues.open as f64) as u64),
+        }
     }
 
     /// Looks again and again, until what is returned is dropped.
@@ -77,7 +94,7 @@ impl ReceiveQueues {
             while !pauses.are_over() {
                 pauses.wait(BETWEEN_LOOKS.mul_f64(0.5 + place));
                 place = (place + SPREAD).fract();
-                ledger.saw_unread(queues.unread());
+                queues.unread().into_iter().for_each(|bytes| ledger.saw_unread(bytes));
             }
         })
     }
@@ -123,12 +140,14 @@ mod tests {
         let (mut ours, mut theirs) = connection();
         let (other, _open) = connection();
         let places = [queues.enter(&ours), queues.enter(&other)];
-        assert_eq!(queues.unread(), 0);
+        assert_eq!(queues.unread(), Some(0));
         theirs.write_all(&[7; 1000]).unwrap();
         ours.read_exact(&mut [0; 400]).unwrap();
-        assert_eq!(queues.unread(), 600);
+        assert_eq!(queues.unread(), Some(0), "nobody waits for an answer there");
+        places[0].is_answering.store(true, Ordering::Relaxed);
+        assert_eq!(queues.unread(), Some(600));
         ours.read_exact(&mut [0; 600]).unwrap();
-        assert_eq!(queues.unread(), 0);
+        assert_eq!(queues.unread(), Some(0));
         drop(places);
         let queues = queues.queues();
         assert_eq!((queues.open, queues.watched.len()), (0, 0));
@@ -144,8 +163,11 @@ mod tests {
             ours.peek(&mut [0; 100]).unwrap();
         }
         assert_eq!(queues.queues().watched.len(), 2);
-        assert_eq!(queues.unread(), 600);
+        places.iter().for_each(|place| place.is_answering.store(true, Ordering::Relaxed));
+        assert_eq!(queues.unread(), Some(600));
         drop(places);
+        let place = self::queues(0).enter(&ends[0].0);
+        assert_eq!(place.queues.unread(), None);
     }
 
     #[test]

@@ -520,6 +520,13 @@ impl RequestSpec {
     pub fn choices(&self) -> u32 {
         choices(&self.sampling)
     }
+
+    /// Whether a request gets one answer: several, of a batch or of several choices, come in one stream by turns, and the time
+    /// from one token to the next says nothing of any of them.
+    #[must_use]
+    pub fn has_one_answer(&self) -> bool {
+        self.batch.get() == 1 && self.choices() == 1
+    }
 }
 
 /// How many answers these fields of a body ask for each prompt: `n`, and one where it says nothing.

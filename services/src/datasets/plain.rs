@@ -60,32 +60,32 @@ fn unpacked(path: &Path) -> String {
     if has_one { path.with_extension("").to_string_lossy().into_owned() } else { format!("{}.unpacked", path.display()) }
 }
 
-/// The advice for a file whose first line, from `start` on, ends in a carriage return alone.
+/// The advice for a file whose lines end in carriage returns alone, from `start` on; one line feed shows that they do not.
 pub(super) fn why_no_lines(mut file: &std::fs::File, start: u64, path: &Path) -> io::Result<Option<String>> {
     file.seek(SeekFrom::Start(start))?;
     let mut input = BufReader::new(file.take(LONGEST as u64));
+    // A return at the file's very end ends its only line.
+    let (mut has_return, mut is_at_return) = (false, false);
     loop {
         let chunk = input.fill_buf()?;
         if chunk.is_empty() {
+            break;
+        }
+        if memchr::memchr(b'\n', chunk).is_some() {
             return Ok(None);
         }
-        let Some(end) = memchr::memchr2(b'\r', b'\n', chunk) else {
-            let all = chunk.len();
-            input.consume(all);
-            continue;
-        };
-        let is_return = chunk[end] == b'\r';
-        input.consume(end + 1);
-        // At the file's end it ends the only line.
-        if !is_return || input.fill_buf()?.first().is_none_or(|next| *next == b'\n') {
-            return Ok(None);
-        }
-        let (file, lines) = (path.to_string_lossy(), format!("{}.lines", path.display()));
-        return Ok(Some(format!(
-            "its first line ends in a carriage return alone, which ends no line here; make lines of it first: \
-             `tr '\\r' '\\n' < {} > {}`",
-            shell(&file),
-            shell(&lines)
-        )));
+        has_return |= is_at_return || memchr::memchr(b'\r', &chunk[..chunk.len() - 1]).is_some();
+        is_at_return = chunk.ends_with(b"\r");
+        let all = chunk.len();
+        input.consume(all);
     }
+    if !has_return {
+        return Ok(None);
+    }
+    let (file, lines) = (path.to_string_lossy(), format!("{}.lines", path.display()));
+    Ok(Some(format!(
+        "its lines end in carriage returns alone, which end no line here; make lines of it first: `tr '\\r' '\\n' < {} > {}`",
+        shell(&file),
+        shell(&lines)
+    )))
 }

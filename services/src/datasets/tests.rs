@@ -251,10 +251,11 @@ fn lines_that_end_in_a_return_alone_are_no_lines() {
         ("a.csv", "prompt,output_tokens\rone,1\rtwo,2\r"),
     ] {
         let why = refused(name, text);
-        assert!(why.contains("carriage return alone") && why.contains("tr '\\r' '\\n' < "), "{text:?}: {why}");
+        assert!(why.contains("carriage returns alone") && why.contains("tr '\\r' '\\n' < "), "{text:?}: {why}");
     }
     assert_eq!(texts(&open("a.txt", "one\r\ntwo\r\n\r\nthree\r")), ["one", "two", "three"]);
-    // What a prompt holds further on is its own.
+    // What a prompt holds is its own.
+    assert_eq!(texts(&open("a.txt", "50 %\r100 %\none\n")), ["50 %\r100 %", "one"]);
     assert_eq!(texts(&open("a.txt", "one\n50 %\r100 %\n")), ["one", "50 %\r100 %"]);
 }
 

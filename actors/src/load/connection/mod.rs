@@ -14,6 +14,7 @@ mod troubles;
 
 use std::{
     pin::Pin,
+    sync::atomic::Ordering,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -35,7 +36,7 @@ use self::{
     stream::{Stamped, reading},
     troubles::{body_kind, head_trouble},
 };
-use super::unread::Place;
+use super::unread::{Answering, Place};
 
 /// What a connection reads at once at most; no answer's head may be longer. Left to itself, hyper comes to hold several
 /// times as much for each, which costs memory and cache and saves no read that counts.
@@ -49,6 +50,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
 /// A connection to a server.
 pub(super) struct Link {
     spoken: Spoken,
+    is_answering: Answering,
     bytes_read: u64,
     read_at: Instant,
     /// How long it took to be opened.
@@ -77,6 +79,7 @@ struct Http1 {
 
 impl Link {
     pub async fn new(stream: Stream, place: Place, version: HttpVersion) -> Result<Self, Kind> {
+        let is_answering = place.is_answering.clone();
         let io = TokioIo::new(Stamped { stream, _place: place });
         let spoken = match version {
             HttpVersion::Http1 => {
@@ -88,6 +91,7 @@ impl Link {
         };
         Ok(Self {
             spoken,
+            is_answering,
             bytes_read: 0,
             read_at: Instant::now(),
             opened_in: Nanos(0),
@@ -108,10 +112,17 @@ impl Link {
 
     pub fn send(&mut self, request: Request<Full<Bytes>>) -> impl Future<Output = hyper::Result<Response<Incoming>>> + use<> {
         (self.was_taken_up, self.was_reset) = (false, false);
+        self.is_answering.store(true, Ordering::Relaxed);
         match &mut self.spoken {
             Spoken::Http1(http1) => Either::Left(http1.sender.send_request(request)),
             Spoken::Http2(http2) => Either::Right(http2.send(request)),
         }
+    }
+
+    /// Its answer has been read.
+    pub fn rest(&mut self) {
+        self.is_used = true;
+        self.is_answering.store(false, Ordering::Relaxed);
     }
 
     /// The instant of the last read.

@@ -3,7 +3,7 @@
 
 use super::gather::Gathered;
 use crate::{
-    trial::{LoadModel, LoadSpec},
+    trial::{Arrivals, LoadModel, LoadSpec},
     units::Nanos,
     verdict::FlowEvidence,
 };
@@ -38,18 +38,20 @@ impl TimesInFlight {
 
 /// What came and went in the window of a load that was to stay the same for all of it.
 pub(super) fn flow(load: &LoadSpec, gathered: &Gathered<'_>, window: (Nanos, Nanos)) -> Option<FlowEvidence> {
-    let is_open = match &load.model {
-        LoadModel::Open { .. } => true,
-        LoadModel::Closed { .. } => false,
+    // How many come in a stretch varies by so much: the variance over the mean of their number.
+    let dispersion = match &load.model {
+        LoadModel::Open { arrivals: Arrivals::Gamma { burstiness }, .. } => (1.0 / burstiness).max(1.0),
+        LoadModel::Open { .. } | LoadModel::Closed { .. } => 1.0,
         LoadModel::Staged { .. } | LoadModel::ClosedStaged { .. } | LoadModel::Replay { .. } => return None,
     };
     let seconds = window.1.since(window.0).as_secs_f64();
     let answer_seconds = gathered.in_flight_times.mean()?;
     let at = |quarter: u64| Nanos(window.0.0 + window.1.0.saturating_sub(window.0.0) / 4 * quarter);
     let within = |from, to| gathered.in_flight.within((at(from), at(to))).0;
+    let is_open = load.model.is_open();
     let (expected, noise) = if is_open {
         // Of a steady load as many are in flight at the end as at the beginning, but for chance.
-        (gathered.sent as f64, (2.0 * within(0, 4)).sqrt())
+        (gathered.sent as f64, (2.0 * dispersion * within(0, 4)).sqrt())
     } else {
         // Little's law: what is in flight, over the time it takes.
         let expected = within(0, 4) * seconds / answer_seconds;
@@ -60,7 +62,8 @@ pub(super) fn flow(load: &LoadSpec, gathered: &Gathered<'_>, window: (Nanos, Nan
         ended: gathered.ended,
         expected,
         noise,
-        in_flight: [within(1, 2), within(3, 4)],
+        dispersion,
+        in_flight: [within(1, 2), within(2, 3), within(3, 4)],
         answer_seconds,
         window_seconds: seconds,
     })
@@ -99,7 +102,7 @@ mod tests {
         let records: Vec<Record> = [0, 4, 8].into_iter().flat_map(wave).collect();
         let seen = of(&closed_plan(2, 1), (1, 7), &records);
         assert_eq!((seen.ended, seen.expected, seen.noise), (2, 3.0, 0.0));
-        assert_eq!((seen.answer_seconds, seen.window_seconds, seen.in_flight), (4.0, 6.0, [2.0, 2.0]));
+        assert_eq!((seen.answer_seconds, seen.window_seconds, seen.in_flight), (4.0, 6.0, [2.0; 3]));
     }
 
     #[test]
@@ -108,6 +111,6 @@ mod tests {
         let records: Vec<Record> = (0..8).map(|at| answered(at, at * SECOND, (at + 2) * SECOND, 8)).collect();
         let seen = of(&open_plan(8.0, 1), (0, 8), &records);
         assert_eq!((seen.ended, seen.expected), (3, 8.0));
-        assert_eq!(seen.in_flight, [2.5, 4.5]);
+        assert_eq!(seen.in_flight, [2.5, 3.5, 4.5]);
     }
 }

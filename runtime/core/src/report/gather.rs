@@ -28,6 +28,7 @@ use crate::{
 
 /// Up to so many rows percentiles and requests in flight are exact; beyond, memory does not grow with them.
 const MOST_EXACT: u64 = 100_000;
+
 /// Sums over rows.
 pub(super) struct Gathered<'a> {
     window: (Nanos, Nanos),
@@ -133,7 +134,7 @@ impl<'a> Gathered<'a> {
             send_delay: Histogram::new(),
             other_model: 0,
             likeness: Likeness::default(),
-            pieces: Pieces::default(),
+            pieces: Pieces::new(trial.request.has_one_answer()),
             endpoints: Endpoints::default(),
             attempts: 0,
             sent_twice: 0,
@@ -202,7 +203,10 @@ impl<'a> Gathered<'a> {
         self.last_end = self.last_end.max(record.end.or(record.last).unwrap_or_default());
         let until = Nanos(self.window.1.0.saturating_add(SENT_IN_TIME.0));
         if let (Some(sent), Some(end)) = (record.sent, record.end.or(record.last)) {
-            self.in_flight_times.add(end.since(sent).as_secs_f64());
+            // How long those would have taken that we gave up nobody knows.
+            if record.outcome != Outcome::Cancelled {
+                self.in_flight_times.add(end.since(sent).as_secs_f64());
+            }
         }
         if let Some(sent) = record.sent {
             self.first_sent = Some(self.first_sent.map_or(sent, |first| first.min(sent)));

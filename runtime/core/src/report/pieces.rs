@@ -32,6 +32,8 @@ pub struct SpreadFigures {
 /// Sums over completed requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Pieces {
+    /// Whether a request gets one answer. Of several the events come together, and are those of all.
+    has_one_answer: bool,
     /// Streamed answers that had several events.
     several: u64,
     /// Of those, the ones that came at once, at their end.
@@ -42,11 +44,15 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
+    pub(super) fn new(has_one_answer: bool) -> Self {
+        Self { has_one_answer, ..Self::default() }
+    }
+
     /// A completed request.
     pub(super) fn take(&mut self, record: &Record) {
         self.ended_in_reasoning += u64::from(record.ended_in_reasoning);
         self.spread.take(record);
-        let Some(first) = record.first.filter(|_| record.chunks >= FEWEST_EVENTS) else { return };
+        let Some(first) = record.first.filter(|_| self.has_one_answer && record.chunks >= FEWEST_EVENTS) else { return };
         self.several += 1;
         self.at_once += u64::from(came_at_once(record, first));
     }
@@ -94,7 +100,7 @@ mod tests {
         let spread = |change: fn(&mut Record)| {
             let mut record = Record { chunks: 4, ..answered(0, 0, 300, 16) };
             change(&mut record);
-            let mut pieces = Pieces::default();
+            let mut pieces = Pieces::new(true);
             pieces.take(&record);
             pieces.spread().map(|spread| (spread.events, spread.tokens, spread.hidden_reasoning))
         };
@@ -111,7 +117,7 @@ mod tests {
         let check = |first: u64, took: u64, events: u32, expected: (u64, u64)| {
             let mut record = answered(0, 0, 1, events);
             (record.first, record.last) = (Some(Nanos(first)), Some(Nanos(first + took)));
-            let mut pieces = Pieces::default();
+            let mut pieces = Pieces::new(true);
             pieces.take(&record);
             assert_eq!(pieces.at_once(), expected, "{events} events within {took} ns, {first} ns after sending");
         };
@@ -125,7 +131,7 @@ mod tests {
         check(20 * second, 60 * millisecond, 4, (1, 0));
         // A server that is as quick as all that from the beginning.
         check(millisecond, millisecond, 100, (1, 0));
-        let mut pieces = Pieces::default();
+        let mut pieces = Pieces::new(true);
         pieces.take(&Record { first: None, ..answered(0, 0, 1, 8) });
         assert_eq!(pieces.at_once(), (0, 0), "an answer in one piece was asked for");
     }

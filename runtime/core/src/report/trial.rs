@@ -34,7 +34,7 @@ use crate::{
     record::{Record, Stage},
     search,
     tally::{LostRow, TrialTally},
-    trial::{LoadModel, RateStage, RequestSpec},
+    trial::{LoadModel, RateStage},
     units::Nanos,
     verdict,
 };
@@ -90,9 +90,9 @@ pub fn trial(
     let plan = &frame.plan.trial;
     let (start, planned_end) = planned_window(frame);
     let mut gathered = Gathered::new((start, planned_end), plan, frame.dataset);
-    let mut stages = Stages::new(&plan.load, has_one_answer(&plan.request));
+    let mut stages = Stages::new(&plan.load, plan.request.has_one_answer());
     let mut drift = Drift::new(plan, start);
-    let mut servers = Servers::new(urls(&frame.plan), has_one_answer(&plan.request));
+    let mut servers = Servers::new(urls(&frame.plan), plan.request.has_one_answer());
     rows.map(|(_, record)| stamped(record, plan.request.stream)).for_each(|record| {
         stages.take(&record);
         drift.take(&record);
@@ -109,7 +109,7 @@ pub fn trial(
     let timeline = tally.timeline();
     let limits = gathered.limit_figures(tally);
     let slo_limits = gathered.slo_figures(&limits);
-    let (latency, percentile_source) = latencies(&mut gathered, tally, has_one_answer(&plan.request));
+    let (latency, percentile_source) = latencies(&mut gathered, tally, plan.request.has_one_answer());
     let executors = tally.executors((start, end));
     let client = client(frame, tally, &executors, gathered.sent_twice);
     let steady = steady::seconds(&plan.load.model, &timeline, &window);
@@ -244,12 +244,6 @@ fn throughput(gathered: &Gathered<'_>, latency: &Latencies, completed: u64, seco
 
 fn per_second(count: f64, seconds: f64) -> f64 {
     if seconds > 0.0 { count / seconds } else { 0.0 }
-}
-
-/// Whether a request gets one answer: several, of a batch or of several choices, come in one stream by turns, and the time
-/// from one token to the next says nothing of any of them.
-fn has_one_answer(request: &RequestSpec) -> bool {
-    request.batch.get() == 1 && request.choices() == 1
 }
 
 /// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and where they all tell it what

@@ -164,8 +164,10 @@ pub struct FlowEvidence {
     pub expected: f64,
     /// By how many these may differ by chance: one standard deviation.
     pub noise: f64,
-    /// Mean number in flight in the window's second and last quarter.
-    pub in_flight: [f64; 2],
+    /// The variance of the number that comes in a stretch, over its mean: 1 of Poisson arrivals, more of bursts.
+    pub dispersion: f64,
+    /// Mean number in flight in the window's second, third and last quarter.
+    pub in_flight: [f64; 3],
     /// Mean time in flight.
     pub answer_seconds: f64,
     /// How long the window is.

@@ -1,7 +1,7 @@
 //! How a run ends, from wherever it stopped: load over, books closed, servers gone, and then the report.
 //!
 //! Whoever tells a run to end may not wait for servers: after SIGTERM Slurm kills what is left 30 s later, and a server
-//! may take as long. So the report of such a run is on disk, as far as it is known, before servers are told to end.
+//! may take as long. So the report of such a run, as far as it is known, is written beside the servers' ends and waits for none.
 
 use super::{CLOSE_WITHIN, Run, STOP_SERVERS_WITHIN};
 use crate::{

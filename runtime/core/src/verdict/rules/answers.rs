@@ -45,7 +45,8 @@ pub(super) fn not_streamed(evidence: &TrialEvidence) -> Option<Reason> {
     let (several, at_once) = evidence.at_once;
     let value = share(at_once, several);
     let waited = evidence.ttft_p50_seconds.filter(|seconds| *seconds > QUICK_SECONDS)?;
-    if value <= AT_ONCE {
+    // Of answers that are short for the most part the others say little.
+    if value <= AT_ONCE || several * 2 <= evidence.completed {
         return None;
     }
     let message = format!(
@@ -137,12 +138,14 @@ mod tests {
         let held = |of: (u64, u64)| move |e: &mut TrialEvidence| e.at_once = of;
         check("not_streamed", Suspect, held((10_000, 5_001)), held((10_000, 5_000)));
         let quick = |e: &mut TrialEvidence| (e.at_once, e.ttft_p50_seconds) = ((10_000, 10_000), Some(0.01));
-        check("not_streamed", Suspect, held((1, 1)), quick);
+        check("not_streamed", Suspect, held((5_001, 5_001)), quick);
+        // A few long answers among many short ones.
+        check("not_streamed", Suspect, held((5_001, 5_001)), held((5_000, 5_000)));
         let mut evidence = healthy();
-        (evidence.at_once, evidence.ttft_p50_seconds) = ((60, 59), Some(1.234));
+        (evidence.at_once, evidence.ttft_p50_seconds) = ((6_000, 5_999), Some(1.234));
         let message = judge(&evidence).reasons.remove(0).message;
         assert!(
-            message.starts_with("59 of 60 streamed answers came all at once, 1.23 s after they were asked (p50)"),
+            message.starts_with("5999 of 6000 streamed answers came all at once, 1.23 s after they were asked (p50)"),
             "{message}"
         );
     }

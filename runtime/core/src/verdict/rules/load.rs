@@ -6,7 +6,7 @@ use crate::{
     record::TURNED_AWAY_PAUSE,
     report::MOVED,
     units::plural,
-    verdict::{DriftEvidence, Reason, Status, TrialEvidence},
+    verdict::{DriftEvidence, FlowEvidence, Reason, Status, TrialEvidence},
 };
 
 /// An open loop that sends less than this share of what was asked did not apply the load.
@@ -54,13 +54,21 @@ pub(super) fn held_back(evidence: &TrialEvidence) -> Option<Reason> {
     reason("held_back", Status::Suspect, value, 1.0 - LEAST_SENT, message)
 }
 
+/// What came and went, unless some of it was lost or the load was ended before its time.
+fn whole_flow(evidence: &TrialEvidence) -> Option<FlowEvidence> {
+    let is_whole = evidence.nodes_lost == 0 && evidence.executor_restarts == 0 && !evidence.is_interrupted;
+    evidence.flow.filter(|_| is_whole)
+}
+
 /// What waits in the servers at the window's end is in no latency of theirs yet, and the longer the window, the more waits.
 pub(super) fn backlog(evidence: &TrialEvidence) -> Option<Reason> {
-    let flow = evidence.flow.filter(|flow| flow.is_open)?;
-    let [before, after] = flow.in_flight;
+    let flow = whole_flow(evidence).filter(|flow| flow.is_open)?;
+    let [before, between, after] = flow.in_flight;
     let value = after / before.max(1.0);
-    let chance = CHANCE_SIGMAS * (2.0 * before.max(1.0)).sqrt();
-    if value <= BACKLOG || after - before <= chance {
+    let chance = CHANCE_SIGMAS * (2.0 * flow.dispersion * before.max(1.0)).sqrt();
+    // What only fills up at first grows more and more slowly.
+    let goes_on = after - between >= (between - before) / 2.0;
+    if value <= BACKLOG || after - before <= chance || !goes_on {
         return None;
     }
     let message = format!(
@@ -72,7 +80,7 @@ pub(super) fn backlog(evidence: &TrialEvidence) -> Option<Reason> {
 
 /// Answers that begin or end together fall into a short window or out of it.
 pub(super) fn short_window(evidence: &TrialEvidence) -> Option<Reason> {
-    let flow = evidence.flow.filter(|flow| flow.expected > 0.0)?;
+    let flow = whole_flow(evidence).filter(|flow| flow.expected > 0.0)?;
     let away = (flow.ended as f64 - flow.expected).abs();
     let value = away / flow.expected;
     if value <= AWAY || away <= CHANCE_SIGMAS * flow.noise.max(1.0) || backlog(evidence).is_some() {
@@ -81,7 +89,7 @@ pub(super) fn short_window(evidence: &TrialEvidence) -> Option<Reason> {
     let (ended, what) = (flow.ended, if flow.is_open { "were sent" } else { "are to be expected of those in flight" });
     let message = format!(
         "{ended} requests ended in the window and {:.1} {what}: answers take {} and the window {}, so requests/s says little; \
-         make `duration` longer, and `warmup` as long as an answer",
+         make the window longer, and `warmup` as long as an answer",
         flow.expected,
         figures::seconds(flow.answer_seconds),
         figures::seconds(flow.window_seconds)
@@ -146,7 +154,7 @@ mod tests {
         Status::{Invalid, Suspect},
         *,
     };
-    use crate::verdict::{ClosedLoopEvidence, FlowEvidence, OpenLoopEvidence, SteadyEvidence, judge};
+    use crate::verdict::{ClosedLoopEvidence, OpenLoopEvidence, SteadyEvidence, judge};
 
     #[test]
     fn a_client_that_does_not_send_is_invalid() {
@@ -165,7 +173,8 @@ mod tests {
                 ended: 1_000,
                 expected: 1_000.0,
                 noise: 10.0,
-                in_flight: [50.0, 50.0],
+                dispersion: 1.0,
+                in_flight: [50.0; 3],
                 answer_seconds: 0.5,
                 window_seconds: 10.0,
             };
@@ -176,11 +185,18 @@ mod tests {
 
     #[test]
     fn requests_that_pile_up_in_the_servers_are_told_from_chance() {
-        check("backlog", Suspect, flow(|f| f.in_flight = [50.0, 80.1]), flow(|f| f.in_flight = [50.0, 79.9]));
-        check("backlog", Suspect, flow(|f| f.in_flight = [100.0, 150.1]), flow(|f| f.in_flight = [100.0, 149.9]));
-        check("backlog", Suspect, flow(|f| f.in_flight = [0.0, 5.0]), flow(|f| f.in_flight = [0.0, 4.0]));
-        let closed = flow(|f| (f.in_flight, f.is_open) = ([50.0, 500.0], false));
-        check("backlog", Suspect, flow(|f| (f.in_flight, f.ended) = ([50.0, 500.0], 500)), closed);
+        let grown = |before: f64, after: f64| flow(move |f| f.in_flight = [before, (before + after) / 2.0, after]);
+        check("backlog", Suspect, grown(50.0, 80.1), grown(50.0, 79.9));
+        check("backlog", Suspect, grown(100.0, 150.1), grown(100.0, 149.9));
+        check("backlog", Suspect, grown(0.0, 5.0), grown(0.0, 4.0));
+        let closed = flow(|f| (f.in_flight, f.is_open) = ([50.0, 250.0, 500.0], false));
+        check("backlog", Suspect, flow(|f| (f.in_flight, f.ended) = ([50.0, 250.0, 500.0], 500)), closed);
+        // Answers of 20 s in a window of 30 s without a warm-up fill it up, and that is all.
+        check("backlog", Suspect, flow(|f| f.in_flight = [112.5, 150.0, 200.0]), flow(|f| f.in_flight = [112.5, 183.3, 200.0]));
+        let bursts = flow(|f| (f.in_flight, f.dispersion) = ([50.0, 80.0, 109.0], 4.0));
+        check("backlog", Suspect, flow(|f| f.in_flight = [50.0, 80.0, 109.0]), bursts);
+        let cut = |e: &mut TrialEvidence| (grown(50.0, 90.0)(e), e.nodes_lost = 1).1;
+        check("node_lost", Suspect, cut, |_| {});
     }
 
     #[test]
@@ -205,7 +221,7 @@ mod tests {
         assert_eq!(
             judge(&evidence).reasons[0].message,
             "32 requests ended in the window and 46.5 are to be expected of those in flight: answers take 20.6 s and the window \
-             30.0 s, so requests/s says little; make `duration` longer, and `warmup` as long as an answer"
+             30.0 s, so requests/s says little; make the window longer, and `warmup` as long as an answer"
         );
     }
 
