@@ -74,7 +74,7 @@ impl Counted {
     /// Prompts that all servers took in between; `None` unless every one told, and is the one that it was.
     #[must_use]
     pub fn prompts(&self) -> Option<u64> {
-        Some(self.grown(|before, after| after.prompts?.checked_sub(before.prompts?))?.into_iter().sum())
+        Some(self.grown(|before, after| after.prompts?.checked_sub(before.prompts?))?.into_iter().fold(0, u64::saturating_add))
     }
 
     /// What requests waited in all servers in between; `None` likewise.
@@ -85,7 +85,10 @@ impl Counted {
             let requests = after.requests.checked_sub(before.requests)?;
             Some(Queued { requests, seconds: (after.seconds - before.seconds).max(0.0) })
         };
-        let add = |all: Queued, one: Queued| Queued { requests: all.requests + one.requests, seconds: all.seconds + one.seconds };
+        let add = |all: Queued, one: Queued| Queued {
+            requests: all.requests.saturating_add(one.requests),
+            seconds: all.seconds + one.seconds,
+        };
         Some(self.grown(grown)?.into_iter().fold(Queued::default(), add))
     }
 
@@ -97,8 +100,10 @@ impl Counted {
             let (queries, hits) = (after.queries.checked_sub(before.queries)?, after.hits.checked_sub(before.hits)?);
             Some(PrefixCache { queries, hits })
         };
-        let add =
-            |all: PrefixCache, one: PrefixCache| PrefixCache { queries: all.queries + one.queries, hits: all.hits + one.hits };
+        let add = |all: PrefixCache, one: PrefixCache| PrefixCache {
+            queries: all.queries.saturating_add(one.queries),
+            hits: all.hits.saturating_add(one.hits),
+        };
         Some(self.grown(grown)?.into_iter().fold(PrefixCache::default(), add))
     }
 

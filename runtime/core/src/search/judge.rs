@@ -1,9 +1,10 @@
 //! Whether a probe's load meets the SLO, by its report.
 //!
 //! In this order: a measurement that is INVALID says nothing of the server; more than 1 % of requests that did not end
-//! well are a miss; so is a load that the servers let wait, more and more of it; so is a limit whose percentile lies above it, over all requests that were due, those that never
-//! ended well counting as endlessly late; a percentile of too few answers to have a confidence interval of 95 % is not
-//! met, unless so many exceed the limit that chance does not explain it.
+//! well are a miss; so is a load of which more and more waits in the servers; so is a limit whose percentile lies above
+//! it, over all requests that were due, those that never ended well counting as endlessly late; a percentile of too few
+//! answers to have a confidence interval of 95 % is not met, unless so many exceed the limit that chance does not explain
+//! it.
 
 use serde::{Deserialize, Serialize};
 
