@@ -8,8 +8,8 @@ table. Errors are the tool's own p50 and p99 less what the Dummy was told. CPU a
 processes, from its start to its end; of the CPU, what a run of two requests needs is taken off, as it is the cost of starting.
 `first` is the time from its start to the first request of the load.
 
-Taken are target/release/hbnode, and `vllm`, `aiperf`, `guidellm` and `oha` from the path or from $VLLM, $AIPERF, $GUIDELLM and
-$OHA. The three in Python want a tokenizer: --tokenizer names a folder that has one.
+Taken are target/release/hbnode, and `vllm`, `vllm-bench`, `aiperf`, `guidellm` and `oha` from the path or from $VLLM,
+$VLLM_BENCH, $AIPERF, $GUIDELLM and $OHA. All but hbnode and oha want a tokenizer: --tokenizer names a folder that has one.
 """
 
 import argparse
@@ -54,7 +54,16 @@ def of_hbnode(folder):
 
 
 def vllm(binary, load, folder):
-    return [binary, "bench", "serve", "--backend", "openai", "--base-url", load.url, "--model", "dummy", "--tokenizer", load.tokenizer,
+    return [binary, "bench", "serve", *serving(load, folder)]
+
+
+def vllm_bench(binary, load, folder):
+    """vLLM's own client in Rust, which takes the same words and writes the same file."""
+    return [binary, *serving(load, folder)]
+
+
+def serving(load, folder):
+    return ["--backend", "openai", "--base-url", load.url, "--model", "dummy", "--tokenizer", load.tokenizer,
             "--dataset-name", "random", "--random-input-len", PROMPT, "--random-output-len", TOKENS, "--num-prompts", load.requests,
             "--max-concurrency", load.in_flight, "--ignore-eos", "--save-result", "--result-dir", folder, "--result-filename", "r.json",
             "--percentile-metrics", "ttft,tpot,itl", "--metric-percentiles", "50,99", "--disable-tqdm"]
@@ -123,9 +132,10 @@ def of_oha(folder):
     }
 
 
-TOOLS = {"hbnode": (hbnode, of_hbnode), "oha": (oha, of_oha), "vllm": (vllm, of_vllm), "aiperf": (aiperf, of_aiperf),
+TOOLS = {"hbnode": (hbnode, of_hbnode), "oha": (oha, of_oha), "vllm": (vllm, of_vllm), "vllm-bench": (vllm_bench, of_vllm),
+         "aiperf": (aiperf, of_aiperf),
          "guidellm": (guidellm, of_guidellm)}
-IN_PYTHON = ("vllm", "aiperf", "guidellm")
+WITH_TOKENIZER = ("vllm", "vllm-bench", "aiperf", "guidellm")
 
 
 class Load:
@@ -243,8 +253,8 @@ def started(words_of, load, folder):
 def binaries(only):
     """The tools that are here."""
     found = {"hbnode": REPO / "target/release/hbnode"}
-    for name in ("oha", "vllm", "aiperf", "guidellm"):
-        path = os.environ.get(name.upper()) or shutil.which(name)
+    for name in ("oha", "vllm", "vllm-bench", "aiperf", "guidellm"):
+        path = os.environ.get(name.upper().replace("-", "_")) or shutil.which(name)
         if path:
             found[name] = path
         else:
@@ -288,7 +298,7 @@ def main():
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--in-flight", type=int, nargs="+", default=[64, 512], choices=sorted(TIMING_MS))
     asked.add_argument("--only", nargs="+", choices=TOOLS)
-    asked.add_argument("--tokenizer", help="a folder with a tokenizer, for the tools in Python")
+    asked.add_argument("--tokenizer", help="a folder with a tokenizer, for the tools that want one")
     asked.add_argument("--port", type=int, default=18940)
     words = asked.parse_args()
     if os.cpu_count() < 2:
@@ -296,7 +306,7 @@ def main():
     os.sched_setaffinity(0, {1})
     here = binaries(words.only)
     if not words.tokenizer:
-        here = {name: path for name, path in here.items() if name not in IN_PYTHON or print(f"{name}: left out without --tokenizer", file=sys.stderr)}
+        here = {name: path for name, path in here.items() if name not in WITH_TOKENIZER or print(f"{name}: left out without --tokenizer", file=sys.stderr)}
     print("| in flight | tool | CPU s/Mtoken | CPU s/1000 req | req/s | TTFT p50 off, ms | TTFT p99 off, ms | TPOT p99 off, ms | memory MB | first, s | whole, s | completed |")
     print("|" + "---|" * 12)
     with tempfile.TemporaryDirectory() as scratch:
