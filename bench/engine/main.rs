@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    num::{NonZeroU32, NonZeroU64},
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -142,7 +142,7 @@ fn share(shape: &Shape) -> LoadShare {
         node: "n".into(),
         executor: 0,
         executors: 1,
-        numbers: Numbers { first: 0, step: NonZeroU64::MIN },
+        numbers: Numbers::all(),
         requests: None,
         left_by: None,
         clients: (0..clients).collect(),
@@ -153,6 +153,7 @@ fn share(shape: &Shape) -> LoadShare {
             stop: Stop::Requests(shape.requests),
             stop_when: None,
             max_in_flight: None,
+            shares_by: Default::default(),
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,
             dataset: None,

@@ -62,6 +62,34 @@ check "the third host took part without a role" grep -q '"node":"node002","host"
 missing() { { srun "$HOME_DIR/hbnode" --server-nodes node009 --client-nodes node001 --leader recipe.yaml 2>&1 || true; } | grep 'this job has no node .node009.; it has node001, node002, node003'; }
 check "a host that the job has not is named" missing
 
+say "a client node with fewer cores sends less, and all of them together what equal ones do"
+# sent NAME TASK: the run of an open loop in which each task is started so; leaves its folder in RUN_DIR.
+sent() {
+    srun bash -c "$2" task --leader recipe.yaml --results "$HOME_DIR/results" --json --set scenario="$1" \
+        --set workload.target_rps=60 --set workload.request_distribution=gamma >"$SCRATCH/out" 2>"$SCRATCH/err" || { tail -n 40 "$SCRATCH/err"; }
+    RUN_DIR=$(grep -h '^{"run_dir"' "$SCRATCH/out" | tail -n 1 | jq -r .run_dir)
+}
+schedule() { jq -c '[.index, .phase, .due, .asked_tokens]' "$1"/*/requests.jsonl; }
+if [ "$(nproc)" -lt 2 ]; then
+    say "SKIPPED: one core cannot be told from fewer"
+else
+    # shellcheck disable=SC2016 # the task's shell expands it
+    sent unlike-hosts '[ "$SLURM_PROCID" = 2 ] && exec taskset -c 0 ./hbnode "$@"; exec ./hbnode "$@"'
+    unlike=$RUN_DIR
+    jq -c '.trials[0] | .client.by_executor | map({node, share, requests})' "$unlike/report.json"
+    check "a share is the node's cores over all of them" holds "$unlike" '.trials[0] | .resources.nodes as $nodes | [.client.by_executor[] | .node] as $clients |
+        ([$clients[] | $nodes[.].cores] | add) as $all | .client.by_executor | length == 2 and ([.[].share] | add) == 1 and all(.[]; .share == $nodes[.node].cores / $all)'
+    check "each sent that part of the requests, to one" holds "$unlike" '.trials[0].client.by_executor | ([.[].requests] | add) as $all |
+        all(.[]; (.requests - .share * $all | fabs) <= 1)'
+    check "the stronger one sent more" holds "$unlike" '[.trials[0].client.by_executor[].requests] | max > min * 1.5'
+    check "the report says so in a sentence" grep -q "client nodes differ; their shares of the load" "$unlike/summary.md"
+    # shellcheck disable=SC2016 # the task's shell expands it
+    sent like-hosts 'exec ./hbnode "$@"'
+    check "equal ones have equal shares" holds "$RUN_DIR" '[.trials[0].client.by_executor[].share] == [0.5, 0.5]'
+    check "both sent the same requests at the same instants" diff <(schedule "$unlike") <(schedule "$RUN_DIR")
+    check "the books balance" balances "$unlike"
+fi
+
 say "a leader that refuses ends the tasks that wait for it"
 # gives_up CODE PART TOLD COMMAND…: a step ends with this code within 20 s, all of its tasks by themselves; this is said so
 # often in all, and nothing lies where the way in would have been.

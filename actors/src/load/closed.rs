@@ -16,7 +16,7 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
     let think = share.load.model.think().0;
     let mut present = presence(&share.load, client).into_iter().peekable();
     let warmup = Nanos::from(share.load.warmup.0);
-    let numbers = share.numbers;
+    let numbers = &share.numbers;
     let since = engine.clock.since;
     let start = engine.clock.instant(since);
     let starting = async {

@@ -279,16 +279,16 @@ impl Book {
     }
 
     /// The number of the next conversation of a closed loop.
-    pub fn next_conversation(&self, numbers: Numbers) -> Option<u64> {
+    pub fn next_conversation(&self, numbers: &Numbers) -> Option<u64> {
         let mut books = self.books()?;
-        let number = numbers.first + numbers.step.get() * books.next_conversation;
+        let number = numbers.at(books.next_conversation);
         books.next_conversation += 1;
         Some(number)
     }
 
     /// The next request of a closed loop, which may be a turn of a conversation; `None` once `limit` measured ones were
     /// given out.
-    pub fn open_next(&self, stage: Stage, due: Nanos, numbers: Numbers, limit: Option<u64>, turn: Option<Turn>) -> Option<Due> {
+    pub fn open_next(&self, stage: Stage, due: Nanos, numbers: &Numbers, limit: Option<u64>, turn: Option<Turn>) -> Option<Due> {
         let mut books = self.books()?;
         if stage == Stage::Measure {
             if limit.is_some_and(|limit| books.measured >= limit) {
@@ -296,7 +296,7 @@ impl Book {
             }
             books.measured += 1;
         }
-        let index = numbers.first + numbers.step.get() * books.next_turn;
+        let index = numbers.at(books.next_turn);
         books.next_turn += 1;
         books.open(Open { index, stage, due, sent: None, turn });
         Some(Due { book: self.clone(), index, stage, due })
@@ -368,7 +368,7 @@ mod tests {
     }
 
     fn numbers(first: u64, step: u64) -> Numbers {
-        Numbers { first, step: step.try_into().unwrap() }
+        Numbers::new(first, step.try_into().unwrap())
     }
 
     #[derive(Debug, Clone)]
@@ -399,7 +399,7 @@ mod tests {
                 let now = Nanos(at as u64);
                 match deed {
                     Deed::Open => {
-                        open.extend(ledger.book().open_next(Stage::Measure, now, numbers(1, 3), None, None));
+                        open.extend(ledger.book().open_next(Stage::Measure, now, &numbers(1, 3), None, None));
                         started += 1;
                     }
                     Deed::Send(pick) if !open.is_empty() => {
@@ -443,7 +443,7 @@ mod tests {
                 .open_next(
                     Stage::Measure,
                     late,
-                    numbers(1 << 40, 1),
+                    &numbers(1 << 40, 1),
                     None,
                     Some(Turn { conversation: 1 << 40, turn: u32::MAX, of: u32::MAX }),
                 )

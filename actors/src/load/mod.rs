@@ -66,14 +66,6 @@ pub enum LoadError {
     /// Nobody knows the service.
     #[error("no service is called `{0}`")]
     UnknownService(String),
-    /// The share's numbers contradict each other.
-    #[error("executor {executor} is not one of {executors}")]
-    Share {
-        /// Its number.
-        executor: u32,
-        /// How many there are.
-        executors: u32,
-    },
     /// The distribution does not fit the servers.
     #[error(transparent)]
     Routing(#[from] RoutingError),

@@ -28,7 +28,7 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
     let mut last = began;
     let mut is_first = true;
     let since = engine.clock.since;
-    let ahead = schedule.of_numbers(share.numbers).filter(move |due| due.index >= first && due.at >= since);
+    let ahead = schedule.of_numbers(&share.numbers).filter(move |due| due.index >= first && due.at >= since);
     let mut pacer = Pacer::start(ahead, engine.clock)?;
     let (mut is_halted, mut is_over) = (false, false);
     let mut passed = pin!(engine.window_passed());

@@ -113,7 +113,8 @@ impl Prepared {
         let prompts = PromptMaker::counted(&share.request, share.seed, share.counting.as_ref());
         let window = Window::of(&share.load);
         let drain = share.load.timeouts.total.0.min(DRAIN);
-        let supply = Supply::new(protocol, share.service.model.clone(), share.request.clone(), prompts, dataset, share.numbers);
+        let (model, request) = (share.service.model.clone(), share.request.clone());
+        let supply = Supply::new(protocol, model, request, prompts, dataset, share.numbers.clone());
         let router = RwLock::new(router.without(&share.left_servers));
         Ok(Self {
             share,

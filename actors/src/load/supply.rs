@@ -42,7 +42,7 @@ pub(super) struct Supply {
     request: RequestSpec,
     prompts: PromptMaker,
     dataset: Option<Dataset>,
-    step: u64,
+    numbers: Numbers,
     shelf: Mutex<Shelf>,
     wanted: Condvar,
 }
@@ -50,6 +50,7 @@ pub(super) struct Supply {
 struct Shelf {
     ready: HashMap<u64, Made>,
     bytes: usize,
+    /// The place of the next one to be made, in `numbers`.
     next: u64,
     /// Taken while the thread was making them: nobody will come for them again.
     missed: Vec<u64>,
@@ -78,15 +79,9 @@ impl Supply {
         dataset: Option<Dataset>,
         numbers: Numbers,
     ) -> Self {
-        let shelf = Mutex::new(Shelf {
-            ready: HashMap::new(),
-            bytes: 0,
-            next: numbers.first,
-            missed: Vec::new(),
-            is_filling: false,
-            is_over: false,
-        });
-        let supply = Self { protocol, model, request, prompts, dataset, step: numbers.step.get(), shelf, wanted: Condvar::new() };
+        let shelf =
+            Mutex::new(Shelf { ready: HashMap::new(), bytes: 0, next: 0, missed: Vec::new(), is_filling: false, is_over: false });
+        let supply = Self { protocol, model, request, prompts, dataset, numbers, shelf, wanted: Condvar::new() };
         while supply.has_room(&supply.shelf()) {
             supply.make_some(supply.shelf());
         }
@@ -99,8 +94,10 @@ impl Supply {
         let made = shelf.ready.remove(&index);
         match &made {
             Some(made) => shelf.bytes -= made.body.len(),
-            None if index < shelf.next && shelf.is_filling => shelf.missed.push(index),
-            None => shelf.next = shelf.next.max(index + self.step),
+            None => match self.numbers.before(index) {
+                place if place < shelf.next && shelf.is_filling => shelf.missed.push(index),
+                place => shelf.next = shelf.next.max(place + 1),
+            },
         }
         // Filled by the half, so that the thread is woken seldom.
         let is_low = !shelf.is_filling && shelf.ready.len() <= AHEAD / 2 && shelf.bytes <= AHEAD_BYTES / 2;
@@ -136,7 +133,7 @@ impl Supply {
         let mut shelf = self.shelf();
         shelf.ready.retain(|made, _| *made >= index);
         shelf.bytes = shelf.ready.values().map(|made| made.body.len()).sum();
-        shelf.next = shelf.next.max(index);
+        shelf.next = shelf.next.max(self.numbers.before(index));
     }
 
     /// Keeps the pool full until the guard is dropped.
@@ -172,9 +169,10 @@ impl Supply {
         let most = (AHEAD_BYTES / 8).checked_div(usual).map_or(1, |fitting| fitting.clamp(1, AT_ONCE));
         let count = most.min(AHEAD - shelf.ready.len()) as u64;
         let first = shelf.next;
-        shelf.next += count * self.step;
+        shelf.next += count;
         drop(shelf);
-        let made: Vec<_> = (0..count).map(|turn| first + turn * self.step).map(|index| (index, self.make(index))).collect();
+        let made: Vec<_> =
+            (first..first + count).map(|place| self.numbers.at(place)).map(|index| (index, self.make(index))).collect();
         let mut shelf = self.shelf();
         let missed = std::mem::take(&mut shelf.missed);
         for (index, made) in made.into_iter().filter(|(index, _)| !missed.contains(index)) {

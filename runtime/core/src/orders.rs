@@ -203,8 +203,9 @@ impl Part {
 ///
 /// A trial's executors are numbered over all nodes. In an open loop an executor sends those requests of one global
 /// schedule whose index is one of its `numbers`; in a closed loop its clients are `clients`, and its requests have those
-/// numbers one after another. Executor `k` of `n` begins with the numbers `k`, `k + n`, `k + 2n`…; what a lost one leaves
-/// is cut into further shares, whose executors have numbers of their own.
+/// numbers one after another. Executor `k` of `n` on equal nodes begins with the numbers `k`, `k + n`, `k + 2n`…, and a
+/// stronger node has more of them; what a lost one leaves is cut into further shares, whose executors have numbers of
+/// their own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadShare {
     /// The trial.
@@ -246,6 +247,12 @@ pub struct LoadShare {
 }
 
 impl LoadShare {
+    /// How much of the whole load it is, from 0 to 1.
+    #[must_use]
+    pub fn fraction(&self) -> f64 {
+        self.load.model.clients().map_or_else(|| self.numbers.fraction(), |all| self.clients.len() as f64 / f64::from(all.get()))
+    }
+
     /// Clients of a closed loop, or the most in flight of an open one; 0 where nothing bounds that.
     #[must_use]
     pub fn threads(&self) -> u32 {

@@ -43,7 +43,7 @@ impl Wanted {
     #[must_use]
     pub fn of_share(share: &LoadShare) -> Self {
         let clients = share.load.model.clients().map(|_| share.clients.len() as u64);
-        Self::of(clients, share.max_in_flight.map(u64::from), rate(&share.load.model, share.executors))
+        Self::of(clients, share.max_in_flight.map(u64::from), rate(&share.load.model, share.numbers.fraction()))
     }
 
     /// What a trial wants of each of so many client nodes, at least.
@@ -51,7 +51,7 @@ impl Wanted {
     pub fn of_trial(trial: &Trial, nodes: u32) -> Self {
         let load = &trial.load;
         let each = |all: std::num::NonZeroU32| u64::from(all.get().div_ceil(nodes.max(1)));
-        Self::of(load.model.clients().map(each), load.max_in_flight.map(each), rate(&load.model, nodes))
+        Self::of(load.model.clients().map(each), load.max_in_flight.map(each), rate(&load.model, 1.0 / f64::from(nodes.max(1))))
     }
 
     /// Of a closed loop's clients, or an open loop's bound, or else of its rate in requests per second.
@@ -101,14 +101,14 @@ impl Sockets {
     }
 }
 
-/// The highest rate of an open loop that one of so many executors sends, requests per second.
-fn rate(model: &LoadModel, executors: u32) -> Option<f64> {
+/// The highest rate of an open loop of which somebody sends this fraction, requests per second.
+fn rate(model: &LoadModel, fraction: f64) -> Option<f64> {
     let all = match model {
         LoadModel::Open { rate, .. } => Some(*rate),
         LoadModel::Staged { stages, .. } => Some(stages.iter().map(|stage| stage.from.max(stage.to)).fold(0.0, f64::max)),
         LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. } | LoadModel::Replay { .. } => None,
     };
-    all.map(|rate| rate / f64::from(executors.max(1)))
+    all.map(|rate| rate * fraction)
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::num::NonZeroU32;
 use serde_json::Map;
 
 use crate::{
-    orders::LoadShare,
-    plan::Plan,
+    orders::{LoadShare, Role},
+    plan::{Plan, Seat},
     record::{Kind, Outcome, Record, Stage},
     schedule::Numbers,
     trial::{
-        Api, Arrivals, ContainerRuntime, Distribution, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec, Slo,
-        Stop, Timeouts, Trial,
+        Api, Arrivals, ContainerRuntime, Distribution, HealthCheck, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec,
+        SharesBy, Slo, Stop, Timeouts, Trial,
     },
     units::{Nanos, Span},
 };
@@ -76,6 +76,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             stop: Stop::After(Span::from_secs(10)),
             stop_when: None,
             max_in_flight: None,
+            shares_by: SharesBy::default(),
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },
             distribution: Distribution::RoundRobin,
             dataset: None,
@@ -117,4 +118,10 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
         counting: None,
     };
     Plan { shares: (0..executors).map(share).collect(), servers: Vec::new(), trial }
+}
+
+/// A client node `node-N` with so many cores.
+pub(crate) fn seat(ordinal: u32, cores: u32) -> Seat {
+    let node = format!("node-{ordinal}");
+    Seat { node: node.as_str().into(), ordinal, host: node.clone(), address: node, roles: vec![Role::Client], cores }
 }

@@ -248,6 +248,9 @@ pub struct LoadSpec {
     pub stop_when: Option<StopWhen>,
     /// Open loop: the most requests in flight over all nodes.
     pub max_in_flight: Option<NonZeroU32>,
+    /// How large each client node's share is.
+    #[serde(default)]
+    pub shares_by: SharesBy,
     /// Deadlines of a request.
     pub timeouts: Timeouts,
     /// Who asks whom.
@@ -262,6 +265,17 @@ pub struct LoadSpec {
     /// How long the client's own error floor is measured before the load, if it is.
     #[serde(default)]
     pub calibration: Option<Span>,
+}
+
+/// What the size of a client node's share goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SharesBy {
+    /// Its cores: a node with twice as many sends twice as much.
+    #[default]
+    Cores,
+    /// All nodes send as much as each other.
+    Nodes,
 }
 
 /// A file of prompts, read on every node that sends.

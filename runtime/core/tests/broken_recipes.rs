@@ -288,6 +288,11 @@ const WHOLE: &[(&str, &str)] = &[
          workload: {service: openai, model: m, target_rps: 4, duration: 10s}\n",
     ),
     (
+        "clients of each node that are to go by cores",
+        "scenario: s\norchestration:\n  mode: local\n  node_allocation: {clients: {nodes: 2, clients_per_node: 4, shares_by: cores}}\n\
+         workload: {service: dummy, duration: 10s}\n",
+    ),
+    (
         "hosts of mode ssh that cannot be",
         "scenario: s\norchestration:\n  mode: ssh\n  nodes: [a, a, -oProxyCommand=id, 'b c', '']\n  total_nodes: 2\n  node_allocation: \
          {servers: {nodes: 2}, clients: {nodes: 4}}\nworkload: {service: dummy, duration: 10s}\n",
@@ -332,10 +337,12 @@ fn what_fits_is_not_complained_about() {
     let rotating = "scenario: s\norchestration: {mode: local, node_allocation: {clients: {nodes: 1, distribution_strategy: all-to-all}}}\n\
                     servers: {endpoints: [\"http://a:1\", \"http://b:1\"]}\n\
                     workload: {service: openai, model: m, target_rps: 4, duration: 10s}\n";
+    let by_cores = "scenario: s\norchestration: {mode: local, node_allocation: {clients: {nodes: 2, shares_by: cores}}}\n\
+                    workload: {service: dummy, duration: 10s, concurrency: 6}\n";
     let script = format!("{LOCAL}metadata: {{notes: \"two\\nlines\"}}\n");
     let on_cpu = format!("{SLURM}servers: {{service_config: {{distributed: {{nodes: 2, tensor_parallel_size: 2}}}}}}\n");
     let on_cpu = on_cpu.replace("gpus: 2", "gpus: 0");
-    for text in [mapped, &format!("{SLURM}{ray}"), rotating, &script, &on_cpu] {
+    for text in [mapped, &format!("{SLURM}{ray}"), rotating, by_cores, &script, &on_cpu] {
         let found = reading(text);
         assert!(found.problems.is_empty(), "{}", show(&found.problems, text, "recipe.yaml"));
     }

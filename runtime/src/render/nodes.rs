@@ -106,13 +106,23 @@ fn executors(client: &ClientFigures) -> String {
     if client.by_executor.len() < 2 {
         return String::new();
     }
-    let head =
-        ["Executor", "Node", "Requests", "Threads busy", "Timers late, mean", "Timers late, max", "Sent late", "Unread, mean"];
+    let head = [
+        "Executor",
+        "Node",
+        "Share",
+        "Requests",
+        "Threads busy",
+        "Timers late, mean",
+        "Timers late, max",
+        "Sent late",
+        "Unread, mean",
+    ];
     let row = |(number, executor): (&u32, &ExecutorFigures)| {
         let lag = |name| figures::seconds(executor.lag_seconds.get(name).copied().unwrap_or_default());
         vec![
             number.to_string(),
             escape(&executor.node),
+            executor.share.map_or_else(|| "–".to_owned(), figures::percent),
             figures::count(executor.requests),
             figures::percent(executor.cpu_ratio),
             lag("mean"),

@@ -8,11 +8,11 @@ async fn a_share_that_joins_late_sends_what_is_due_from_then_on_and_nothing_else
     let server = server(Answer::Keep(whole())).await;
     let stop = Stop::After(Span::from_millis(400));
     let mut share = share(LoadModel::Open { rate: 200.0, arrivals: Arrivals::Poisson }, stop, &server.url);
-    share.numbers = Numbers { first: 1, step: NonZeroU64::new(3).unwrap() };
+    share.numbers = Numbers::new(1, NonZeroU64::new(3).unwrap());
     let since = Nanos(200_000_000);
     let schedule = Schedule::of(&share.load, share.seed).unwrap();
     let expected: Vec<_> =
-        schedule.of_numbers(share.numbers).filter(|due| due.at >= since).map(|due| (due.index, due.at)).collect();
+        schedule.of_numbers(&share.numbers).filter(|due| due.at >= since).map(|due| (due.index, due.at)).collect();
     // It is told so late that some of it is due already.
     let clock = Clock::beginning(Instant::now() - Duration::from_millis(250)).joining(since);
     let batches = told(Prepared::new(share, None).unwrap(), &Ledger::new(source()), clock).await;
@@ -25,7 +25,7 @@ async fn a_share_that_joins_late_sends_what_is_due_from_then_on_and_nothing_else
 async fn clients_that_join_late_begin_then_and_use_their_own_numbers() {
     let server = server(Answer::Keep(whole())).await;
     let mut share = closed(2, Stop::Requests(100), &server.url);
-    share.numbers = Numbers { first: 1 << 20, step: NonZeroU64::new(4).unwrap() };
+    share.numbers = Numbers::new(1 << 20, NonZeroU64::new(4).unwrap());
     share.requests = Some(7);
     let since = Nanos(50_000_000);
     let clock = Clock::beginning(Instant::now()).joining(since);

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Effect, Phase, Run, run::finish_within, under_way::UnderWay};
 use crate::{
-    plan::Left,
+    plan::{Left, Seat},
     units::{NodeName, TrialId},
 };
 
@@ -103,9 +103,9 @@ impl Run {
     }
 
     /// Client nodes that may take over what others left: those on which no executor of the trial gave up.
-    fn heirs(&self) -> Vec<NodeName> {
-        let is_sound = |node: &&NodeName| self.trial.as_ref().is_none_or(|under_way| !under_way.has_given_up(node));
-        self.allocation.clients().map(|seat| &seat.node).filter(is_sound).cloned().collect()
+    fn heirs(&self) -> Vec<Seat> {
+        let is_sound = |seat: &&Seat| self.trial.as_ref().is_none_or(|under_way| !under_way.has_given_up(&seat.node));
+        self.allocation.clients().filter(is_sound).cloned().collect()
     }
 
     /// An executor sends no more, and its node lives: it failed too often, or cannot build its share.

@@ -57,6 +57,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             stop: Stop::After(Span::from_secs(10)),
             stop_when: None,
             max_in_flight: None,
+            shares_by: Default::default(),
             timeouts: Timeouts { connect: second, first_byte: second, between_chunks: second, total: second },
             distribution: Distribution::RoundRobin,
             dataset: None,
@@ -324,7 +325,7 @@ fn what_a_lost_node_left_is_done_by_the_others_where_the_recipe_says_so() {
     let [piece] = &redistributed.joined[..] else { panic!("{:?}", redistributed.joined) };
     assert_eq!((piece.node.as_str(), piece.executor, piece.left_by), ("node2", 2, Some(1)));
     assert_eq!((&piece.clients[..], piece.requests), (&[2, 3][..], Some(15 - 4)), "its clients, and what they had not asked");
-    assert!(piece.numbers.first > 40);
+    assert!(piece.numbers.at(0) > 40);
     assert!(redistributed.run.failure().is_none() && redistributed.run.is_complete());
 
     let borne = losing(OnNodeLoss::Continue, |_| {});

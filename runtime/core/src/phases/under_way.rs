@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Effect;
 use crate::{
     orders::{LoadShare, Order},
-    plan::{Left, Plan, pieces},
+    plan::{Left, Plan, Seat, pieces},
     trial::{Drill, DrillTarget},
     units::{Nanos, NodeName, TrialId},
 };
@@ -115,7 +115,7 @@ impl UnderWay {
     }
 
     /// What lost executors left is known: orders that have it built on these nodes.
-    pub fn hand_on(&mut self, left: &[Left], heirs: &[NodeName]) -> Vec<Effect> {
+    pub fn hand_on(&mut self, left: &[Left], heirs: &[Seat]) -> Vec<Effect> {
         let mut orders = Vec::new();
         if left.is_empty() {
             // Nobody knows; it is lost.

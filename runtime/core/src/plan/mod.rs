@@ -158,10 +158,8 @@ impl Plan {
     pub fn load_time_at_most(&self) -> Span {
         self.load_time().unwrap_or_else(|| {
             let load = &self.trial.load;
-            let turns = match (load.stop, load.model.clients()) {
-                (Stop::Requests(count), Some(clients)) => count.div_ceil(u64::from(clients.get())),
-                _ => 1,
-            };
+            let turns = |share: &LoadShare| Some(share.requests?.div_ceil((share.clients.len() as u64).max(1)));
+            let turns = self.shares.iter().filter_map(turns).max().unwrap_or(1);
             let turn = load.timeouts.total.0 + load.model.think().0;
             let turns = u32::try_from(turns).unwrap_or(u32::MAX);
             Span(load.warmup.0.saturating_add(turn.saturating_mul(turns))).min(Span::LONGEST)

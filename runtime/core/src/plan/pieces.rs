@@ -3,7 +3,7 @@
 //! ```text
 //! before   executor 0: 0 2 4 6 8 …            executor 1: 1 3 5 7 9 …   (its node is lost)
 //! after    executor 0: 0 2 4 6 8 …            executor 2: 5 9 13 …      (on node a)
-//!                                             executor 3: 7 11 15 …     (on node b)
+//!                                             executor 3: 7 11 15 …     (on node b, as strong as a)
 //! ```
 //!
 //! In an open loop the list of what is due stays as it is, only who sends it changes. In a closed loop clients move,
@@ -11,13 +11,11 @@
 
 use std::num::NonZeroU32;
 
-use super::shares::{block, block_size, even};
-use crate::{
-    orders::LoadShare,
-    schedule::Schedule,
-    trial::LoadSpec,
-    units::{Nanos, NodeName},
+use super::{
+    Seat,
+    shares::{parts, size, weights, with_something},
 };
+use crate::{orders::LoadShare, schedule::Schedule, trial::LoadSpec, units::Nanos};
 
 /// What is known of a lost executor once nothing more is counted of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,31 +37,40 @@ const TURNS_AHEAD: u64 = 1 << 20;
 /// The shares that together are the rest of `lost`, on `heirs`, their executors numbered from `executor`. None where
 /// nothing is left to do, or nobody to do it.
 #[must_use]
-pub fn pieces(lost: &LoadShare, left: &Left, heirs: &[NodeName], executor: u32) -> Vec<LoadShare> {
+pub fn pieces(lost: &LoadShare, left: &Left, heirs: &[Seat], executor: u32) -> Vec<LoadShare> {
     let is_open = lost.load.model.is_open();
     let rest = lost.requests.map(|requests| requests.saturating_sub(left.measured));
-    let most = if is_open { lost.max_in_flight.unwrap_or(u32::MAX) } else { lost.clients.len() as u32 };
-    let Some(parts) = NonZeroU32::new(most.min(heirs.len() as u32)).filter(|_| rest != Some(0)) else { return Vec::new() };
+    let least = if is_open { lost.max_in_flight.unwrap_or(u32::MAX) } else { lost.clients.len() as u32 };
+    if heirs.is_empty() || least == 0 || rest == Some(0) {
+        return Vec::new();
+    }
+    // Where several executors are lost at once, not everybody's first piece goes to the same node.
+    let in_turn = heirs.iter().cycle().skip(left.executor as usize % heirs.len()).take(heirs.len()).collect();
+    let by = lost.load.shares_by;
+    let heirs = with_something(in_turn, by, least);
     let from = if is_open {
         let schedule = Schedule::of(&lost.load, lost.seed);
-        let next = schedule.and_then(|schedule| schedule.of_numbers(lost.numbers).find(|due| due.at >= left.at));
+        let next = schedule.and_then(|schedule| schedule.of_numbers(&lost.numbers).find(|due| due.at >= left.at));
         let Some(due) = next else { return Vec::new() };
         due.index
     } else {
-        left.next.saturating_add(lost.numbers.step.get().saturating_mul(TURNS_AHEAD))
+        lost.numbers.at(lost.numbers.before(left.next).saturating_add(TURNS_AHEAD))
     };
-    let numbers = lost.numbers.cut(from, parts);
-    let parts = NonZeroU32::new(numbers.len() as u32).unwrap_or(parts);
-    // Where several executors are lost at once, not everybody's first piece goes to the same node.
-    let heirs = heirs.iter().cycle().skip(left.executor as usize % heirs.len());
-    let piece = |((part, numbers), heir): ((u32, _), &NodeName)| LoadShare {
-        node: heir.clone(),
-        executor: executor + part,
+    let numbers = lost.numbers.dealt(from, &weights(&heirs, by));
+    let heirs = &heirs[..numbers.len()];
+    let clients = parts(lost.clients.len() as u64, &weights(heirs, by));
+    let in_flight = lost.max_in_flight.map(|most| parts(most.into(), &weights(heirs, by)));
+    // Who has more clients is through with more requests.
+    let sizes: Vec<NonZeroU32> = clients.iter().filter_map(|part| NonZeroU32::new(size(part))).collect();
+    let requests = rest.map(|rest| parts(rest, &sizes));
+    let piece = |((part, numbers), heir): ((usize, _), &&Seat)| LoadShare {
+        node: heir.node.clone(),
+        executor: executor + part as u32,
         numbers,
-        requests: rest.map(|rest| even(rest, part, parts)),
+        requests: requests.as_ref().map(|parts| parts[part].end - parts[part].start),
         left_by: Some(left.executor),
-        clients: block(lost.clients.len() as u32, part, parts.get()).iter().map(|at| lost.clients[*at as usize]).collect(),
-        max_in_flight: lost.max_in_flight.map(|most| block_size(most, part, parts.get())),
+        clients: lost.clients[clients[part].start as usize..clients[part].end as usize].to_vec(),
+        max_in_flight: in_flight.as_ref().map(|parts| size(&parts[part])),
         // The client was measured before the load; beside one it cannot be.
         load: LoadSpec { calibration: None, ..lost.load.clone() },
         ..lost.clone()
@@ -80,31 +87,34 @@ mod tests {
     use super::*;
     use crate::{
         schedule::{Due, Numbers},
-        testing::{closed_plan, open_plan},
+        testing::{closed_plan, open_plan, seat},
         trial::Stop,
     };
 
-    fn nodes(count: u32) -> Vec<NodeName> {
-        (0..count).map(|node| format!("node-{node}").into()).collect()
+    fn nodes(cores: &[u32]) -> Vec<Seat> {
+        (0..).zip(cores).map(|(ordinal, cores)| seat(ordinal, *cores)).collect()
     }
 
     /// What executor `share` sends that joins so late.
     fn sends(share: &LoadShare, since: Nanos, until: Nanos) -> Vec<Due> {
         let schedule = Schedule::of(&share.load, share.seed).unwrap();
-        schedule.of_numbers(share.numbers).filter(|due| due.at >= since && due.at < until).collect()
+        schedule.of_numbers(&share.numbers).filter(|due| due.at >= since && due.at < until).collect()
     }
 
     proptest! {
         #[test]
         fn an_open_loop_sends_what_one_would_but_for_the_gaps(
             rate in 20f64..200.0,
-            count in 2u32..7,
+            cores in prop::collection::vec(1u32..20, 2..7),
             losses in prop::collection::vec((0u64..10_000_000_000, 1u64..900_000_000, 0usize..7), 0..5),
             in_flight in prop::option::of(1u32..20),
         ) {
-            let mut plan = open_plan(rate, count);
-            plan.shares.iter_mut().for_each(|share| share.max_in_flight = in_flight);
-            let mut alive = nodes(count);
+            let mut plan = open_plan(rate, cores.len() as u32);
+            let weights: Vec<NonZeroU32> = cores.iter().filter_map(|cores| NonZeroU32::new(*cores)).collect();
+            for (share, numbers) in plan.shares.iter_mut().zip(Numbers::all().dealt(0, &weights)) {
+                (share.max_in_flight, share.numbers) = (in_flight, numbers);
+            }
+            let mut alive = nodes(&cores);
             // Each executor's share, from when it sends, and until when.
             let mut loads: Vec<(LoadShare, Nanos, Nanos)> =
                 plan.shares.iter().map(|share| (share.clone(), Nanos(0), Nanos(u64::MAX))).collect();
@@ -119,9 +129,9 @@ mod tests {
                 let gone = alive.remove(who % alive.len());
                 for lost in 0..loads.len() {
                     let (share, since, until) = &mut loads[lost];
-                    if share.node != gone || until.0 < u64::MAX { continue }
+                    if share.node != gone.node || until.0 < u64::MAX { continue }
                     *until = Nanos(at).max(*since);
-                    gaps.push((*until, Nanos(now), share.numbers));
+                    gaps.push((*until, Nanos(now), share.numbers.clone()));
                     let left = Left { executor: share.executor, at: Nanos(at), next: 0, measured: 0 };
                     let cut = pieces(&share.clone(), &left, &alive, loads.len() as u32);
                     loads.extend(cut.into_iter().map(|piece| (piece, Nanos(now), Nanos(u64::MAX))));
@@ -131,7 +141,7 @@ mod tests {
             sent.sort_by_key(|due| due.index);
             let whole = Schedule::of(&plan.trial.load, plan.trial.seed).unwrap();
             let is_in_gap = |due: &Due| gaps.iter().any(|(from, to, numbers)| due.at >= *from && due.at < *to && numbers.contains(due.index));
-            let expected: Vec<Due> = whole.of_numbers(Numbers::of(0, NonZeroU32::MIN)).filter(|due| !is_in_gap(due)).collect();
+            let expected: Vec<Due> = whole.of_numbers(&Numbers::all()).filter(|due| !is_in_gap(due)).collect();
             prop_assert_eq!(sent, expected);
         }
 
@@ -144,30 +154,30 @@ mod tests {
         ) {
             let mut plan = closed_plan(concurrency.max(count), count);
             plan.trial.load.stop = Stop::Requests(total);
-            let of = NonZeroU32::new(count).unwrap();
             for share in &mut plan.shares {
-                share.requests = Some(even(total, share.executor, of));
+                share.requests = Some(share.numbers.before(total));
             }
-            let mut alive = nodes(count);
+            let cores: Vec<u32> = (1..=count).collect();
+            let mut alive = nodes(&cores);
             let mut loads = plan.shares.clone();
             let mut done = 0;
             let mut used: BTreeSet<u64> = BTreeSet::new();
             while alive.len() > 1 {
                 let gone = alive.remove(0);
-                let lost: Vec<LoadShare> = loads.iter().filter(|share| share.node == gone).cloned().collect();
-                loads.retain(|share| share.node != gone);
+                let lost: Vec<LoadShare> = loads.iter().filter(|share| share.node == gone.node).cloned().collect();
+                loads.retain(|share| share.node != gone.node);
                 let mut next = 1_000 * (8 - alive.len() as u32);
                 for share in lost {
                     let measured = told[alive.len() - 1].min(share.requests.unwrap());
                     done += measured;
-                    let step = share.numbers.step.get();
-                    for turn in 0..measured {
-                        prop_assert!(used.insert(share.numbers.first + turn * step), "a number is used once");
+                    for place in 0..measured {
+                        prop_assert!(used.insert(share.numbers.at(place)), "a number is used once");
                     }
-                    let left = Left { executor: share.executor, at: Nanos(1), next: share.numbers.first + measured * step, measured };
+                    let next_number = share.numbers.at(measured);
+                    let left = Left { executor: share.executor, at: Nanos(1), next: next_number, measured };
                     let cut = pieces(&share, &left, &alive, next);
                     next += cut.len() as u32;
-                    prop_assert!(cut.iter().all(|piece| piece.left_by == Some(share.executor) && alive.contains(&piece.node)));
+                    prop_assert!(cut.iter().all(|piece| piece.left_by == Some(share.executor) && alive.iter().any(|seat| seat.node == piece.node)));
                     loads.extend(cut);
                 }
             }
@@ -185,15 +195,27 @@ mod tests {
         let mut plan = open_plan(50.0, 2);
         plan.shares[1].max_in_flight = Some(2);
         let left = Left { executor: 1, at: Nanos(0), next: 0, measured: 0 };
-        let cut = pieces(&plan.shares[1], &left, &nodes(5), 2);
+        let cut = pieces(&plan.shares[1], &left, &nodes(&[4; 5]), 2);
         assert_eq!(cut.iter().map(|piece| piece.max_in_flight).collect::<Vec<_>>(), [Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn the_stronger_heir_takes_more() {
+        let plan = closed_plan(12, 2);
+        let left = Left { executor: 1, at: Nanos(0), next: 0, measured: 0 };
+        let clients = |cores: &[u32]| -> BTreeMap<String, usize> {
+            let cut = pieces(&plan.shares[1], &left, &nodes(cores), 2);
+            cut.iter().map(|piece| (piece.node.to_string(), piece.clients.len())).collect()
+        };
+        assert_eq!(clients(&[2, 4]), BTreeMap::from([("node-0".into(), 2), ("node-1".into(), 4)]));
+        assert_eq!(clients(&[4, 4]), BTreeMap::from([("node-0".into(), 3), ("node-1".into(), 3)]));
     }
 
     #[test]
     fn nothing_is_handed_on_where_nothing_is_left_or_nobody() {
         let plan = open_plan(50.0, 2);
         let at = |seconds: u64| Left { executor: 1, at: Nanos(seconds * 1_000_000_000), next: 0, measured: 0 };
-        assert!(pieces(&plan.shares[1], &at(12), &nodes(3), 2).is_empty());
+        assert!(pieces(&plan.shares[1], &at(12), &nodes(&[4; 3]), 2).is_empty());
         assert!(pieces(&plan.shares[1], &at(1), &[], 2).is_empty());
     }
 }

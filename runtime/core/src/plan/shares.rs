@@ -1,43 +1,41 @@
-//! Each executor's exact share of the load: nothing lost, nothing twice, differing by one at most.
+//! Each executor's exact share of the load: nothing lost, nothing twice, and nobody off the fraction that its node's weight
+//! gives it by one or more.
 
-use std::{collections::BTreeSet, num::NonZeroU32};
+use std::{collections::BTreeSet, num::NonZeroU32, ops::Range};
 
-use super::Allocation;
+use super::{Allocation, Seat};
 use crate::{
     orders::LoadShare,
-    schedule::Numbers,
-    trial::{LoadModel, Stop, Trial},
+    schedule::{Numbers, turns},
+    trial::{LoadModel, SharesBy, Stop, Trial},
 };
+
+/// More cores than these make no node heavier.
+const MOST_CORES: u32 = 1024;
 
 /// One share for each client node that has something to do.
 pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
-    let seats: Vec<_> = allocation.clients().collect();
+    let load = &trial.load;
     // A node that would get no client, or no request in flight, would only send an empty window.
-    let clients = trial.load.model.clients();
-    let most = clients.or(trial.load.max_in_flight).map_or(u32::MAX, NonZeroU32::get);
-    let executors = (seats.len() as u32).min(most);
-    let Some(of) = NonZeroU32::new(executors) else { return Vec::new() };
-    let share = |(executor, seat): (u32, &&super::Seat)| LoadShare {
+    let least = load.model.clients().or(load.max_in_flight).map_or(u32::MAX, NonZeroU32::get);
+    let seats = with_something(allocation.clients().collect(), load.shares_by, least);
+    let weights = weights(&seats, load.shares_by);
+    let clients = clients(&load.model, &weights);
+    let in_flight = load.max_in_flight.map(|most| parts(most.get().into(), &weights));
+    let share = |((executor, seat), numbers): ((u32, &&Seat), Numbers)| LoadShare {
         trial: trial.id.clone(),
         node: seat.node.clone(),
         executor,
-        executors,
-        numbers: Numbers::of(executor, of),
-        requests: match trial.load.stop {
-            Stop::Requests(total) if !trial.load.model.is_open() => Some(even(total, executor, of)),
+        executors: seats.len() as u32,
+        requests: match load.stop {
+            Stop::Requests(total) if !load.model.is_open() => Some(numbers.before(total)),
             _ => None,
         },
+        numbers,
         left_by: None,
-        clients: match &trial.load.model {
-            LoadModel::Closed { concurrency, .. } => block(concurrency.get(), executor, executors),
-            // The first ones begin first: dealt out in turn, every node has its part of any number of them.
-            model @ LoadModel::ClosedStaged { .. } => {
-                (executor..model.clients().map_or(0, NonZeroU32::get)).step_by(executors as usize).collect()
-            }
-            LoadModel::Open { .. } | LoadModel::Staged { .. } | LoadModel::Replay { .. } => Vec::new(),
-        },
-        max_in_flight: trial.load.max_in_flight.map(|most| block_size(most.get(), executor, executors)),
-        load: trial.load.clone(),
+        clients: clients.get(executor as usize).cloned().unwrap_or_default(),
+        max_in_flight: in_flight.as_ref().map(|parts| size(&parts[executor as usize])),
+        load: load.clone(),
         request: trial.request.clone(),
         service: trial.service.clone(),
         servers: Vec::new(),
@@ -46,7 +44,23 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
         seed: trial.seed,
         counting: None,
     };
-    (0..executors).zip(&seats).map(share).collect()
+    (0..).zip(&seats).zip(Numbers::all().dealt(0, &weights)).map(share).collect()
+}
+
+/// The ordinals of each executor's clients; nobody's in an open loop.
+fn clients(model: &LoadModel, weights: &[NonZeroU32]) -> Vec<Vec<u32>> {
+    let Some(all) = model.clients() else { return Vec::new() };
+    let blocks = parts(all.get().into(), weights);
+    match model {
+        // The first ones begin first: dealt out in turn, every node has its part of any number of them.
+        LoadModel::ClosedStaged { .. } => {
+            let sizes: Vec<NonZeroU32> = blocks.iter().filter_map(|block| NonZeroU32::new(size(block))).collect();
+            let mut dealt = vec![Vec::new(); sizes.len()];
+            (0..all.get()).zip(turns(&sizes).iter().cycle()).for_each(|(client, turn)| dealt[*turn as usize].push(client));
+            dealt
+        }
+        _ => blocks.into_iter().map(|block| (block.start as u32..block.end as u32).collect()).collect(),
+    }
 }
 
 /// How many clients the router must know: in an open loop each executor is one.
@@ -54,26 +68,45 @@ pub(super) fn routed_clients(trial: &Trial, shares: &[LoadShare]) -> u32 {
     trial.load.model.clients().map_or(shares.len() as u32, NonZeroU32::get)
 }
 
-/// The `part`-th of `parts` shares of a number; they differ by one at most.
-pub(super) fn even(whole: u64, part: u32, parts: NonZeroU32) -> u64 {
-    let parts = u64::from(parts.get());
-    whole / parts + u64::from(u64::from(part) < whole % parts)
+/// Those of the nodes that get something of `whole`: where it is too little for all of them, the weakest go without.
+pub(super) fn with_something(mut seats: Vec<&Seat>, by: SharesBy, whole: u32) -> Vec<&Seat> {
+    while parts(whole.into(), &weights(&seats, by)).iter().any(Range::is_empty) {
+        let weakest = seats.iter().enumerate().min_by_key(|(place, seat)| (weight(seat, by), std::cmp::Reverse(*place)));
+        let Some((weakest, _)) = weakest else { break };
+        seats.remove(weakest);
+    }
+    seats
 }
 
-/// The `part`-th of `parts` neighbouring blocks of `0..whole`; their sizes differ by one at most.
-pub(super) fn block(whole: u32, part: u32, parts: u32) -> Vec<u32> {
-    borders(whole, part, parts).collect()
+/// How much these nodes send, in proportion.
+pub(super) fn weights(seats: &[&Seat], by: SharesBy) -> Vec<NonZeroU32> {
+    seats.iter().map(|seat| weight(seat, by)).collect()
 }
 
-/// How much such a block holds.
-pub(super) fn block_size(whole: u32, part: u32, parts: u32) -> u32 {
-    let borders = borders(whole, part, parts);
-    borders.end - borders.start
+/// A node whose cores nobody knows is as heavy as one with a single core.
+fn weight(seat: &Seat, by: SharesBy) -> NonZeroU32 {
+    match by {
+        SharesBy::Cores => NonZeroU32::new(seat.cores.min(MOST_CORES)).unwrap_or(NonZeroU32::MIN),
+        SharesBy::Nodes => NonZeroU32::MIN,
+    }
 }
 
-fn borders(whole: u32, part: u32, parts: u32) -> std::ops::Range<u32> {
-    let border = |part: u32| (u64::from(whole) * u64::from(part) / u64::from(parts)) as u32;
-    border(part)..border(part + 1)
+/// Neighbouring parts of `0..whole` by weight, each within one of its exact fraction.
+pub(super) fn parts(whole: u64, weights: &[NonZeroU32]) -> Vec<Range<u64>> {
+    let sum: u128 = weights.iter().map(|weight| u128::from(weight.get())).sum();
+    let mut heavy = 0;
+    let mut border = |weight: &NonZeroU32| {
+        let before = heavy;
+        heavy += u128::from(weight.get());
+        let [start, end] = [before, heavy].map(|until| (u128::from(whole) * until / sum) as u64);
+        start..end
+    };
+    weights.iter().map(&mut border).collect()
+}
+
+/// How much such a part of a number of clients or requests in flight holds.
+pub(super) fn size(part: &Range<u64>) -> u32 {
+    (part.end - part.start) as u32
 }
 
 #[cfg(test)]
@@ -81,14 +114,90 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{
+        schedule::Schedule,
+        testing::{closed_plan, open_plan, seat},
+        trial::{RateStage, Slope},
+        units::Span,
+    };
+
+    fn allocation(cores: &[u32]) -> Allocation {
+        Allocation { seats: (0..).zip(cores).map(|(ordinal, cores)| seat(ordinal, *cores)).collect() }
+    }
+
+    fn nonzero(of: &[u32]) -> Vec<NonZeroU32> {
+        of.iter().map(|weight| NonZeroU32::new(*weight).unwrap()).collect()
+    }
 
     proptest! {
         #[test]
-        fn blocks_hold_everything_once_and_differ_by_one_at_most(whole in 0u32..5_000, parts in 1u32..200) {
-            let blocks: Vec<Vec<u32>> = (0..parts).map(|part| block(whole, part, parts)).collect();
-            prop_assert_eq!(blocks.concat(), (0..whole).collect::<Vec<_>>());
-            let sizes = blocks.iter().map(Vec::len);
-            prop_assert!(sizes.clone().max().unwrap() - sizes.min().unwrap() <= 1);
+        fn parts_hold_everything_once_and_are_off_by_less_than_one(whole in 0u64..5_000, of in prop::collection::vec(1u32..200, 1..60)) {
+            let (parts, sum) = (parts(whole, &nonzero(&of)), of.iter().sum::<u32>());
+            prop_assert_eq!(parts.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..whole).collect::<Vec<_>>());
+            for (part, weight) in parts.iter().zip(&of) {
+                let exact = whole as f64 * f64::from(*weight) / f64::from(sum);
+                prop_assert!((f64::from(size(part)) - exact).abs() < 1.0);
+            }
         }
+
+        #[test]
+        fn every_client_and_every_request_is_somebodys_whatever_the_cores(
+            cores in prop::collection::vec(0u32..130, 1..9),
+            clients in 1u32..60,
+            total in 1u64..500,
+            is_staged in any::<bool>(),
+            by in prop_oneof![Just(SharesBy::Cores), Just(SharesBy::Nodes)],
+        ) {
+            let mut trial = closed_plan(clients, 1).trial;
+            (trial.load.stop, trial.load.shares_by) = (Stop::Requests(total), by);
+            if is_staged {
+                let ramp = RateStage { duration: Span::from_secs(9), from: 1.0, to: clients.into(), slope: Slope::Linear };
+                trial.load.model = LoadModel::ClosedStaged { stages: vec![ramp], think: Span::ZERO };
+            }
+            let shares = of(&trial, &allocation(&cores));
+            let mut played: Vec<u32> = shares.iter().flat_map(|share| share.clients.clone()).collect();
+            played.sort_unstable();
+            prop_assert_eq!(played, (0..clients).collect::<Vec<_>>());
+            prop_assert!(shares.iter().all(|share| !share.clients.is_empty()));
+            let asked: Vec<u64> = shares.iter().flat_map(|share| (0..share.requests.unwrap()).map(|turn| share.numbers.at(turn))).collect();
+            let mut asked = asked;
+            asked.sort_unstable();
+            prop_assert_eq!(asked, (0..total).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn an_open_loop_of_uneven_nodes_sends_what_one_would(
+            rate in 20f64..200.0,
+            cores in prop::collection::vec(1u32..130, 1..7),
+            in_flight in prop::option::of(1u32..40),
+        ) {
+            let mut trial = open_plan(rate, 1).trial;
+            trial.load.max_in_flight = in_flight.and_then(NonZeroU32::new);
+            let shares = of(&trial, &allocation(&cores));
+            let schedule = Schedule::of(&trial.load, trial.seed).unwrap();
+            let mut together: Vec<_> = shares.iter().flat_map(|share| schedule.of_numbers(&share.numbers)).collect();
+            together.sort_by_key(|due| due.index);
+            prop_assert_eq!(together, schedule.of_numbers(&Numbers::all()).collect::<Vec<_>>());
+            if let Some(most) = in_flight {
+                let parts: Vec<u32> = shares.iter().map(|share| share.max_in_flight.unwrap()).collect();
+                prop_assert!(parts.iter().all(|part| *part > 0) && parts.iter().sum::<u32>() == most, "{:?}", parts);
+            }
+        }
+    }
+
+    /// How many clients each node plays, by node.
+    fn played(cores: &[u32], clients: u32, by: SharesBy) -> Vec<(String, usize)> {
+        let mut trial = closed_plan(clients, 1).trial;
+        trial.load.shares_by = by;
+        of(&trial, &allocation(cores)).iter().map(|share| (share.node.to_string(), share.clients.len())).collect()
+    }
+
+    #[test]
+    fn a_node_with_twice_the_cores_plays_twice_the_clients() {
+        let told = |of: &[(&str, usize)]| of.iter().map(|(node, clients)| ((*node).to_owned(), *clients)).collect::<Vec<_>>();
+        assert_eq!(played(&[64, 128], 96, SharesBy::Cores), told(&[("node-0", 32), ("node-1", 64)]));
+        assert_eq!(played(&[64, 128], 96, SharesBy::Nodes), told(&[("node-0", 48), ("node-1", 48)]));
+        assert_eq!(played(&[8, 8, 8], 2, SharesBy::Cores), told(&[("node-0", 1), ("node-1", 1)]));
+        assert_eq!(played(&[1, 64, 1], 4, SharesBy::Cores), told(&[("node-1", 4)]), "the weakest go without");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     schedule::Instants,
     trial::{
         Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
-        ServiceSpec, SharedPrefix, Slo, SloLimit, Stop, Timeouts, TokenizerSpec, Trial,
+        ServiceSpec, SharedPrefix, SharesBy, Slo, SloLimit, Stop, Timeouts, TokenizerSpec, Trial,
     },
     units::{Span, TrialId},
 };
@@ -98,6 +98,7 @@ fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
         stop: stop(workload),
         stop_when: stop_when::of(workload),
         max_in_flight: first(&workload.max_in_flight),
+        shares_by: shares_by(recipe, workload),
         timeouts: Timeouts {
             connect: written.connect.unwrap_or(Span::from_secs(10)),
             first_byte: written.first_byte.unwrap_or(Span::from_secs(300)),
@@ -158,6 +159,20 @@ fn load_model(recipe: &Recipe, workload: &Workload) -> LoadModel {
         return LoadModel::Closed { concurrency, think: first(&workload.sleep_seconds).unwrap_or(Span::ZERO) };
     };
     LoadModel::Open { rate, arrivals }
+}
+
+/// Where a recipe says how many clients each node has, that many are on each.
+fn shares_by(recipe: &Recipe, workload: &Workload) -> SharesBy {
+    let written = recipe.client_nodes().and_then(|clients| clients.shares_by);
+    let usual = if counts_by_node(workload) { SharesBy::Nodes } else { SharesBy::Cores };
+    written.unwrap_or(usual)
+}
+
+/// Whether a load's clients are counted on each node and not over all of them.
+pub(super) fn counts_by_node(workload: &Workload) -> bool {
+    let is_open = workload.target_rps.is_some() || dataset::replays(workload);
+    let is_counted = workload.concurrency.is_some() || !workload.stages.is_empty() || workload.search.is_some();
+    !is_open && !is_counted
 }
 
 fn arrivals(workload: &Workload) -> Arrivals {

@@ -6,7 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Recipe, one_or_many::OneOrMany, words::PlainText};
-use crate::{phases::OnNodeLoss, trial::Distribution, units::Span};
+use crate::{
+    phases::OnNodeLoss,
+    trial::{Distribution, SharesBy},
+    units::Span,
+};
 
 /// Where the run happens, on how many nodes, and what each is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -93,6 +97,10 @@ pub struct ClientNodes {
     /// Clients on each of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients_per_node: Option<NonZeroU32>,
+    /// What the size of a client node's share goes by; default `cores`, and `nodes` where a number of clients is written for
+    /// each node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares_by: Option<SharesBy>,
     /// Which client asks which server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution_strategy: Option<Strategy>,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::TrialFrame;
 use crate::{
     calibration, figures,
+    orders::LoadShare,
     tally::{ExecutorHealth, TrialTally},
 };
 
@@ -46,6 +47,10 @@ pub struct ClientFigures {
 pub struct ExecutorFigures {
     /// Its node.
     pub node: String,
+    /// Its part of the load, from 0 to 1: of the clients, or of an open loop's requests. `None` where it took over what
+    /// another one left.
+    #[serde(default)]
+    pub share: Option<f64>,
     /// Requests of every stage that it told the end of.
     pub requests: u64,
     /// As in [`ClientFigures`].
@@ -92,8 +97,11 @@ pub(super) fn client(
     executors: &BTreeMap<u32, ExecutorHealth>,
     sent_twice: u64,
 ) -> ClientFigures {
-    let by_executor: BTreeMap<u32, ExecutorFigures> =
-        executors.iter().map(|(executor, health)| (*executor, executor_figures(health))).collect();
+    let share = |executor| frame.plan.shares.iter().find(|share| share.executor == executor).map(LoadShare::fraction);
+    let figures = |(executor, health): (&u32, &ExecutorHealth)| {
+        (*executor, ExecutorFigures { share: share(*executor), ..executor_figures(health) })
+    };
+    let by_executor: BTreeMap<u32, ExecutorFigures> = executors.iter().map(figures).collect();
     let most = |figure: fn(&ExecutorHealth) -> f64| executors.values().map(figure).fold(0.0, f64::max);
     ClientFigures {
         calibration: frame.calibration.clone(),
@@ -112,6 +120,7 @@ pub(super) fn client(
 fn executor_figures(health: &ExecutorHealth) -> ExecutorFigures {
     ExecutorFigures {
         node: health.node.to_string(),
+        share: None,
         requests: health.requests,
         cpu_ratio: health.cpu_ratio,
         lag_seconds: mean_and_max(health.lag_mean_seconds, health.lag_max_seconds),

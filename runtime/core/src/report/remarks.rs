@@ -1,7 +1,7 @@
 //! What must be said beside the figures, in sentences: the same ones on the terminal, in the mail and on the page.
 
-use super::{Latencies, Percentile, Report, SpreadFigures, TrialReport};
-use crate::{figures, verdict::CACHE_HIT};
+use super::{ExecutorFigures, Latencies, Percentile, Report, SpreadFigures, TrialReport};
+use crate::{figures, units::plural, verdict::CACHE_HIT};
 
 /// The two clocks are told apart in words where they differ by more than this share of the one from sending…
 const WAITED_SHARE: f64 = 0.1;
@@ -17,7 +17,7 @@ const TOKENS_PER_EVENT: f64 = 1.5;
 const NAMED: usize = 3;
 
 impl Report {
-    /// Sentences that belong under the table of trials: requests that waited in the client, connections that took their
+    /// Sentences that belong under the table of trials: requests that waited in the client, nodes with unlike shares, connections that took their
     /// time or were closed, prompts that were sent again or that a cache knew, reasoning before the output or without it, tokens
     /// that no event showed or that nobody counted, and the client's own floor.
     #[must_use]
@@ -28,6 +28,7 @@ impl Report {
             let sentence = "requests waited before they were sent: the figures from due are what a user would have felt";
             remarks.push(self.of(&waited, sentence));
         }
+        remarks.extend(self.each(TrialReport::shares_sentence));
         remarks.extend(self.each(TrialReport::connect_sentence));
         remarks.extend(self.each(TrialReport::twice_sentence));
         remarks.extend(self.each(TrialReport::dataset_sentence));
@@ -94,6 +95,22 @@ impl TrialReport {
                     due - sent > WAITED_SECONDS && due - sent > sent * WAITED_SHARE
                 })
             })
+    }
+
+    /// How large each client node's share was, where the nodes have different numbers of cores.
+    fn shares_sentence(&self) -> Option<String> {
+        let nodes = self.client.by_executor.values().filter_map(|ExecutorFigures { node, share, .. }| {
+            Some((node.as_str(), self.resources.nodes.get(node)?.cores, (*share)?))
+        });
+        let nodes: Vec<(&str, u32, f64)> = nodes.collect();
+        let (most, least) = (nodes.iter().map(|(_, cores, _)| cores).max()?, nodes.iter().map(|(_, cores, _)| cores).min()?);
+        let told = |(node, cores, share): &(&str, u32, f64)| {
+            format!("{} for {node} with {}", figures::percent(*share), plural(u64::from(*cores), "core"))
+        };
+        let more = nodes.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and the rest for {more} more") };
+        let shares: Vec<String> = nodes.iter().take(NAMED).map(told).collect();
+        (most > least).then(|| format!("client nodes differ; their shares of the load: {}{more}", shares.join(", ")))
     }
 
     /// What opening connections took, where many requests had to and it shows.
@@ -191,7 +208,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::report::{Conversations, DatasetFigures, Distribution, LoadFigures, RunSummary, run};
+    use crate::report::{Conversations, DatasetFigures, Distribution, LoadFigures, NodeFigures, RunSummary, run};
 
     fn trial(id: &str, model: &str, sent: f64, due: f64) -> TrialReport {
         let of = |p99| Some(Distribution { count: 400, p99, ..Distribution::default() });
@@ -226,6 +243,26 @@ mod tests {
         assert_eq!(remarks(vec![few]), [""; 0], "one of 82 that waited is no percentile");
         let found = remarks(vec![trial("a", "open", 0.02, 0.02), trial("b", "open", 0.02, 0.2)]);
         assert!(found[0].starts_with("b: requests waited"), "{found:?}");
+    }
+
+    #[test]
+    fn the_shares_of_unlike_nodes_are_said() {
+        let told = |cores: &[u32]| {
+            let mut one = trial("t", "closed", 0.02, 0.02);
+            let all: u32 = cores.iter().sum();
+            for (executor, cores) in (0..).zip(cores) {
+                let (node, share) = (format!("node{executor}"), Some(f64::from(*cores) / f64::from(all)));
+                one.resources.nodes.insert(node.clone(), NodeFigures { cores: *cores, ..NodeFigures::default() });
+                one.client.by_executor.insert(executor, ExecutorFigures { node, share, ..ExecutorFigures::default() });
+            }
+            remarks(vec![one])
+        };
+        assert_eq!(told(&[8, 8]), [""; 0]);
+        assert_eq!(
+            told(&[1, 3]),
+            ["client nodes differ; their shares of the load: 25.0 % for node0 with 1 core, 75.0 % for node1 with 3 cores"]
+        );
+        assert!(told(&[8, 8, 8, 16, 8])[0].ends_with("for node2 with 8 cores and the rest for 2 more"));
     }
 
     #[test]

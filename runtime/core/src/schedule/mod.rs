@@ -8,6 +8,7 @@ mod instants;
 mod numbers;
 mod presence;
 mod rate;
+mod turns;
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -18,6 +19,7 @@ pub use self::{
     instants::{Instants, replayed},
     numbers::Numbers,
     presence::presence,
+    turns::turns,
 };
 use crate::{
     record::Stage,
@@ -88,13 +90,13 @@ impl Schedule {
     /// The requests of shard `shard` of `shards`, in the order of their instants.
     #[must_use]
     pub fn shard(&self, shard: u32, shards: NonZeroU32) -> Shard {
-        self.of_numbers(Numbers::of(shard, shards))
+        self.of_numbers(&Numbers::of(shard, shards))
     }
 
     /// The requests of a list, in the order of their instants.
     #[must_use]
-    pub fn of_numbers(&self, numbers: Numbers) -> Shard {
-        Shard { walk: self.walk(), numbers }
+    pub fn of_numbers(&self, numbers: &Numbers) -> Shard {
+        Shard { walk: self.walk(), numbers: numbers.clone(), place: 0 }
     }
 
     fn walk(&self) -> Walk {
@@ -192,14 +194,17 @@ impl Iterator for Walk {
 pub struct Shard {
     walk: Walk,
     numbers: Numbers,
+    /// Of the next one, in `numbers`.
+    place: u64,
 }
 
 impl Iterator for Shard {
     type Item = Due;
 
     fn next(&mut self) -> Option<Due> {
-        let numbers = self.numbers;
-        self.walk.find(|due| numbers.contains(due.index))
+        let index = self.numbers.at(self.place);
+        self.place += 1;
+        self.walk.find(|due| due.index == index)
     }
 }
 
@@ -234,6 +239,17 @@ mod tests {
         fn any_number_of_shards_sends_what_one_would(kind in arrivals(), rate in 1f64..500.0, seed: u64, n in 1u32..9) {
             let schedule = schedule(kind, rate, Stop::After(Span::from_secs(3)), seed);
             let mut together: Vec<Due> = (0..n).flat_map(|k| schedule.shard(k, shards(n))).collect();
+            together.sort_by_key(|due| due.index);
+            prop_assert_eq!(together, all(&schedule));
+        }
+
+        #[test]
+        fn uneven_shards_send_what_one_would(kind in arrivals(), rate in 1f64..500.0, seed: u64, cores in prop::collection::vec(1u32..129, 1..7)) {
+            let schedule = schedule(kind, rate, Stop::After(Span::from_secs(3)), seed);
+            let cores: Vec<NonZeroU32> = cores.into_iter().map(shards).collect();
+            let parts = Numbers::all().dealt(0, &cores);
+            prop_assert_eq!(parts.len(), cores.len());
+            let mut together: Vec<Due> = parts.iter().flat_map(|numbers| schedule.of_numbers(numbers)).collect();
             together.sort_by_key(|due| due.index);
             prop_assert_eq!(together, all(&schedule));
         }

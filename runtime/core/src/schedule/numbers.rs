@@ -5,44 +5,121 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use serde::{Deserialize, Serialize};
 
-/// The requests `first`, `first + step`, `first + 2 step`… of a trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+use super::turns::{greatest_common_divisor, turns};
+
+/// A list has at most so many requests in a round.
+const LONGEST_ROUND: usize = 4096;
+
+/// Some requests of a trial, the same ones of every round of `step`: `first` and those so far `beyond` it, and as many in
+/// the next round.
+///
+/// ```text
+/// first 1, beyond [2], step 4      . 1 . 3 | . 5 . 7 | . 9 …
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbers {
-    /// The first one.
-    pub first: u64,
-    /// From one to the next.
-    pub step: NonZeroU64,
+    first: u64,
+    step: NonZeroU64,
+    /// Ascending, and below `step`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    beyond: Vec<u64>,
 }
 
 impl Numbers {
-    /// Those of executor `executor` of `executors`.
+    /// The requests `first`, `first + step`, `first + 2 step`…
+    #[must_use]
+    pub fn new(first: u64, step: NonZeroU64) -> Self {
+        Self { first, step, beyond: Vec::new() }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::new(0, NonZeroU64::MIN)
+    }
+
+    /// Those of executor `executor` of `executors` that have equal shares.
     #[must_use]
     pub fn of(executor: u32, executors: NonZeroU32) -> Self {
         assert!(executor < executors.get(), "an executor is one of its executors");
-        Self { first: executor.into(), step: executors.into() }
+        Self::new(executor.into(), executors.into())
+    }
+
+    /// The one at this place of the list, from 0.
+    #[must_use]
+    pub fn at(&self, place: u64) -> u64 {
+        let (round, within) = (place / self.each_round(), place % self.each_round());
+        let beyond = within.checked_sub(1).map_or(0, |within| self.beyond[within as usize]);
+        self.first.saturating_add(round.saturating_mul(self.step.get())).saturating_add(beyond)
+    }
+
+    /// How many lie before `index`, which is the place of the first one at or after it.
+    #[must_use]
+    pub fn before(&self, index: u64) -> u64 {
+        let ahead = index.saturating_sub(self.first);
+        let (round, within) = (ahead / self.step, ahead % self.step);
+        let begun = if within == 0 { 0 } else { 1 + self.beyond.partition_point(|beyond| *beyond < within) as u64 };
+        round.saturating_mul(self.each_round()).saturating_add(begun)
     }
 
     /// Whether this request is one of them.
     #[must_use]
     pub fn contains(&self, index: u64) -> bool {
-        index.checked_sub(self.first).is_some_and(|beyond| beyond % self.step == 0)
+        self.at(self.before(index)) == index
     }
 
-    /// The first one at or after `index`.
+    /// How many of all requests they are, from 0 to 1.
     #[must_use]
-    pub fn at_or_after(&self, index: u64) -> u64 {
-        let turns = index.saturating_sub(self.first).div_ceil(self.step.get());
-        self.first.saturating_add(turns.saturating_mul(self.step.get()))
+    pub fn fraction(&self) -> f64 {
+        self.each_round() as f64 / self.step.get() as f64
     }
 
-    /// The same list from `index` on, cut into so many, each of which has every so-manyth of them. Where numbers that
-    /// far apart do not exist, the first has all.
+    /// The same list from `index` on, dealt out by weight: with the weights 1 and 2 the second one gets two of three. Where
+    /// the lists would be too long, or numbers that far apart do not exist, the first one has all.
     #[must_use]
-    pub fn cut(&self, index: u64, parts: NonZeroU32) -> Vec<Self> {
-        let first = self.at_or_after(index);
-        let Some(step) = self.step.checked_mul(parts.into()) else { return vec![Self { first, step: self.step }] };
-        (0..u64::from(parts.get())).map(|part| Self { first: first.saturating_add(part * self.step.get()), step }).collect()
+    pub fn dealt(&self, index: u64, weights: &[NonZeroU32]) -> Vec<Self> {
+        let (turns, from) = (turns(weights), self.before(index));
+        self.dealt_in(&turns, from, weights.len()).unwrap_or_else(|| {
+            let first = self.at(from);
+            let beyond = (1..self.each_round()).map(|place| self.at(from + place) - first).collect();
+            vec![Self { first, step: self.step, beyond }]
+        })
     }
+
+    /// Each part takes its turns of the places from `from` on; `None` where one would be too long.
+    fn dealt_in(&self, turns: &[u32], from: u64, parts: usize) -> Option<Vec<Self>> {
+        // After so many places both the turns and this list's own rounds begin again.
+        let places = least_common_multiple(turns.len() as u64, self.each_round())?;
+        let step = self.step.checked_mul(NonZeroU64::new(places / self.each_round())?)?;
+        let most = places.checked_mul(most_turns(turns, parts)? as u64)? / turns.len() as u64;
+        if most > LONGEST_ROUND as u64 {
+            return None;
+        }
+        let mut dealt: Vec<Option<Self>> = vec![None; parts];
+        for (place, turn) in (0..places).zip(turns.iter().cycle()) {
+            let index = self.at(from + place);
+            match &mut dealt[*turn as usize] {
+                Some(part) => part.beyond.push(index - part.first),
+                part @ None => *part = Some(Self::new(index, step)),
+            }
+        }
+        dealt.into_iter().collect()
+    }
+
+    fn each_round(&self) -> u64 {
+        1 + self.beyond.len() as u64
+    }
+}
+
+/// How often the one comes whose turn it is most often.
+fn most_turns(turns: &[u32], parts: usize) -> Option<usize> {
+    let mut counts = vec![0; parts];
+    turns.iter().for_each(|turn| counts[*turn as usize] += 1);
+    counts.into_iter().max()
+}
+
+fn least_common_multiple(a: u64, b: u64) -> Option<u64> {
+    (a / greatest_common_divisor(a, b)).checked_mul(b)
 }
 
 #[cfg(test)]
@@ -51,17 +128,30 @@ mod tests {
 
     use super::*;
 
+    fn weights(of: &[u32]) -> Vec<NonZeroU32> {
+        of.iter().map(|weight| NonZeroU32::new(*weight).unwrap()).collect()
+    }
+
+    fn first_of(numbers: &Numbers, count: u64) -> Vec<u64> {
+        (0..count).map(|place| numbers.at(place)).collect()
+    }
+
     proptest! {
         #[test]
-        fn however_often_it_is_cut_every_request_is_in_one_part(executors in 1u32..9, cuts in prop::collection::vec((0usize..64, 0u64..300, 1u32..5), 0..6)) {
-            let executors = NonZeroU32::new(executors).unwrap();
-            let mut lists: Vec<(Numbers, u64)> = (0..executors.get()).map(|k| (Numbers::of(k, executors), u64::MAX)).collect();
-            for (which, from, parts) in cuts {
+        fn however_often_it_is_dealt_out_every_request_is_in_one_part(
+            first in prop::collection::vec(1u32..6, 1..6),
+            cuts in prop::collection::vec((0usize..64, 0u64..300, prop::collection::vec(1u32..6, 1..5)), 0..6),
+        ) {
+            let mut lists: Vec<(Numbers, u64)> =
+                Numbers::all().dealt(0, &weights(&first)).into_iter().map(|numbers| (numbers, u64::MAX)).collect();
+            for (which, from, by) in cuts {
                 let which = which % lists.len();
                 // A part ends where it is cut, and what follows belongs to its own parts.
                 let from = from.min(lists[which].1);
                 let until = std::mem::replace(&mut lists[which].1, from);
-                let parts = lists[which].0.cut(from, NonZeroU32::new(parts).unwrap());
+                let parts = lists[which].0.dealt(from, &weights(&by));
+                let fraction: f64 = parts.iter().map(Numbers::fraction).sum();
+                prop_assert!((fraction - lists[which].0.fraction()).abs() < 1e-9);
                 lists.extend(parts.into_iter().map(|part| (part, until)));
             }
             for index in 0..400 {
@@ -69,12 +159,46 @@ mod tests {
                 prop_assert_eq!(owners, 1, "request {}", index);
             }
         }
+
+        #[test]
+        fn a_place_and_a_request_find_each_other(of in prop::collection::vec(1u32..9, 1..5), from in 0u64..50) {
+            for part in Numbers::all().dealt(from, &weights(&of)) {
+                let listed = first_of(&part, 60);
+                prop_assert!(listed.is_sorted_by(|one, next| one < next) && listed[0] >= from);
+                for (place, index) in (0..).zip(&listed) {
+                    prop_assert_eq!(part.before(*index), place);
+                    prop_assert_eq!(part.before(index + 1), place + 1);
+                }
+                let held: Vec<u64> = (0..*listed.last().unwrap() + 1).filter(|index| part.contains(*index)).collect();
+                prop_assert_eq!(held, listed);
+            }
+        }
+
+        #[test]
+        fn equal_weights_are_the_plain_lists(executors in 1u32..12, weight in 1u32..9, turns in 0u64..30) {
+            let executors = NonZeroU32::new(executors).unwrap();
+            let equal = vec![NonZeroU32::new(weight).unwrap(); executors.get() as usize];
+            for (executor, part) in (0..).zip(Numbers::all().dealt(0, &equal)) {
+                prop_assert_eq!(&part, &Numbers::of(executor, executors));
+                prop_assert_eq!(part.at(turns), u64::from(executor) + turns * u64::from(executors.get()));
+            }
+        }
     }
 
     #[test]
-    fn numbers_too_far_apart_stay_in_one_part() {
-        let step = NonZeroU64::new(u64::MAX / 2).unwrap();
-        let far = Numbers { first: 3, step };
-        assert_eq!(far.cut(0, NonZeroU32::new(3).unwrap()), [far]);
+    fn the_heavier_has_more_and_never_all_at_once() {
+        let [light, heavy] = &Numbers::all().dealt(0, &weights(&[32, 64]))[..] else { panic!("two parts") };
+        assert_eq!((first_of(light, 3), first_of(heavy, 6)), (vec![1, 4, 7], vec![0, 2, 3, 5, 6, 8]));
+        assert_eq!((light.fraction(), heavy.fraction()), (1.0 / 3.0, 2.0 / 3.0));
+    }
+
+    #[test]
+    fn lists_that_would_be_too_long_or_too_far_apart_stay_in_one_part() {
+        let far = Numbers::new(3, NonZeroU64::new(u64::MAX / 2).unwrap());
+        assert_eq!(far.dealt(0, &weights(&[1, 1, 1])), [far]);
+        let [_, long] = &Numbers::all().dealt(0, &weights(&[1, 4096]))[..] else { panic!("two parts") };
+        let [whole] = &long.dealt(5_000, &weights(&[2, 3]))[..] else { panic!("one part") };
+        let rest: Vec<u64> = (5_000..30_000).filter(|index| long.contains(*index)).collect();
+        assert_eq!(first_of(whole, rest.len() as u64), rest);
     }
 }

@@ -44,7 +44,7 @@ mod tests {
         record::{Kind, Outcome},
         schedule::{Due, Schedule},
         tally::Taken,
-        testing::{answered, closed_plan, open_plan},
+        testing::{answered, closed_plan, open_plan, seat},
     };
 
     const SECOND: u64 = 1_000_000_000;
@@ -73,7 +73,7 @@ mod tests {
 
     fn due_of(share: &LoadShare, since: u64, until: u64) -> Vec<Due> {
         let schedule = Schedule::of(&share.load, share.seed).unwrap();
-        schedule.of_numbers(share.numbers).filter(|due| (since..until).contains(&due.at.0)).collect()
+        schedule.of_numbers(&share.numbers).filter(|due| (since..until).contains(&due.at.0)).collect()
     }
 
     proptest! {
@@ -99,7 +99,7 @@ mod tests {
                 let late = told(lost, 1, &due_of(lost, last_word, u64::MAX));
                 prop_assert!(matches!(tally.take(&late), Taken::Refused(_)));
             }
-            let heirs: Vec<_> = others.iter().map(|share| share.node.clone()).collect();
+            let heirs: Vec<_> = others.iter().map(|share| seat(share.executor, 2)).collect();
             let cut = pieces(lost, &left[0], &heirs, executors);
             tally.handed_on(&cut, Nanos(joined));
             for share in &cut {

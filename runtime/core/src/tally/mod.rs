@@ -63,7 +63,7 @@ struct Share {
 
 impl Share {
     fn of(share: &LoadShare, since: Nanos) -> Self {
-        Self { node: share.node.clone(), threads: share.threads(), numbers: share.numbers, since }
+        Self { node: share.node.clone(), threads: share.threads(), numbers: share.numbers.clone(), since }
     }
 }
 

@@ -7,7 +7,7 @@ use hb_core::{
     plan::{Allocation, Candidate, PlacedServer, Plan, Seat},
     recipe::{Mode, Recipe},
     schedule::{Numbers, Schedule},
-    trial::{LoadModel, RateStage, Slope, StopWhen, Trial},
+    trial::{LoadModel, RateStage, SharesBy, Slope, StopWhen, Trial},
     units::Span,
 };
 use hb_services::{
@@ -31,6 +31,8 @@ pub struct Drawing {
     pub expected_seconds: Option<f64>,
     /// Whether each run draws a seed of its own: what follows from the seed here is then one that it might draw.
     pub is_seed_drawn: bool,
+    /// Whether shares go by cores, which nobody knows yet: nodes are drawn as equal.
+    pub go_shares_by_cores: bool,
     pub trials: Vec<DrawnTrial>,
 }
 
@@ -135,8 +137,15 @@ pub fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
         command: is_over_ssh.then(|| ssh_nodes::shown(&seat.host, seat.ordinal as usize, recipe)),
     };
     let nodes = allocation.seats.iter().map(node).collect();
-    let is_seed_drawn = seed::is_drawn(recipe);
-    Ok(Drawing { scenario: recipe.scenario.clone(), nodes, expected_seconds, is_seed_drawn, trials: drawn })
+    Ok(Drawing {
+        scenario: recipe.scenario.clone(),
+        nodes,
+        expected_seconds,
+        is_seed_drawn: seed::is_drawn(recipe),
+        go_shares_by_cores: trials.iter().any(|trial| trial.load.shares_by == SharesBy::Cores)
+            && drawn.iter().any(|trial| trial.shares.len() > 1),
+        trials: drawn,
+    })
 }
 
 fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String> {
@@ -147,7 +156,7 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
         node: share.node.to_string(),
         clients: share.clients.len(),
         max_in_flight: share.max_in_flight,
-        first_due_seconds: first_due(trial, share.numbers),
+        first_due_seconds: first_due(trial, &share.numbers),
     };
     Ok(DrawnTrial {
         id: trial.id.to_string(),
@@ -220,7 +229,7 @@ fn met(plan: &Plan, order: &ServerOrder, service: &dyn Service) -> ServerOrder {
     ServerOrder { part: Part { meeting, ..order.part.clone() }, ports: ports(order), ..order.clone() }
 }
 
-fn first_due(trial: &Trial, numbers: Numbers) -> Vec<f64> {
+fn first_due(trial: &Trial, numbers: &Numbers) -> Vec<f64> {
     let Some(schedule) = Schedule::of(&trial.load, trial.seed) else { return Vec::new() };
     schedule.of_numbers(numbers).take(SHOWN_ARRIVALS).map(|due| due.at.as_secs_f64()).collect()
 }

@@ -34,6 +34,9 @@ fn write(drawing: &Drawing, out: &mut String) -> Result {
     if drawing.is_seed_drawn {
         writeln!(out, "each run draws its own seed, as `metadata.seed` is left out: its requests are due otherwise than here")?;
     }
+    if drawing.go_shares_by_cores {
+        writeln!(out, "client nodes are drawn as if they were equal: when it runs, one with more cores has a larger share")?;
+    }
     drawing.nodes.iter().try_for_each(|drawn| node(drawn, out))?;
     drawing.trials.iter().try_for_each(|drawn| trial(drawn, out))
 }

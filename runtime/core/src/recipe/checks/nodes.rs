@@ -3,9 +3,10 @@
 use std::{cmp::Ordering, collections::BTreeSet, num::NonZeroU32};
 
 use super::{
-    super::{ClientNodes, Mode, OneOrMany, Problem, Recipe, Strategy},
+    super::{ClientNodes, Mode, OneOrMany, Problem, Recipe, Strategy, defaults::counts_by_node, expand::workloads},
     clients::Clients,
 };
+use crate::trial::SharesBy;
 
 const CLIENTS: &str = "orchestration.node_allocation.clients";
 
@@ -17,6 +18,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     if let Some(clients) = recipe.client_nodes() {
         strategy(clients, problems);
         two_counts(recipe, clients, problems);
+        shares(recipe, clients, problems);
     }
     mapping(recipe, problems);
     idle(recipe, problems);
@@ -144,6 +146,16 @@ fn two_counts(recipe: &Recipe, clients: &ClientNodes, problems: &mut Vec<Problem
     {
         let problem = Problem::warning(path, format!("another number than {CLIENTS} has ({written})"), "one of both");
         problems.push(problem.advise("the workload's wins; leave the other out"));
+    }
+}
+
+/// A number of clients on each node leaves nothing that could go by cores.
+fn shares(recipe: &Recipe, clients: &ClientNodes, problems: &mut Vec<Problem>) {
+    let loads = workloads(recipe);
+    if clients.shares_by == Some(SharesBy::Cores) && loads.iter().any(|(_, workload)| counts_by_node(workload)) {
+        let path = format!("{CLIENTS}.shares_by");
+        let problem = Problem::error(path, "`cores`, while the clients are counted on each node", "nodes");
+        problems.push(problem.advise("write how many clients there are over all nodes: `workload.concurrency`"));
     }
 }
 
