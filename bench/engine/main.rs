@@ -141,7 +141,6 @@ fn share(shape: &Shape) -> LoadShare {
         trial: "t".into(),
         node: "n".into(),
         executor: 0,
-        executors: 1,
         numbers: Numbers::all(),
         requests: None,
         left_by: None,

@@ -66,19 +66,22 @@ say "a client node with fewer cores sends less, and all of them together what eq
 # sent NAME TASK: the run of an open loop in which each task is started so; leaves its folder in RUN_DIR.
 sent() {
     srun bash -c "$2" task --leader recipe.yaml --results "$HOME_DIR/results" --json --set scenario="$1" \
-        --set workload.target_rps=60 --set workload.request_distribution=gamma >"$SCRATCH/out" 2>"$SCRATCH/err" || { tail -n 40 "$SCRATCH/err"; }
+        --set workload.target_rps=60 --set workload.request_distribution=gamma >"$SCRATCH/out" 2>"$SCRATCH/err" || tail -n 40 "$SCRATCH/err"
     RUN_DIR=$(grep -h '^{"run_dir"' "$SCRATCH/out" | tail -n 1 | jq -r .run_dir)
+    check "the run of $1 has a report" test -s "$RUN_DIR/report.json"
 }
 schedule() { jq -c '[.index, .phase, .due, .asked_tokens]' "$1"/*/requests.jsonl; }
 if [ "$(nproc)" -lt 2 ]; then
     say "SKIPPED: one core cannot be told from fewer"
 else
-    # shellcheck disable=SC2016 # the task's shell expands it
-    sent unlike-hosts '[ "$SLURM_PROCID" = 2 ] && exec taskset -c 0 ./hbnode "$@"; exec ./hbnode "$@"'
+    first_core=$(taskset -cp $$ | sed 's/.*: *//; s/[-,].*//')
+    sent unlike-hosts "[ \"\$SLURM_PROCID\" = 2 ] && exec taskset -c $first_core ./hbnode \"\$@\"; exec ./hbnode \"\$@\""
     unlike=$RUN_DIR
     jq -c '.trials[0] | .client.by_executor | map({node, share, requests})' "$unlike/report.json"
+    # shellcheck disable=SC2016 # jq's own variables
     check "a share is the node's cores over all of them" holds "$unlike" '.trials[0] | .resources.nodes as $nodes | [.client.by_executor[] | .node] as $clients |
         ([$clients[] | $nodes[.].cores] | add) as $all | .client.by_executor | length == 2 and ([.[].share] | add) == 1 and all(.[]; .share == $nodes[.node].cores / $all)'
+    # shellcheck disable=SC2016 # jq's own variables
     check "each sent that part of the requests, to one" holds "$unlike" '.trials[0].client.by_executor | ([.[].requests] | add) as $all |
         all(.[]; (.requests - .share * $all | fabs) <= 1)'
     check "the stronger one sent more" holds "$unlike" '[.trials[0].client.by_executor[].requests] | max > min * 1.5'

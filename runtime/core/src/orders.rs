@@ -203,7 +203,7 @@ impl Part {
 ///
 /// A trial's executors are numbered over all nodes. In an open loop an executor sends those requests of one global
 /// schedule whose index is one of its `numbers`; in a closed loop its clients are `clients`, and its requests have those
-/// numbers one after another. Executor `k` of `n` on equal nodes begins with the numbers `k`, `k + n`, `k + 2n`…, and a
+/// numbers one after another. On equal nodes executor `k` of `n` begins with the numbers `k`, `k + n`, `k + 2n`…, and a
 /// stronger node has more of them; what a lost one leaves is cut into further shares, whose executors have numbers of
 /// their own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -212,10 +212,8 @@ pub struct LoadShare {
     pub trial: TrialId,
     /// The node that sends.
     pub node: NodeName,
-    /// This executor's number, `k`.
+    /// This executor's number.
     pub executor: u32,
-    /// How many executors the trial began with, `n`.
-    pub executors: u32,
     /// Which requests are its own.
     pub numbers: Numbers,
     /// Closed loop: its part of the measured requests, where their number ends the load.

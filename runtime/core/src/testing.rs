@@ -102,7 +102,6 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
         trial: trial.id.clone(),
         node: format!("node-{executor}").into(),
         executor,
-        executors,
         numbers: Numbers::of(executor, NonZeroU32::new(executors).unwrap()),
         requests: None,
         left_by: None,
@@ -124,4 +123,9 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
 pub(crate) fn seat(ordinal: u32, cores: u32) -> Seat {
     let node = format!("node-{ordinal}");
     Seat { node: node.as_str().into(), ordinal, host: node.clone(), address: node, roles: vec![Role::Client], cores }
+}
+
+/// Weights, none of which is 0.
+pub(crate) fn weights(of: &[u32]) -> Vec<NonZeroU32> {
+    of.iter().map(|weight| NonZeroU32::new(*weight).unwrap()).collect()
 }

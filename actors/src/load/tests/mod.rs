@@ -196,7 +196,6 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
         trial: "t".into(),
         node: "n".into(),
         executor: 0,
-        executors: 1,
         numbers: Numbers::all(),
         requests: None,
         left_by: None,

@@ -46,7 +46,7 @@ async fn of_two(share: LoadShare) -> Vec<Record> {
             Stop::Requests(total) => Some((total + u64::from(executor == 0)) / 2),
             Stop::After(_) => None,
         };
-        all.extend(driven(LoadShare { executor, executors: 2, numbers, requests, clients, ..share.clone() }).await);
+        all.extend(driven(LoadShare { executor, numbers, requests, clients, ..share.clone() }).await);
     }
     all.sort_by_key(|row| row.index);
     all

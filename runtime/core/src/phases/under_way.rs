@@ -67,8 +67,9 @@ impl UnderWay {
     /// Whether this is a share of its latest plan that is not built yet.
     pub fn awaits(&self, share: &LoadShare) -> bool {
         let executor = self.executors.get(&share.executor);
-        share.trial == *self.id()
-            && self.shares.get(&share.executor).is_some_and(|latest| latest.executors == share.executors)
+        // Servers may have been left since it was ordered.
+        let is_it = |latest: &LoadShare| *latest == LoadShare { left_servers: latest.left_servers.clone(), ..share.clone() };
+        self.shares.get(&share.executor).is_some_and(is_it)
             && executor.is_some_and(|(node, load)| *node == share.node && *load == Load::Preparing)
     }
 
@@ -259,4 +260,25 @@ impl UnderWay {
 
 fn prepare(share: &LoadShare) -> Effect {
     Effect::Order(share.node.clone(), Order::PrepareLoad(Box::new(share.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{schedule::Numbers, testing::open_plan};
+
+    #[test]
+    fn an_order_of_an_older_plan_is_not_repeated() {
+        let mut plan = open_plan(50.0, 2);
+        plan.shares[0].servers = vec!["http://a".into(), "http://b".into()];
+        let ordered = plan.shares.clone();
+        let (mut under_way, _) = UnderWay::launch(plan, ordered.clone());
+        assert!(under_way.awaits(&ordered[0]) && under_way.awaits(&ordered[1]));
+        let of_other_nodes = LoadShare { numbers: Numbers::all(), ..ordered[0].clone() };
+        assert!(!under_way.awaits(&of_other_nodes));
+        let (_, left) = under_way.leave_servers(&BTreeSet::from([1]));
+        assert!(left == ["http://b"] && under_way.awaits(&ordered[0]), "a server that was left makes no other share");
+        under_way.prepared(0);
+        assert!(!under_way.awaits(&ordered[0]));
+    }
 }

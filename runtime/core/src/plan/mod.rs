@@ -1,4 +1,4 @@
-//! Who does what, where: pure, so that `hbnode plan` draws on a laptop exactly what runs.
+//! Who does what, where: pure, so that `hbnode plan` draws on a laptop what runs, on client nodes that are equal exactly so.
 
 mod pieces;
 mod placing;
@@ -182,7 +182,19 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::open_plan;
+    use crate::testing::{closed_plan, open_plan};
+
+    #[test]
+    fn a_count_lasts_until_the_busiest_clients_are_through() {
+        let mut plan = closed_plan(3, 2);
+        plan.trial.load.stop = Stop::Requests(30);
+        // Client 0 and 2, and client 1 alone.
+        (plan.shares[0].requests, plan.shares[1].requests) = (Some(20), Some(10));
+        let each = plan.trial.load.timeouts.total.0 + plan.trial.load.model.think().0;
+        assert_eq!(plan.load_time_at_most(), Span(plan.trial.load.warmup.0 + each * 10));
+        plan.shares[1].requests = Some(15);
+        assert_eq!(plan.load_time_at_most(), Span(plan.trial.load.warmup.0 + each * 15));
+    }
 
     #[test]
     fn a_load_that_nobody_lives_to_see_is_no_panic() {

@@ -9,11 +9,9 @@
 //! In an open loop the list of what is due stays as it is, only who sends it changes. In a closed loop clients move,
 //! and go on with numbers that nobody has used.
 
-use std::num::NonZeroU32;
-
 use super::{
     Seat,
-    shares::{parts, size, weights, with_something},
+    shares::{parts, size, sizes, weights, with_something},
 };
 use crate::{orders::LoadShare, schedule::Schedule, trial::LoadSpec, units::Nanos};
 
@@ -40,14 +38,14 @@ const TURNS_AHEAD: u64 = 1 << 20;
 pub fn pieces(lost: &LoadShare, left: &Left, heirs: &[Seat], executor: u32) -> Vec<LoadShare> {
     let is_open = lost.load.model.is_open();
     let rest = lost.requests.map(|requests| requests.saturating_sub(left.measured));
-    let least = if is_open { lost.max_in_flight.unwrap_or(u32::MAX) } else { lost.clients.len() as u32 };
-    if heirs.is_empty() || least == 0 || rest == Some(0) {
+    let whole = if is_open { lost.max_in_flight.unwrap_or(u32::MAX) } else { lost.clients.len() as u32 };
+    if heirs.is_empty() || whole == 0 || rest == Some(0) {
         return Vec::new();
     }
     // Where several executors are lost at once, not everybody's first piece goes to the same node.
     let in_turn = heirs.iter().cycle().skip(left.executor as usize % heirs.len()).take(heirs.len()).collect();
     let by = lost.load.shares_by;
-    let heirs = with_something(in_turn, by, least);
+    let heirs = with_something(in_turn, by, whole);
     let from = if is_open {
         let schedule = Schedule::of(&lost.load, lost.seed);
         let next = schedule.and_then(|schedule| schedule.of_numbers(&lost.numbers).find(|due| due.at >= left.at));
@@ -61,8 +59,7 @@ pub fn pieces(lost: &LoadShare, left: &Left, heirs: &[Seat], executor: u32) -> V
     let clients = parts(lost.clients.len() as u64, &weights(heirs, by));
     let in_flight = lost.max_in_flight.map(|most| parts(most.into(), &weights(heirs, by)));
     // Who has more clients is through with more requests.
-    let sizes: Vec<NonZeroU32> = clients.iter().filter_map(|part| NonZeroU32::new(size(part))).collect();
-    let requests = rest.map(|rest| parts(rest, &sizes));
+    let requests = rest.map(|rest| parts(rest, &sizes(clients.iter().map(|part| size(part) as usize))));
     let piece = |((part, numbers), heir): ((usize, _), &&Seat)| LoadShare {
         node: heir.node.clone(),
         executor: executor + part as u32,
@@ -87,7 +84,7 @@ mod tests {
     use super::*;
     use crate::{
         schedule::{Due, Numbers},
-        testing::{closed_plan, open_plan, seat},
+        testing::{closed_plan, open_plan, seat, weights as of_weights},
         trial::Stop,
     };
 
@@ -110,8 +107,7 @@ mod tests {
             in_flight in prop::option::of(1u32..20),
         ) {
             let mut plan = open_plan(rate, cores.len() as u32);
-            let weights: Vec<NonZeroU32> = cores.iter().filter_map(|cores| NonZeroU32::new(*cores)).collect();
-            for (share, numbers) in plan.shares.iter_mut().zip(Numbers::all().dealt(0, &weights)) {
+                        for (share, numbers) in plan.shares.iter_mut().zip(Numbers::all().dealt(0, &of_weights(&cores))) {
                 (share.max_in_flight, share.numbers) = (in_flight, numbers);
             }
             let mut alive = nodes(&cores);

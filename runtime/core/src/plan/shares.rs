@@ -1,5 +1,5 @@
-//! Each executor's exact share of the load: nothing lost, nothing twice, and nobody off the fraction that its node's weight
-//! gives it by one or more.
+//! Each executor's exact share of the load: nothing lost, nothing twice, and of clients, of requests in flight and of an open
+//! loop's requests within one of the fraction that its node's weight gives it.
 
 use std::{collections::BTreeSet, num::NonZeroU32, ops::Range};
 
@@ -17,16 +17,18 @@ const MOST_CORES: u32 = 1024;
 pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
     let load = &trial.load;
     // A node that would get no client, or no request in flight, would only send an empty window.
-    let least = load.model.clients().or(load.max_in_flight).map_or(u32::MAX, NonZeroU32::get);
-    let seats = with_something(allocation.clients().collect(), load.shares_by, least);
+    let whole = load.model.clients().or(load.max_in_flight).map_or(u32::MAX, NonZeroU32::get);
+    let seats = with_something(allocation.clients().collect(), load.shares_by, whole);
     let weights = weights(&seats, load.shares_by);
     let clients = clients(&load.model, &weights);
     let in_flight = load.max_in_flight.map(|most| parts(most.get().into(), &weights));
+    // Who has more clients is through with more requests.
+    let sizes = sizes(clients.iter().map(Vec::len));
+    let numbers = Numbers::all().dealt(0, if load.model.is_open() { &weights } else { &sizes });
     let share = |((executor, seat), numbers): ((u32, &&Seat), Numbers)| LoadShare {
         trial: trial.id.clone(),
         node: seat.node.clone(),
         executor,
-        executors: seats.len() as u32,
         requests: match load.stop {
             Stop::Requests(total) if !load.model.is_open() => Some(numbers.before(total)),
             _ => None,
@@ -44,7 +46,7 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
         seed: trial.seed,
         counting: None,
     };
-    (0..).zip(&seats).zip(Numbers::all().dealt(0, &weights)).map(share).collect()
+    (0..).zip(&seats).zip(numbers).map(share).collect()
 }
 
 /// The ordinals of each executor's clients; nobody's in an open loop.
@@ -54,7 +56,7 @@ fn clients(model: &LoadModel, weights: &[NonZeroU32]) -> Vec<Vec<u32>> {
     match model {
         // The first ones begin first: dealt out in turn, every node has its part of any number of them.
         LoadModel::ClosedStaged { .. } => {
-            let sizes: Vec<NonZeroU32> = blocks.iter().filter_map(|block| NonZeroU32::new(size(block))).collect();
+            let sizes = sizes(blocks.iter().map(|block| size(block) as usize));
             let mut dealt = vec![Vec::new(); sizes.len()];
             (0..all.get()).zip(turns(&sizes).iter().cycle()).for_each(|(client, turn)| dealt[*turn as usize].push(client));
             dealt
@@ -91,6 +93,11 @@ fn weight(seat: &Seat, by: SharesBy) -> NonZeroU32 {
     }
 }
 
+/// How many clients each has, as weights.
+pub(super) fn sizes(clients: impl Iterator<Item = usize>) -> Vec<NonZeroU32> {
+    clients.filter_map(|clients| NonZeroU32::new(clients as u32)).collect()
+}
+
 /// Neighbouring parts of `0..whole` by weight, each within one of its exact fraction.
 pub(super) fn parts(whole: u64, weights: &[NonZeroU32]) -> Vec<Range<u64>> {
     let sum: u128 = weights.iter().map(|weight| u128::from(weight.get())).sum();
@@ -98,7 +105,7 @@ pub(super) fn parts(whole: u64, weights: &[NonZeroU32]) -> Vec<Range<u64>> {
     let mut border = |weight: &NonZeroU32| {
         let before = heavy;
         heavy += u128::from(weight.get());
-        let [start, end] = [before, heavy].map(|until| (u128::from(whole) * until / sum) as u64);
+        let [start, end] = [before, heavy].map(|until| ((u128::from(whole) * until + sum / 2) / sum) as u64);
         start..end
     };
     weights.iter().map(&mut border).collect()
@@ -116,7 +123,7 @@ mod tests {
     use super::*;
     use crate::{
         schedule::Schedule,
-        testing::{closed_plan, open_plan, seat},
+        testing::{closed_plan, open_plan, seat, weights as of_weights},
         trial::{RateStage, Slope},
         units::Span,
     };
@@ -125,14 +132,10 @@ mod tests {
         Allocation { seats: (0..).zip(cores).map(|(ordinal, cores)| seat(ordinal, *cores)).collect() }
     }
 
-    fn nonzero(of: &[u32]) -> Vec<NonZeroU32> {
-        of.iter().map(|weight| NonZeroU32::new(*weight).unwrap()).collect()
-    }
-
     proptest! {
         #[test]
         fn parts_hold_everything_once_and_are_off_by_less_than_one(whole in 0u64..5_000, of in prop::collection::vec(1u32..200, 1..60)) {
-            let (parts, sum) = (parts(whole, &nonzero(&of)), of.iter().sum::<u32>());
+            let (parts, sum) = (parts(whole, &of_weights(&of)), of.iter().sum::<u32>());
             prop_assert_eq!(parts.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..whole).collect::<Vec<_>>());
             for (part, weight) in parts.iter().zip(&of) {
                 let exact = whole as f64 * f64::from(*weight) / f64::from(sum);
@@ -159,10 +162,14 @@ mod tests {
             played.sort_unstable();
             prop_assert_eq!(played, (0..clients).collect::<Vec<_>>());
             prop_assert!(shares.iter().all(|share| !share.clients.is_empty()));
-            let asked: Vec<u64> = shares.iter().flat_map(|share| (0..share.requests.unwrap()).map(|turn| share.numbers.at(turn))).collect();
-            let mut asked = asked;
-            asked.sort_unstable();
-            prop_assert_eq!(asked, (0..total).collect::<Vec<_>>());
+            let asked = |share: &LoadShare| (0..share.requests.unwrap()).map(|place| share.numbers.at(place)).collect::<Vec<_>>();
+            let mut all: Vec<u64> = shares.iter().flat_map(asked).collect();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..total).collect::<Vec<_>>());
+            for share in &shares {
+                let exact = total as f64 * share.clients.len() as f64 / f64::from(clients);
+                prop_assert!((share.requests.unwrap() as f64 - exact).abs() < 1.0);
+            }
         }
 
         #[test]
@@ -175,6 +182,10 @@ mod tests {
             trial.load.max_in_flight = in_flight.and_then(NonZeroU32::new);
             let shares = of(&trial, &allocation(&cores));
             let schedule = Schedule::of(&trial.load, trial.seed).unwrap();
+            let all = schedule.of_numbers(&Numbers::all()).count() as f64;
+            for share in &shares {
+                prop_assert!((schedule.of_numbers(&share.numbers).count() as f64 - all * share.fraction()).abs() < 1.0);
+            }
             let mut together: Vec<_> = shares.iter().flat_map(|share| schedule.of_numbers(&share.numbers)).collect();
             together.sort_by_key(|due| due.index);
             prop_assert_eq!(together, schedule.of_numbers(&Numbers::all()).collect::<Vec<_>>());
@@ -198,6 +209,8 @@ mod tests {
         assert_eq!(played(&[64, 128], 96, SharesBy::Cores), told(&[("node-0", 32), ("node-1", 64)]));
         assert_eq!(played(&[64, 128], 96, SharesBy::Nodes), told(&[("node-0", 48), ("node-1", 48)]));
         assert_eq!(played(&[8, 8, 8], 2, SharesBy::Cores), told(&[("node-0", 1), ("node-1", 1)]));
+        assert_eq!(played(&[64, 128], 2, SharesBy::Cores), told(&[("node-0", 1), ("node-1", 1)]));
+        assert_eq!(played(&[128, 64], 2, SharesBy::Cores), told(&[("node-0", 1), ("node-1", 1)]));
         assert_eq!(played(&[1, 64, 1], 4, SharesBy::Cores), told(&[("node-1", 4)]), "the weakest go without");
     }
 }

@@ -97,8 +97,8 @@ pub struct ClientNodes {
     /// Clients on each of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients_per_node: Option<NonZeroU32>,
-    /// What the size of a client node's share goes by; default `cores`, and `nodes` where a number of clients is written for
-    /// each node.
+    /// What the size of a client node's share goes by; default `cores`, and `nodes` in a closed loop that does not say how many
+    /// clients there are over all nodes (`concurrency`, `stages`, `search`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shares_by: Option<SharesBy>,
     /// Which client asks which server.

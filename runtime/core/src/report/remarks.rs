@@ -1,7 +1,7 @@
 //! What must be said beside the figures, in sentences: the same ones on the terminal, in the mail and on the page.
 
-use super::{ExecutorFigures, Latencies, Percentile, Report, SpreadFigures, TrialReport};
-use crate::{figures, units::plural, verdict::CACHE_HIT};
+use super::{Latencies, NodeFigures, Percentile, Report, SpreadFigures, TrialReport};
+use crate::{figures, orders::Role, units::plural, verdict::CACHE_HIT};
 
 /// The two clocks are told apart in words where they differ by more than this share of the one from sending…
 const WAITED_SHARE: f64 = 0.1;
@@ -13,13 +13,13 @@ const OPENED_SHARE: f64 = 0.1;
 const OPENED_SECONDS: f64 = 0.001;
 /// Events are spoken of where answers have more tokens than this for each of them.
 const TOKENS_PER_EVENT: f64 = 1.5;
-/// So many trials are named; of more, only how many they are.
+/// So many trials or nodes are named; of more, only how many they are.
 const NAMED: usize = 3;
 
 impl Report {
-    /// Sentences that belong under the table of trials: requests that waited in the client, nodes with unlike shares, connections that took their
-    /// time or were closed, prompts that were sent again or that a cache knew, reasoning before the output or without it, tokens
-    /// that no event showed or that nobody counted, and the client's own floor.
+    /// Sentences that belong under the table of trials: requests that waited in the client, client nodes that differ, connections
+    /// that took their time or were closed, prompts that were sent again or that a cache knew, reasoning before the output or
+    /// without it, tokens that no event showed or that nobody counted, and the client's own floor.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
@@ -99,18 +99,21 @@ impl TrialReport {
 
     /// How large each client node's share was, where the nodes have different numbers of cores.
     fn shares_sentence(&self) -> Option<String> {
-        let nodes = self.client.by_executor.values().filter_map(|ExecutorFigures { node, share, .. }| {
-            Some((node.as_str(), self.resources.nodes.get(node)?.cores, (*share)?))
-        });
-        let nodes: Vec<(&str, u32, f64)> = nodes.collect();
-        let (most, least) = (nodes.iter().map(|(_, cores, _)| cores).max()?, nodes.iter().map(|(_, cores, _)| cores).min()?);
-        let told = |(node, cores, share): &(&str, u32, f64)| {
-            format!("{} for {node} with {}", figures::percent(*share), plural(u64::from(*cores), "core"))
+        let clients = self.resources.nodes.iter().filter(|(_, node)| node.roles.contains(&Role::Client.to_string()));
+        let cores = |(_, node): (&String, &NodeFigures)| node.cores;
+        let (most, least) = (clients.clone().map(cores).max()?, clients.clone().map(cores).min()?);
+        let share = |name: &str| {
+            let of_node = self.client.by_executor.values().filter(|executor| executor.node == name);
+            of_node.filter_map(|executor| executor.share).fold(0.0, f64::max)
         };
-        let more = nodes.len().saturating_sub(NAMED);
-        let more = if more == 0 { String::new() } else { format!(" and the rest for {more} more") };
-        let shares: Vec<String> = nodes.iter().take(NAMED).map(told).collect();
-        (most > least).then(|| format!("client nodes differ; their shares of the load: {}{more}", shares.join(", ")))
+        let told = |(name, node): (&String, &NodeFigures)| {
+            format!("{} for {name} with {}", figures::percent(share(name)), plural(u64::from(node.cores), "core"))
+        };
+        let mut shares: Vec<String> = clients.map(told).collect();
+        let more = shares.len().saturating_sub(NAMED);
+        shares.truncate(NAMED);
+        shares.extend((more > 0).then(|| format!("the rest for {more} more")));
+        (most > least).then(|| format!("client nodes differ; their shares of the load: {}", shares.join(", ")))
     }
 
     /// What opening connections took, where many requests had to and it shows.
@@ -208,7 +211,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::report::{Conversations, DatasetFigures, Distribution, LoadFigures, NodeFigures, RunSummary, run};
+    use crate::report::{Conversations, DatasetFigures, Distribution, ExecutorFigures, LoadFigures, RunSummary, run};
 
     fn trial(id: &str, model: &str, sent: f64, due: f64) -> TrialReport {
         let of = |p99| Some(Distribution { count: 400, p99, ..Distribution::default() });
@@ -252,9 +255,13 @@ mod tests {
             let all: u32 = cores.iter().sum();
             for (executor, cores) in (0..).zip(cores) {
                 let (node, share) = (format!("node{executor}"), Some(f64::from(*cores) / f64::from(all)));
-                one.resources.nodes.insert(node.clone(), NodeFigures { cores: *cores, ..NodeFigures::default() });
-                one.client.by_executor.insert(executor, ExecutorFigures { node, share, ..ExecutorFigures::default() });
+                let roles = vec!["client".to_owned()];
+                one.resources.nodes.insert(node.clone(), NodeFigures { cores: *cores, roles, ..NodeFigures::default() });
+                if *cores > 0 {
+                    one.client.by_executor.insert(executor, ExecutorFigures { node, share, ..ExecutorFigures::default() });
+                }
             }
+            one.resources.nodes.insert("server".into(), NodeFigures { cores: 96, ..NodeFigures::default() });
             remarks(vec![one])
         };
         assert_eq!(told(&[8, 8]), [""; 0]);
@@ -262,7 +269,8 @@ mod tests {
             told(&[1, 3]),
             ["client nodes differ; their shares of the load: 25.0 % for node0 with 1 core, 75.0 % for node1 with 3 cores"]
         );
-        assert!(told(&[8, 8, 8, 16, 8])[0].ends_with("for node2 with 8 cores and the rest for 2 more"));
+        assert!(told(&[8, 8, 8, 16, 8])[0].ends_with("for node2 with 8 cores, the rest for 2 more"));
+        assert!(told(&[0, 3])[0].contains(" 0 % for node0 with 0 cores"), "{:?}", told(&[0, 3]));
     }
 
     #[test]

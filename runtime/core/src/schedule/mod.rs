@@ -244,17 +244,6 @@ mod tests {
         }
 
         #[test]
-        fn uneven_shards_send_what_one_would(kind in arrivals(), rate in 1f64..500.0, seed: u64, cores in prop::collection::vec(1u32..129, 1..7)) {
-            let schedule = schedule(kind, rate, Stop::After(Span::from_secs(3)), seed);
-            let cores: Vec<NonZeroU32> = cores.into_iter().map(shards).collect();
-            let parts = Numbers::all().dealt(0, &cores);
-            prop_assert_eq!(parts.len(), cores.len());
-            let mut together: Vec<Due> = parts.iter().flat_map(|numbers| schedule.of_numbers(numbers)).collect();
-            together.sort_by_key(|due| due.index);
-            prop_assert_eq!(together, all(&schedule));
-        }
-
-        #[test]
         fn time_never_goes_back_and_ends_with_the_window(kind in arrivals(), rate in 1f64..500.0, seed: u64) {
             let dues = all(&schedule(kind, rate, Stop::After(Span::from_secs(3)), seed));
             prop_assert!(dues.is_sorted_by_key(|due| due.at));

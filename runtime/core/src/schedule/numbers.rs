@@ -1,14 +1,19 @@
 //! Which requests of a trial's global order are somebody's. A share that is cut stays such a list, so that what was one
 //! node's can be several others', and theirs again.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::turns::{greatest_common_divisor, turns};
 
 /// A list has at most so many requests in a round.
-const LONGEST_ROUND: usize = 4096;
+const LONGEST_ROUND: u64 = 4096;
+
+const HALF: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// Some requests of a trial, the same ones of every round of `step`: `first` and those so far `beyond` it, and as many in
 /// the next round.
@@ -74,11 +79,24 @@ impl Numbers {
         self.each_round() as f64 / self.step.get() as f64
     }
 
-    /// The same list from `index` on, dealt out by weight: with the weights 1 and 2 the second one gets two of three. Where
-    /// the lists would be too long, or numbers that far apart do not exist, the first one has all.
+    /// The same list from `index` on, dealt out by weight: with the weights 1 and 2 the second one gets two of three. Weights
+    /// of which a list would be too long are made coarser. Where numbers that far apart do not exist, the first one has all.
     #[must_use]
     pub fn dealt(&self, index: u64, weights: &[NonZeroU32]) -> Vec<Self> {
-        let (turns, from) = (turns(weights), self.before(index));
+        if weights.is_empty() {
+            return Vec::new();
+        }
+        let from = self.before(index);
+        let mut weights = weights.to_vec();
+        // Equal weights always fit: a list is then no longer than this one.
+        let turns = loop {
+            let turns = turns(&weights);
+            if self.longest_part(&turns).is_some_and(|longest| longest <= LONGEST_ROUND) || weights.iter().all(|it| it.get() == 1)
+            {
+                break turns;
+            }
+            weights.iter_mut().for_each(|weight| *weight = weight.div_ceil(HALF));
+        };
         self.dealt_in(&turns, from, weights.len()).unwrap_or_else(|| {
             let first = self.at(from);
             let beyond = (1..self.each_round()).map(|place| self.at(from + place) - first).collect();
@@ -86,15 +104,23 @@ impl Numbers {
         })
     }
 
-    /// Each part takes its turns of the places from `from` on; `None` where one would be too long.
+    /// So many places later both the turns and this list's own rounds begin again.
+    fn places(&self, turns: &[u32]) -> Option<u64> {
+        let (turns, own) = (turns.len() as u64, self.each_round());
+        (turns / greatest_common_divisor(turns, own)).checked_mul(own)
+    }
+
+    /// How long the round of the part is that has the most turns.
+    fn longest_part(&self, turns: &[u32]) -> Option<u64> {
+        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+        turns.iter().for_each(|turn| *counts.entry(*turn).or_default() += 1);
+        Some(self.places(turns)? / turns.len() as u64 * counts.into_values().max()?)
+    }
+
+    /// Each part takes its turns of the places from `from` on; `None` where their numbers would be too far apart.
     fn dealt_in(&self, turns: &[u32], from: u64, parts: usize) -> Option<Vec<Self>> {
-        // After so many places both the turns and this list's own rounds begin again.
-        let places = least_common_multiple(turns.len() as u64, self.each_round())?;
+        let places = self.places(turns)?;
         let step = self.step.checked_mul(NonZeroU64::new(places / self.each_round())?)?;
-        let most = places.checked_mul(most_turns(turns, parts)? as u64)? / turns.len() as u64;
-        if most > LONGEST_ROUND as u64 {
-            return None;
-        }
         let mut dealt: Vec<Option<Self>> = vec![None; parts];
         for (place, turn) in (0..places).zip(turns.iter().cycle()) {
             let index = self.at(from + place);
@@ -111,26 +137,12 @@ impl Numbers {
     }
 }
 
-/// How often the one comes whose turn it is most often.
-fn most_turns(turns: &[u32], parts: usize) -> Option<usize> {
-    let mut counts = vec![0; parts];
-    turns.iter().for_each(|turn| counts[*turn as usize] += 1);
-    counts.into_iter().max()
-}
-
-fn least_common_multiple(a: u64, b: u64) -> Option<u64> {
-    (a / greatest_common_divisor(a, b)).checked_mul(b)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn weights(of: &[u32]) -> Vec<NonZeroU32> {
-        of.iter().map(|weight| NonZeroU32::new(*weight).unwrap()).collect()
-    }
+    use crate::testing::weights;
 
     fn first_of(numbers: &Numbers, count: u64) -> Vec<u64> {
         (0..count).map(|place| numbers.at(place)).collect()
@@ -193,12 +205,27 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_would_be_too_long_or_too_far_apart_stay_in_one_part() {
+    fn weights_of_which_lists_would_be_too_long_are_made_coarser() {
+        // 4,095 and 1 of a round fit; what the stronger one leaves cannot be dealt out by 127 and 128 as well.
+        let [strong, _] = &Numbers::all().dealt(0, &weights(&[4095, 1]))[..] else { panic!("two parts") };
+        let parts = strong.dealt(9_000, &weights(&[127, 128]));
+        let fractions: Vec<f64> = parts.iter().map(|part| part.fraction() / strong.fraction()).collect();
+        assert!(fractions.iter().all(|fraction| (0.49..0.51).contains(fraction)), "{fractions:?}");
+        assert!(parts.iter().all(|part| part.each_round() <= LONGEST_ROUND));
+        for index in 9_000..30_000 {
+            let owners = parts.iter().filter(|part| part.contains(index)).count();
+            assert_eq!(owners, usize::from(strong.contains(index)), "{index}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_dealt_nothing() {
+        assert_eq!(Numbers::all().dealt(0, &[]), []);
+    }
+
+    #[test]
+    fn numbers_too_far_apart_stay_in_one_part() {
         let far = Numbers::new(3, NonZeroU64::new(u64::MAX / 2).unwrap());
         assert_eq!(far.dealt(0, &weights(&[1, 1, 1])), [far]);
-        let [_, long] = &Numbers::all().dealt(0, &weights(&[1, 4096]))[..] else { panic!("two parts") };
-        let [whole] = &long.dealt(5_000, &weights(&[2, 3]))[..] else { panic!("one part") };
-        let rest: Vec<u64> = (5_000..30_000).filter(|index| long.contains(*index)).collect();
-        assert_eq!(first_of(whole, rest.len() as u64), rest);
     }
 }

@@ -31,8 +31,8 @@ pub struct Drawing {
     pub expected_seconds: Option<f64>,
     /// Whether each run draws a seed of its own: what follows from the seed here is then one that it might draw.
     pub is_seed_drawn: bool,
-    /// Whether shares go by cores, which nobody knows yet: nodes are drawn as equal.
-    pub go_shares_by_cores: bool,
+    /// Whether client nodes may differ, whose shares go by cores that nobody knows yet: they are drawn as equal.
+    pub are_clients_drawn_equal: bool,
     pub trials: Vec<DrawnTrial>,
 }
 
@@ -142,8 +142,8 @@ pub fn draw(recipe: &Recipe, trials: &[Trial]) -> Result<Drawing, String> {
         nodes,
         expected_seconds,
         is_seed_drawn: seed::is_drawn(recipe),
-        go_shares_by_cores: trials.iter().any(|trial| trial.load.shares_by == SharesBy::Cores)
-            && drawn.iter().any(|trial| trial.shares.len() > 1),
+        are_clients_drawn_equal: recipe.orchestration.mode != Mode::Local
+            && trials.iter().zip(&drawn).any(|(trial, drawn)| trial.load.shares_by == SharesBy::Cores && drawn.shares.len() > 1),
         trials: drawn,
     })
 }

@@ -34,8 +34,8 @@ fn write(drawing: &Drawing, out: &mut String) -> Result {
     if drawing.is_seed_drawn {
         writeln!(out, "each run draws its own seed, as `metadata.seed` is left out: its requests are due otherwise than here")?;
     }
-    if drawing.go_shares_by_cores {
-        writeln!(out, "client nodes are drawn as if they were equal: when it runs, one with more cores has a larger share")?;
+    if drawing.are_clients_drawn_equal {
+        writeln!(out, "client nodes are drawn as equal ones: in the run those with more cores have larger shares")?;
     }
     drawing.nodes.iter().try_for_each(|drawn| node(drawn, out))?;
     drawing.trials.iter().try_for_each(|drawn| trial(drawn, out))

@@ -152,10 +152,12 @@ fn two_counts(recipe: &Recipe, clients: &ClientNodes, problems: &mut Vec<Problem
 /// A number of clients on each node leaves nothing that could go by cores.
 fn shares(recipe: &Recipe, clients: &ClientNodes, problems: &mut Vec<Problem>) {
     let loads = workloads(recipe);
-    if clients.shares_by == Some(SharesBy::Cores) && loads.iter().any(|(_, workload)| counts_by_node(workload)) {
-        let path = format!("{CLIENTS}.shares_by");
-        let problem = Problem::error(path, "`cores`, while the clients are counted on each node", "nodes");
-        problems.push(problem.advise("write how many clients there are over all nodes: `workload.concurrency`"));
+    let by_node = loads.iter().find(|(_, workload)| counts_by_node(workload));
+    if let Some((name, _)) = by_node.filter(|_| clients.shares_by == Some(SharesBy::Cores)) {
+        let whose = name.as_ref().map_or_else(String::new, |name| format!(" of `{name}`"));
+        let found = format!("`cores`, while nothing says how many clients{whose} there are over all nodes");
+        let problem = Problem::error(format!("{CLIENTS}.shares_by"), found, "nodes");
+        problems.push(problem.advise("write `concurrency` in place of `clients_per_node`, or leave this out"));
     }
 }
 
@@ -207,7 +209,7 @@ fn idle(recipe: &Recipe, problems: &mut Vec<Problem>) {
     }
     if let Some(nodes) = recipe.needs().clients.filter(|nodes| !clients.is_open && clients.count < *nodes) {
         let problem = Problem::warning(clients.path, format!("{text} for {nodes} client nodes"), format!("{nodes} or more"));
-        problems.push(problem.advise("the last client nodes send nothing and are paid for"));
+        problems.push(problem.advise("some client nodes, the weakest first, send nothing and are paid for"));
     }
 }
 
