@@ -414,7 +414,7 @@ impl Accounts {
         frame.certainty = certainty;
         let report = report::trial(&frame, &open.tally, readable, &lost);
         if let Some(dataset) = &report.dataset {
-            self.sent.sent(&frame.plan.trial, dataset.entries_sent);
+            self.sent.sent(&frame.plan.trial, dataset.entries_sent_in_a_row);
         }
         if let Some(error) = unreadable {
             self.warn(format!("the rows of {trial} cannot be read to their end: {error}"));

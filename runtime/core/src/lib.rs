@@ -21,6 +21,7 @@ pub mod facts;
 pub mod figures;
 pub mod histogram;
 pub mod http_version;
+mod indices;
 pub mod launch;
 pub mod metrics;
 pub mod orders;

@@ -11,7 +11,7 @@
 
 use super::{
     Seat,
-    shares::{parts, size, sizes, weights, with_something},
+    shares::{dealt_clients, parts, size, sizes, weights, with_something},
 };
 use crate::{orders::LoadShare, schedule::Schedule, trial::LoadSpec, units::Nanos};
 
@@ -56,17 +56,17 @@ pub fn pieces(lost: &LoadShare, left: &Left, heirs: &[Seat], executor: u32) -> V
     };
     let numbers = lost.numbers.dealt(from, &weights(&heirs, by));
     let heirs = &heirs[..numbers.len()];
-    let clients = parts(lost.clients.len() as u64, &weights(heirs, by));
+    let clients = dealt_clients(&lost.load.model, &lost.clients, &weights(heirs, by));
     let in_flight = lost.max_in_flight.map(|most| parts(most.into(), &weights(heirs, by)));
     // Who has more clients is through with more requests.
-    let requests = rest.map(|rest| parts(rest, &sizes(clients.iter().map(|part| size(part) as usize))));
+    let requests = rest.map(|rest| parts(rest, &sizes(clients.iter().map(Vec::len))));
     let piece = |((part, numbers), heir): ((usize, _), &&Seat)| LoadShare {
         node: heir.node.clone(),
         executor: executor + part as u32,
         numbers,
         requests: requests.as_ref().map(|parts| parts[part].end - parts[part].start),
         left_by: Some(left.executor),
-        clients: lost.clients[clients[part].start as usize..clients[part].end as usize].to_vec(),
+        clients: clients.get(part).cloned().unwrap_or_default(),
         max_in_flight: in_flight.as_ref().map(|parts| size(&parts[part])),
         // The client was measured before the load; beside one it cannot be.
         load: LoadSpec { calibration: None, ..lost.load.clone() },
@@ -85,7 +85,8 @@ mod tests {
     use crate::{
         schedule::{Due, Numbers},
         testing::{closed_plan, open_plan, seat, weights as of_weights},
-        trial::Stop,
+        trial::{LoadModel, RateStage, Slope, Stop},
+        units::Span,
     };
 
     fn nodes(cores: &[u32]) -> Vec<Seat> {
@@ -205,6 +206,16 @@ mod tests {
         };
         assert_eq!(clients(&[2, 4]), BTreeMap::from([("node-0".into(), 2), ("node-1".into(), 4)]));
         assert_eq!(clients(&[4, 4]), BTreeMap::from([("node-0".into(), 3), ("node-1".into(), 3)]));
+    }
+
+    #[test]
+    fn of_clients_that_come_and_go_every_heir_has_early_ones_and_late_ones() {
+        let mut plan = closed_plan(12, 2);
+        let ramp = RateStage { duration: Span::from_secs(9), from: 1.0, to: 12.0, slope: Slope::Linear };
+        plan.shares[1].load.model = LoadModel::ClosedStaged { stages: vec![ramp], think: Span::ZERO };
+        let left = Left { executor: 1, at: Nanos(0), next: 0, measured: 0 };
+        let cut = pieces(&plan.shares[1], &left, &nodes(&[4, 4]), 2);
+        assert_eq!(cut.iter().map(|piece| &piece.clients[..]).collect::<Vec<_>>(), [[1, 5, 9], [3, 7, 11]]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Each executor's exact share of the load: nothing lost, nothing twice, and of clients, of requests in flight and of an open
 //! loop's requests within one of the fraction that its node's weight gives it.
 
-use std::{collections::BTreeSet, num::NonZeroU32, ops::Range};
+use std::{cmp::Reverse, collections::BTreeSet, num::NonZeroU32, ops::Range};
 
 use super::{Allocation, Seat};
 use crate::{
@@ -51,17 +51,22 @@ pub(super) fn of(trial: &Trial, allocation: &Allocation) -> Vec<LoadShare> {
 
 /// The ordinals of each executor's clients; nobody's in an open loop.
 fn clients(model: &LoadModel, weights: &[NonZeroU32]) -> Vec<Vec<u32>> {
-    let Some(all) = model.clients() else { return Vec::new() };
-    let blocks = parts(all.get().into(), weights);
+    let all: Vec<u32> = (0..model.clients().map_or(0, NonZeroU32::get)).collect();
+    dealt_clients(model, &all, weights)
+}
+
+/// These clients, each part of them in the order of their ordinals.
+pub(super) fn dealt_clients(model: &LoadModel, clients: &[u32], weights: &[NonZeroU32]) -> Vec<Vec<u32>> {
+    let blocks = parts(clients.len() as u64, weights);
     match model {
-        // The first ones begin first: dealt out in turn, every node has its part of any number of them.
+        // The first ones begin first and end last: dealt out in turn, every node has its part of any number of them.
         LoadModel::ClosedStaged { .. } => {
             let sizes = sizes(blocks.iter().map(|block| size(block) as usize));
             let mut dealt = vec![Vec::new(); sizes.len()];
-            (0..all.get()).zip(turns(&sizes).iter().cycle()).for_each(|(client, turn)| dealt[*turn as usize].push(client));
+            clients.iter().zip(turns(&sizes).iter().cycle()).for_each(|(client, turn)| dealt[*turn as usize].push(*client));
             dealt
         }
-        _ => blocks.into_iter().map(|block| (block.start as u32..block.end as u32).collect()).collect(),
+        _ => blocks.into_iter().map(|block| clients[block.start as usize..block.end as usize].to_vec()).collect(),
     }
 }
 
@@ -73,7 +78,7 @@ pub(super) fn routed_clients(trial: &Trial, shares: &[LoadShare]) -> u32 {
 /// Those of the nodes that get something of `whole`: where it is too little for all of them, the weakest go without.
 pub(super) fn with_something(mut seats: Vec<&Seat>, by: SharesBy, whole: u32) -> Vec<&Seat> {
     while parts(whole.into(), &weights(&seats, by)).iter().any(Range::is_empty) {
-        let weakest = seats.iter().enumerate().min_by_key(|(place, seat)| (weight(seat, by), std::cmp::Reverse(*place)));
+        let weakest = seats.iter().enumerate().min_by_key(|(place, seat)| (weight(seat, by), Reverse(*place)));
         let Some((weakest, _)) = weakest else { break };
         seats.remove(weakest);
     }
@@ -98,17 +103,23 @@ pub(super) fn sizes(clients: impl Iterator<Item = usize>) -> Vec<NonZeroU32> {
     clients.filter_map(|clients| NonZeroU32::new(clients as u32)).collect()
 }
 
-/// Neighbouring parts of `0..whole` by weight, each within one of its exact fraction.
+/// Neighbouring parts of `0..whole` by weight, each within one of its exact fraction. What the whole parts leave goes to those
+/// that lack most, of equals to the lighter ones first: who gets something does not depend on the order.
 pub(super) fn parts(whole: u64, weights: &[NonZeroU32]) -> Vec<Range<u64>> {
     let sum: u128 = weights.iter().map(|weight| u128::from(weight.get())).sum();
-    let mut heavy = 0;
-    let mut border = |weight: &NonZeroU32| {
-        let before = heavy;
-        heavy += u128::from(weight.get());
-        let [start, end] = [before, heavy].map(|until| ((u128::from(whole) * until + sum / 2) / sum) as u64);
+    let exact = |weight: &NonZeroU32| u128::from(whole) * u128::from(weight.get());
+    let mut sizes: Vec<u64> = weights.iter().map(|weight| (exact(weight) / sum) as u64).collect();
+    let left = (whole - sizes.iter().sum::<u64>().min(whole)) as usize;
+    let mut lacking: Vec<usize> = (0..weights.len()).collect();
+    lacking.sort_by_key(|place| (Reverse(exact(&weights[*place]) % sum), weights[*place]));
+    lacking.into_iter().take(left).for_each(|place| sizes[place] += 1);
+    let mut end = 0;
+    let part = |size: u64| {
+        let start = end;
+        end += size;
         start..end
     };
-    weights.iter().map(&mut border).collect()
+    sizes.into_iter().map(part).collect()
 }
 
 /// How much such a part of a number of clients or requests in flight holds.
@@ -211,6 +222,12 @@ mod tests {
         assert_eq!(played(&[8, 8, 8], 2, SharesBy::Cores), told(&[("node-0", 1), ("node-1", 1)]));
         assert_eq!(played(&[64, 128], 2, SharesBy::Cores), told(&[("node-0", 1), ("node-1", 1)]));
         assert_eq!(played(&[128, 64], 2, SharesBy::Cores), told(&[("node-0", 1), ("node-1", 1)]));
+        assert_eq!(played(&[4, 1, 1, 1], 4, SharesBy::Cores).len(), played(&[1, 4, 1, 1], 4, SharesBy::Cores).len());
+        let mixed: Vec<u32> = [128, 64].into_iter().cycle().take(16).collect();
+        let sorted: Vec<u32> = [128; 8].into_iter().chain([64; 8]).collect();
+        for cores in [mixed, sorted] {
+            assert!(played(&cores, 16, SharesBy::Cores).iter().map(|(_, clients)| *clients).eq([1; 16]), "{cores:?}");
+        }
         assert_eq!(played(&[1, 64, 1], 4, SharesBy::Cores), told(&[("node-1", 4)]), "the weakest go without");
     }
 }

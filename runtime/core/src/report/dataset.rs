@@ -3,9 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::times_sent::TimesSent;
 use crate::{
     figures,
-    record::{Record, Stage},
+    indices::Indices,
+    record::{Record, Stage, Turn},
     trial::{DatasetSpec, ServiceSpec, Trial},
 };
 
@@ -26,6 +28,9 @@ pub struct DatasetFigures {
     pub entries: u64,
     /// Of those, the ones that were sent in either phase.
     pub entries_sent: u64,
+    /// Of these, the ones from the first on of which none was left out.
+    #[serde(default)]
+    pub entries_sent_in_a_row: u64,
     /// The ones that earlier trials of this part of the run had sent to the same servers.
     pub entries_sent_before: u64,
     /// How often one entry was sent in this trial, at most.
@@ -36,28 +41,66 @@ pub struct DatasetFigures {
     pub repeated: u64,
 }
 
-impl DatasetFigures {
+/// The figures of a dataset as they grow, request by request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DatasetCount {
+    known: DatasetKnown,
+    times: TimesSent,
+    /// Conversations that began with an entry that had been sent before.
+    again: Indices,
+    requests: u64,
+    repeated: u64,
+}
+
+impl DatasetCount {
     /// Nothing was sent yet.
     pub(super) fn of(known: DatasetKnown) -> Self {
-        Self { entries: known.entries, entries_sent_before: known.sent_before.min(known.entries), ..Self::default() }
+        Self { known, ..Self::default() }
     }
 
-    /// Takes a request of any phase, of `batch` prompts.
+    /// Takes a request of any phase, of `batch` prompts; the earlier ones first.
     pub(super) fn take(&mut self, record: &Record, batch: u64) {
-        if record.sent.is_none() || self.entries == 0 {
+        let DatasetKnown { entries, sent_before } = self.known;
+        if record.sent.is_none() || entries == 0 {
             return;
         }
-        // A conversation is one entry, whichever of its turns this is.
-        let first = record.turn.map_or(record.index, |turn| turn.conversation).saturating_mul(batch);
-        let end = first.saturating_add(batch);
-        self.entries_sent = self.entries_sent.max(end.min(self.entries));
-        self.most_often = self.most_often.max(end.div_ceil(self.entries));
+        let mut send = |entry: u64| self.times.add(entry) > 0 || entry < sent_before;
+        let is_repeated = match record.turn {
+            None => {
+                let first = record.index.saturating_mul(batch);
+                (first..first.saturating_add(batch)).filter(|number| send(number % entries)).count() > 0
+            }
+            // A conversation is one entry, whichever of its turns this is.
+            Some(Turn { conversation, turn: 0, .. }) => {
+                let is_again = send(conversation % entries);
+                if is_again {
+                    self.again.insert(conversation);
+                }
+                is_again
+            }
+            Some(Turn { conversation, .. }) => self.again.contains(conversation),
+        };
         if record.stage == Stage::Measure {
             self.requests += 1;
-            self.repeated += u64::from(first < self.entries_sent_before || end > self.entries);
+            self.repeated += u64::from(is_repeated);
         }
     }
 
+    /// What it comes to.
+    pub(super) fn figures(&self) -> DatasetFigures {
+        DatasetFigures {
+            entries: self.known.entries,
+            entries_sent: self.times.entries(),
+            entries_sent_in_a_row: self.times.in_a_row(),
+            entries_sent_before: self.known.sent_before.min(self.known.entries),
+            most_often: self.times.most(),
+            requests: self.requests,
+            repeated: self.repeated,
+        }
+    }
+}
+
+impl DatasetFigures {
     /// The share of the measured requests whose prompt had been sent before.
     #[must_use]
     pub fn repeated_share(&self) -> f64 {
@@ -117,19 +160,18 @@ impl SentEntries {
 mod tests {
     use super::*;
     use crate::{
-        record::Turn,
         testing::{answered, closed_plan},
         trial::BadLine,
     };
 
     /// Requests with these numbers, the first `warmup` of them before the window.
-    fn figures(known: (u64, u64), indices: std::ops::Range<u64>, warmup: u64, batch: u64) -> DatasetFigures {
-        let mut figures = DatasetFigures::of(DatasetKnown { entries: known.0, sent_before: known.1 });
+    fn figures(known: (u64, u64), indices: impl IntoIterator<Item = u64>, warmup: u64, batch: u64) -> DatasetFigures {
+        let mut count = DatasetCount::of(DatasetKnown { entries: known.0, sent_before: known.1 });
         for index in indices {
             let stage = if index < warmup { Stage::Warmup } else { Stage::Measure };
-            figures.take(&Record { stage, ..answered(index, 0, 300, 2) }, batch);
+            count.take(&Record { stage, ..answered(index, 0, 300, 2) }, batch);
         }
-        figures
+        count.figures()
     }
 
     #[test]
@@ -152,12 +194,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_are_left_out_repeat_nothing() {
+        // An executor that took over what a lost one left goes on far behind, and one node is ahead of the other.
+        let jumped = figures((1_000, 0), (0..40).chain(3 << 20..(3 << 20) + 40).chain((40..80).step_by(2)), 0, 1);
+        assert_eq!((jumped.repeated, jumped.most_often, jumped.entries_sent), (0, 1, 100));
+        assert_eq!(jumped.entries_sent_in_a_row, 41);
+        let twice = figures((1_000, 0), [7, 2_007, 1_007, 8], 0, 1);
+        assert_eq!((twice.repeated, twice.most_often, twice.entries_sent), (2, 3, 2));
+    }
+
+    #[test]
     fn the_turns_of_one_conversation_are_one_entry() {
-        let mut figures = DatasetFigures::of(DatasetKnown { entries: 2, sent_before: 0 });
+        let mut count = DatasetCount::of(DatasetKnown { entries: 2, sent_before: 0 });
         for (index, conversation) in [0, 0, 1, 1, 2, 2].into_iter().enumerate() {
             let turn = Some(Turn { conversation, turn: index as u32 % 2, of: 2 });
-            figures.take(&Record { turn, ..answered(index as u64, 0, 300, 2) }, 1);
+            count.take(&Record { turn, ..answered(index as u64, 0, 300, 2) }, 1);
         }
+        let figures = count.figures();
         assert_eq!((figures.requests, figures.repeated, figures.most_often), (6, 2, 2));
     }
 

@@ -82,7 +82,7 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
             counted,
             measured_share: gathered.measured_sent as f64 / gathered.attempts.max(1) as f64,
         }),
-        dataset: gathered.dataset,
+        dataset: gathered.dataset_figures(),
         // The prompts of a dataset share what they share, and a turn what was said before.
         has_shared_prefix: trial.request.shared_prefix.is_some() || has_dataset || trial.request.turns.is_some(),
         other_model_answers: gathered.other_model,

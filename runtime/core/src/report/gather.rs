@@ -10,7 +10,7 @@ use super::{
     asked_prompts::AskedPrompts,
     concurrency::InFlight,
     conversations::Conversations,
-    dataset::{DatasetFigures, DatasetKnown},
+    dataset::{DatasetCount, DatasetFigures, DatasetKnown},
     endpoints::Endpoints,
     flow::TimesInFlight,
     likeness::Likeness,
@@ -63,7 +63,7 @@ pub(super) struct Gathered<'a> {
     pub(super) prompts: AskedPrompts,
     pub(super) conversations: Conversations,
     /// Of every stage, where the prompts are texts of a dataset.
-    pub(super) dataset: Option<DatasetFigures>,
+    dataset: Option<DatasetCount>,
     pub(super) asked_output: u64,
     /// Of those whose tokens somebody counted.
     pub(super) asked_counted: u64,
@@ -124,7 +124,7 @@ impl<'a> Gathered<'a> {
             total_output: 0,
             prompts: AskedPrompts::default(),
             conversations: Conversations::default(),
-            dataset: dataset.map(DatasetFigures::of),
+            dataset: dataset.map(DatasetCount::of),
             asked_output: 0,
             asked_counted: 0,
             uncounted: 0,
@@ -339,6 +339,11 @@ impl<'a> Gathered<'a> {
 
     pub(super) fn due(&self) -> u64 {
         self.accounting.get(&Stage::Measure).map_or(0, |accounting| accounting.due)
+    }
+
+    /// What became of the dataset, where the prompts are its texts.
+    pub(super) fn dataset_figures(&self) -> Option<DatasetFigures> {
+        self.dataset.as_ref().map(DatasetCount::figures)
     }
 
     /// Measured requests that `max_in_flight` held back.

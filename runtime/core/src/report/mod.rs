@@ -29,6 +29,7 @@ mod slo;
 mod stages;
 mod steady;
 mod summary;
+mod times_sent;
 mod trial;
 mod window;
 

@@ -149,7 +149,7 @@ pub fn trial(
         load: LoadFigures { concurrency_mean, concurrency_peak, stages, ..load(&plan.load.model, &gathered, (start, end)) },
         certainty: frame.certainty.clone(),
         conversations: gathered.conversations.told(),
-        dataset: gathered.dataset,
+        dataset: gathered.dataset_figures(),
         probe: None,
         latency,
         tokens: TokenFigures {

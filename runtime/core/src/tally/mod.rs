@@ -6,7 +6,6 @@
 
 mod checks;
 mod handed_on;
-mod indices;
 mod latencies;
 mod live;
 mod lost;
@@ -16,16 +15,17 @@ mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::{indices::Indices, latencies::LatencyHistograms, nodes::ExecutorSums, seconds::Seconds, sequences::Sequence};
 pub use self::{
     latencies::Latency,
     live::{Live, NodeLive},
     lost::LostRow,
     nodes::{ExecutorHealth, NodeSums},
 };
+use self::{latencies::LatencyHistograms, nodes::ExecutorSums, seconds::Seconds, sequences::Sequence};
 use crate::{
     batch::{Batch, BatchKey, Open, Source},
     histogram::Histogram,
+    indices::Indices,
     orders::LoadShare,
     plan::Plan,
     record::{Record, Stage},

@@ -1,19 +1,19 @@
-//! Which requests were told the end of: a bit for each, in pages that exist only where they are used.
+//! Sets of requests or of a dataset's entries: a bit for each, in pages that exist only where they are used.
 
 use std::collections::BTreeMap;
 
 /// Bits of one page.
 const PAGE_BITS: u64 = 1 << 15;
 
-/// A set of request indices at about one bit each.
+/// A set of indices at about one bit each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Indices {
+pub(crate) struct Indices {
     pages: BTreeMap<u64, Box<[u64]>>,
 }
 
 impl Indices {
     /// Adds an index; says whether it is new.
-    pub(super) fn insert(&mut self, index: u64) -> bool {
+    pub(crate) fn insert(&mut self, index: u64) -> bool {
         let (page, word, bit) = place(index);
         let words = self.pages.entry(page).or_insert_with(|| vec![0; PAGE_BITS as usize / 64].into_boxed_slice());
         let is_new = words[word] & bit == 0;
@@ -21,7 +21,19 @@ impl Indices {
         is_new
     }
 
-    pub(super) fn contains(&self, index: u64) -> bool {
+    /// Takes it out if it is there, and puts it in if not; says whether it was there.
+    pub(crate) fn toggle(&mut self, index: u64) -> bool {
+        let was_there = !self.insert(index);
+        if was_there {
+            let (page, word, bit) = place(index);
+            if let Some(words) = self.pages.get_mut(&page) {
+                words[word] &= !bit;
+            }
+        }
+        was_there
+    }
+
+    pub(crate) fn contains(&self, index: u64) -> bool {
         let (page, word, bit) = place(index);
         self.pages.get(&page).is_some_and(|words| words[word] & bit != 0)
     }
@@ -50,6 +62,8 @@ mod tests {
             }
             prop_assert!(known.iter().all(|index| ours.contains(*index)));
             prop_assert_eq!(ours.contains(other), known.contains(&other));
+            prop_assert_eq!(ours.toggle(other), known.contains(&other));
+            prop_assert_eq!(ours.contains(other), !known.contains(&other));
         }
     }
 
