@@ -37,10 +37,15 @@ pub(crate) struct Disturbed {
     pub received: u64,
 }
 
+/// Lines of the file of prompts that a load with drills may ask with.
+const PROMPTS: u64 = 100_000;
+
 /// A load with these drills on three client nodes.
 pub(crate) fn disturb(on_node_loss: &str, load: &str, drills: &str, code: i32) -> Disturbed {
     let scene = Scene::new();
     let dummy = Dummy::start(&scene, &["--ttft=20ms", "--tpot=2ms"]);
+    let prompts: String = (0..PROMPTS).map(|line| format!("prompt {line}\n")).collect();
+    scene.file("prompts.txt", &prompts);
     let load = format!("{load}\n  drills: [{drills}]");
     let recipe = recipe(on_node_loss, &load, &format!("endpoints: ['{}']", dummy.url()));
     let run = scene.lead(&recipe, &["--local-nodes", "3"]).wait_at_most(LIMIT).run(code);
@@ -94,7 +99,8 @@ fn an_open_loop_keeps_its_schedule_where_others_take_over_what_a_lost_node_left(
 
 #[test]
 fn the_clients_of_a_lost_node_move_to_the_others() {
-    let (run, rows, handed_on) = lose_a_client("redistribute", "concurrency: 6\n  duration: 12s", 0);
+    let load = "concurrency: 6\n  duration: 12s\n  dataset: prompts.txt";
+    let (run, rows, handed_on) = lose_a_client("redistribute", load, 0);
     assert_eq!(run.report["verdict"]["status"], "SUSPECT", "{}", run.complaints());
     let (_, since) = handed_on.expect("others take over");
     let in_flight_at = |at: f64| {
@@ -108,6 +114,10 @@ fn the_clients_of_a_lost_node_move_to_the_others() {
     };
     let (gap, after) = (samples(since - 3.0, since - 0.5), samples(since + 0.5, 11.5));
     assert!(gap < 4.5 && after > 5.0, "{gap} in flight before others took over, and {after} afterwards");
+    // Who takes over asks with numbers far behind, and so with entries that nobody has asked with.
+    let entries: BTreeSet<u64> = rows.iter().map(|row| row["index"].as_u64().unwrap() % PROMPTS).collect();
+    let dataset = &run.trial()["dataset"];
+    assert_eq!((entries.len(), &dataset["repeated"], &dataset["most_often"]), (rows.len(), &0.into(), &1.into()), "{dataset}");
 }
 
 #[test]
