@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What the load engine costs beside the floor client, in one run: the Dummy on CPU 1, both clients on CPU 0 in turn.
-# Usage: bench/compare.sh [ROUNDS]   (at least 3; prints medians and the ratio engine/floor)
-# BUILD=0 takes the binaries that are there. HBNODE=path/to/hbnode takes that binary's `dummy` for the server instead of the bench's own.
+# What the load engine, alone and as the whole of hbnode, costs beside the floor client, in one run: the Dummy on CPU 1, the
+# clients on CPU 0 in turn. The engine is an executor's part of it: rows, windows and watch, and no leader that keeps them.
+# Usage: bench/compare.sh [ROUNDS]   (at least 3; prints medians and the ratios to the floor)
+# BUILD=0 takes the binaries that are there. DUMMY=path/to/hbnode takes that binary's `dummy` for the server instead of the bench's own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,11 +22,11 @@ trap 'stop_server; rm -rf "$lines"' EXIT
 
 [ "$(nproc)" -ge 2 ] || { echo "two CPUs are needed: one for the server, one for the clients" >&2; exit 1; }
 ulimit -n "$(ulimit -Hn)"
-[ "${BUILD:-1}" = 0 ] || cargo build --release --quiet -p hb-bench
+[ "${BUILD:-1}" = 0 ] || cargo build --release --quiet -p hb-bench -p hbnode
 
 start_server() { # TTFT_MS TPOT_MS
-    if [ -n "${HBNODE:-}" ]; then
-        taskset -c 1 "$HBNODE" dummy --port "$port" --ttft "$1ms" --tpot "$2ms" >/dev/null &
+    if [ -n "${DUMMY:-}" ]; then
+        taskset -c 1 "$DUMMY" dummy --port "$port" --ttft "$1ms" --tpot "$2ms" >/dev/null &
     else
         taskset -c 1 "$target/engine" serve --port "$port" --ttft "$1" --tpot "$2" &
     fi
@@ -38,7 +39,7 @@ start_server() { # TTFT_MS TPOT_MS
     exit 1
 }
 
-# NAME TTFT_MS TPOT_MS and the shape of the load; the clients take turns, so that both meet the same neighbours.
+# NAME TTFT_MS TPOT_MS and the shape of the load; the clients take turns, so that all meet the same neighbours.
 compare() {
     local name=$1 ttft=$2 tpot=$3
     shift 3
@@ -47,6 +48,7 @@ compare() {
     for _ in $(seq "$rounds"); do
         taskset -c 0 "$target/floor" "${told[@]}" "$@" >>"$lines/$name.floor"
         taskset -c 0 "$target/engine" load "${told[@]}" "$@" >>"$lines/$name.engine"
+        taskset -c 0 bench/whole.py "$target/hbnode" "${told[@]}" "$@" >>"$lines/$name.hbnode"
     done
     if [ "$name" = "undelayed-64" ] && command -v wrk >/dev/null; then
         printf 'wrk.method="POST"; wrk.headers["Content-Type"]="application/json"; wrk.body=%s\n' \
@@ -83,12 +85,13 @@ print("|" + "---|" * (len(columns) + 3))
 order = ["undelayed-1", "undelayed-64", "undelayed-512", "undelayed-2000", "paced-1", "paced-64", "paced-500", "paced-2000",
          "burst-512", "burst-2000"]
 for name in order:
-    both = {}
-    for client in ("floor", "engine"):
+    all_of = {}
+    for client in ("floor", "engine", "hbnode"):
         runs = [json.loads(line) for line in (folder / f"{name}.{client}").read_text().splitlines()]
-        both[client] = {key: statistics.median(run[key] for run in runs) if key in runs[0] else None for _, key, _ in columns}
-        cells = ["–" if both[client][key] is None else f"{both[client][key]:.{digits}f}" for _, key, digits in columns]
+        all_of[client] = {key: statistics.median(run[key] for run in runs) if key in runs[0] else None for _, key, _ in columns}
+        cells = ["–" if all_of[client][key] is None else f"{all_of[client][key]:.{digits}f}" for _, key, digits in columns]
         print(f"| {name} | {client} | " + " | ".join(cells) + f" | {sum(run['failed'] for run in runs)} |")
-    ratios = [f"{both['engine'][key] / both['floor'][key]:.2f}" if at < 3 else "" for at, (_, key, _) in enumerate(columns)]
-    print(f"| {name} | ratio | " + " | ".join(ratios) + " | |")
+    for client in ("engine", "hbnode"):
+        ratios = [f"{all_of[client][key] / all_of['floor'][key]:.2f}" if at < 3 else "" for at, (_, key, _) in enumerate(columns)]
+        print(f"| {name} | {client} / floor | " + " | ".join(ratios) + " | |")
 PYTHON
