@@ -79,6 +79,8 @@ fn report() -> Report {
         &mut latency.itl_seconds,
         &mut latency.icl_seconds,
         &mut latency.dispatch_delay_seconds,
+        &mut latency.queue_delay_seconds,
+        &mut latency.client_delay_seconds,
         &mut latency.connect_seconds,
     ] {
         *figure = distribution();
@@ -190,6 +192,7 @@ fn the_report_page_defines_every_key_of_a_report_and_a_row() {
         first_output: Some(Nanos(1)),
         ended_in_reasoning: true,
         hidden_reasoning_tokens: Some(1),
+        held: Some(Nanos(1)),
         turn: Some(Turn { conversation: 0, turn: 0, of: 1 }),
         ..Record::unsent(0, Stage::Measure, Nanos(0), Outcome::Dropped, Kind::MaxInFlight)
     };

@@ -29,7 +29,7 @@ use super::{
 };
 
 /// More than a record takes on the wire: every field at its longest.
-const RECORD_BYTES: usize = 208;
+const RECORD_BYTES: usize = 218;
 /// More than an open request takes.
 const OPEN_BYTES: usize = 96;
 /// More than a batch's own field names and numbers take, names of trial and node apart.
@@ -299,7 +299,7 @@ impl Book {
         let index = numbers.at(books.next_turn);
         books.next_turn += 1;
         books.open(Open { index, stage, due, sent: None, turn });
-        Some(Due { book: self.clone(), index, stage, due })
+        Some(Due { book: self.clone(), index, stage, due, held: None })
     }
 
     /// A scheduled request.
@@ -307,7 +307,7 @@ impl Book {
         let mut books = self.books()?;
         books.next_scheduled = index + 1;
         books.open(Open { index, stage, due, sent: None, turn: None });
-        Some(Due { book: self.clone(), index, stage, due })
+        Some(Due { book: self.clone(), index, stage, due, held: None })
     }
 
     /// The first index that this and former lives have not come to.
@@ -326,11 +326,18 @@ pub struct Due {
     pub(super) stage: Stage,
     /// When it is due.
     pub(super) due: Nanos,
+    /// How long `max_in_flight` held it back.
+    held: Option<Nanos>,
 }
 
 impl Due {
     pub(super) fn book(&self) -> &Book {
         &self.book
+    }
+
+    /// The same, held back so long by `max_in_flight`.
+    pub(super) fn held(self, held: Nanos) -> Self {
+        Self { held: Some(held), ..self }
     }
 
     /// It is about to be written. A retry keeps the first instant.
@@ -346,7 +353,7 @@ impl Due {
         let Some(open) = books.open.remove(&self.index) else { return };
         books.in_flight -= u32::from(open.sent.is_some());
         let Open { index, stage, due, sent, turn } = open;
-        books.records.push(Record { index, stage, due, sent, turn, ..row });
+        books.records.push(Record { index, stage, due, sent, turn, held: self.held, ..row });
     }
 
     /// Ends it unsent.
@@ -468,6 +475,7 @@ mod tests {
                     is_other_model: true,
                     connect: Some(late),
                     first_output: Some(late),
+                    held: Some(late),
                     ..Record::unsent(0, Stage::Measure, late, Outcome::TimedOut, Kind::BetweenChunksTimeout)
                 });
             } else {

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, pin::pin, sync::Arc};
 use hb_core::{
     record::{Kind, Outcome},
     schedule,
+    units::Nanos,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -47,7 +48,7 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
                 continue;
             }
             permit = permit(permits.as_ref()), if !waiting.is_empty() && !is_halted => {
-                start(engine, tasks, waiting.pop_front(), permit);
+                start(engine, tasks, waiting.pop_front().map(|due| held(engine, due)), permit);
                 continue;
             }
             due = pacer.due() => match due {
@@ -84,10 +85,10 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
         match &permits {
             None => start(engine, tasks, Some(open), None),
             Some(permits) => match permits.clone().try_acquire_owned() {
-                Ok(permit) if waiting.is_empty() => start(engine, tasks, Some(open), Some(permit)),
+                Ok(permit) if waiting.is_empty() => start(engine, tasks, Some(open.held(Nanos(0))), Some(permit)),
                 Ok(permit) => {
                     waiting.push_back(open);
-                    start(engine, tasks, waiting.pop_front(), Some(permit));
+                    start(engine, tasks, waiting.pop_front().map(|due| held(engine, due)), Some(permit));
                 }
                 Err(_) => waiting.push_back(open),
             },
@@ -100,7 +101,9 @@ pub(super) async fn pace(engine: &Arc<Engine>, tasks: &mut JoinSet<()>, schedule
             biased;
             () = engine.halted() => break,
             () = tokio::time::sleep_until(end) => break,
-            permit = permit(permits.as_ref()) => start(engine, tasks, waiting.pop_front(), permit),
+            permit = permit(permits.as_ref()) => {
+                start(engine, tasks, waiting.pop_front().map(|due| held(engine, due)), permit);
+            }
         }
     }
     let is_stopped = engine.ending.kind().is_some();
@@ -118,6 +121,12 @@ fn end_unsent(engine: &Engine, due: schedule::Due, outcome: Outcome, kind: Kind)
     if let Some(open) = engine.book.open_scheduled(due.index, due.stage, due.at) {
         open.end_unsent(outcome, kind);
     }
+}
+
+/// A request that waited until now for another one to end.
+fn held(engine: &Engine, due: Due) -> Due {
+    let since = due.due;
+    due.held(Nanos(engine.clock.now().0.saturating_sub(since.0)))
 }
 
 async fn permit(permits: Option<&Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {

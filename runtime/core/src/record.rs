@@ -262,6 +262,8 @@ pub struct Record {
     pub ended_in_reasoning: bool,
     /// Answer tokens that the server counts as reasoning, of an answer that showed none; `None` where it tells of none.
     pub hidden_reasoning_tokens: Option<u32>,
+    /// How long `max_in_flight` held it back after it was due; `None` where nothing bounds what is in flight.
+    pub held: Option<Nanos>,
 }
 
 impl Record {
@@ -297,6 +299,7 @@ impl Record {
             asked_input_tokens: None,
             ended_in_reasoning: false,
             hidden_reasoning_tokens: None,
+            held: None,
         }
     }
 
@@ -334,6 +337,19 @@ impl Record {
     #[must_use]
     pub fn dispatch_delay(&self) -> Option<f64> {
         Some(self.sent?.since(self.due).as_secs_f64())
+    }
+
+    /// Time from the due instant until `max_in_flight` let it go, in seconds.
+    #[must_use]
+    pub fn queue_delay(&self) -> Option<f64> {
+        self.sent.and(self.held).map(Nanos::as_secs_f64)
+    }
+
+    /// Time from when `max_in_flight` let it go to sending, in seconds: the client's own.
+    #[must_use]
+    pub fn client_delay(&self) -> Option<f64> {
+        let delay = self.sent?.0.saturating_sub(self.due.0);
+        Some(Nanos(delay.saturating_sub(self.held?.0)).as_secs_f64())
     }
 
     /// Time from the due instant to sending that its connection did not take to be opened.
@@ -376,23 +392,24 @@ impl Serialize for Record {
             (self.server, self.status, self.stopped_early, self.attempts, self.is_other_model, self.fingerprint, self.turn);
         let seldom: Seldom = (self.connect, self.first_output);
         let thought: Thought = (self.ended_in_reasoning, self.hidden_reasoning_tokens);
-        match (seldom, self.asked_input_tokens, thought) {
-            ((None, None), None, (false, None)) => (times, tokens, rest).serialize(serializer),
-            (seldom, None, (false, None)) => (times, tokens, rest, seldom).serialize(serializer),
-            (seldom, asked, (false, None)) => (times, tokens, rest, seldom, asked).serialize(serializer),
-            (seldom, asked, thought) => (times, tokens, rest, seldom, asked, thought).serialize(serializer),
+        match (seldom, self.asked_input_tokens, thought, self.held) {
+            ((None, None), None, (false, None), None) => (times, tokens, rest).serialize(serializer),
+            (seldom, None, (false, None), None) => (times, tokens, rest, seldom).serialize(serializer),
+            (seldom, asked, (false, None), None) => (times, tokens, rest, seldom, asked).serialize(serializer),
+            (seldom, asked, thought, None) => (times, tokens, rest, seldom, asked, thought).serialize(serializer),
+            (seldom, asked, thought, held) => (times, tokens, rest, seldom, asked, thought, held).serialize(serializer),
         }
     }
 }
 
-/// Reads the parts of a row, of which the last three may be missing.
+/// Reads the parts of a row, of which the last four may be missing.
 struct Parts;
 
 impl<'de> Visitor<'de> for Parts {
-    type Value = (Times, Tokens, Rest, Seldom, Option<u32>, Thought);
+    type Value = (Times, Tokens, Rest, Seldom, Option<u32>, Thought, Option<Nanos>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a row of three to six parts")
+        f.write_str("a row of three to seven parts")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
@@ -404,13 +421,14 @@ impl<'de> Visitor<'de> for Parts {
             parts.next_element()?.unwrap_or_default(),
             parts.next_element()?.unwrap_or_default(),
             parts.next_element()?.unwrap_or_default(),
+            parts.next_element()?.unwrap_or_default(),
         ))
     }
 }
 
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (times, tokens, rest, seldom, asked_input_tokens, thought) = deserializer.deserialize_seq(Parts)?;
+        let (times, tokens, rest, seldom, asked_input_tokens, thought, held) = deserializer.deserialize_seq(Parts)?;
         let (index, stage, due, sent, first, last, end, outcome, kind) = times;
         let (input_tokens, output_tokens, cached_tokens, asked_tokens, chunks, first_chunk_tokens, tokens_source) = tokens;
         let (server, status, stopped_early, attempts, is_other_model, fingerprint, turn) = rest;
@@ -445,6 +463,7 @@ impl<'de> Deserialize<'de> for Record {
             asked_input_tokens,
             ended_in_reasoning,
             hidden_reasoning_tokens,
+            held,
         })
     }
 }
@@ -492,7 +511,8 @@ mod tests {
         for thought in [
             Record { first_output: Some(Nanos(60_500_000_000)), ..record.clone() },
             Record { ended_in_reasoning: true, ..record.clone() },
-            Record { hidden_reasoning_tokens: Some(48), asked_input_tokens: Some(4_000), ..record },
+            Record { hidden_reasoning_tokens: Some(48), asked_input_tokens: Some(4_000), ..record.clone() },
+            Record { held: Some(Nanos(0)), ..record },
         ] {
             assert_eq!(rmp_serde::from_slice::<Record>(&rmp_serde::to_vec_named(&thought).unwrap()).unwrap(), thought);
         }
@@ -509,7 +529,7 @@ mod tests {
         assert_eq!((record.ended_in_reasoning, record.hidden_reasoning_tokens), (false, None));
         assert_eq!(rmp_serde::to_vec_named(&record).unwrap(), old, "it stands there as it did");
         let short = rmp_serde::to_vec_named(&(times, tokens)).unwrap();
-        assert!(rmp_serde::from_slice::<Record>(&short).unwrap_err().to_string().contains("three to six parts"));
+        assert!(rmp_serde::from_slice::<Record>(&short).unwrap_err().to_string().contains("three to seven parts"));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Row<'a> {
     pub first_output: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_seconds: Option<f64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ended_in_reasoning: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +89,7 @@ impl<'a> Row<'a> {
             turns: record.turn.map(|turn| turn.of),
             first_output: seconds(record.first_output),
             connect_seconds: seconds(record.connect),
+            held_seconds: seconds(record.held),
             ended_in_reasoning: record.ended_in_reasoning,
             hidden_reasoning_tokens: record.hidden_reasoning_tokens,
         }

@@ -20,7 +20,9 @@ pub(crate) fn section(trial: &TrialReport) -> String {
         ("tpot_seconds", "Time per token", "after the first", &all.tpot_seconds),
         ("itl_seconds", "Gap between tokens", "every token", &all.itl_seconds),
         ("icl_seconds", "Gap between events", "as they arrived", &all.icl_seconds),
-        ("dispatch_delay_seconds", "Sending delay", "due to sent: the client's own", &all.dispatch_delay_seconds),
+        ("dispatch_delay_seconds", "Sending delay", "due to sent", &all.dispatch_delay_seconds),
+        ("queue_delay_seconds", "Sending delay", "due until max_in_flight let it go", &all.queue_delay_seconds),
+        ("client_delay_seconds", "Sending delay", "from then to sent: the client's own", &all.client_delay_seconds),
         ("connect_seconds", "Connect time", "of requests that opened a connection", &all.connect_seconds),
     ];
     let rows: Vec<Vec<String>> = measured

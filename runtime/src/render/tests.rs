@@ -77,6 +77,8 @@ fn trial(concurrency: u32) -> TrialReport {
             itl_seconds: Some(distribution(load / rate / 130.0)),
             icl_seconds: None,
             dispatch_delay_seconds: Some(distribution(0.000_08)),
+            queue_delay_seconds: None,
+            client_delay_seconds: None,
             connect_seconds: None,
         },
         percentile_source: [

@@ -90,6 +90,8 @@ const LATENCIES: &[&str] = &[
     "itl_seconds",
     "icl_seconds",
     "dispatch_delay_seconds",
+    "queue_delay_seconds",
+    "client_delay_seconds",
     "connect_seconds",
 ];
 

@@ -435,6 +435,14 @@ fn a_server_that_is_slower_than_the_load_is_a_finding_where_the_load_is_held_bac
     let reason = reason(&run, "held_back");
     assert_eq!(reason["status"], "SUSPECT");
     assert!((0.6..0.9).contains(&reason["value"].as_f64().unwrap()), "{reason}");
+    // What was sent waited for others to end, and not for the client.
+    let p50 = |delay: &str| run.trial()["latency"][delay]["p50"].as_f64().unwrap();
+    let [all, queue, client] = ["dispatch_delay_seconds", "queue_delay_seconds", "client_delay_seconds"].map(p50);
+    assert!(queue > 0.2 && queue > all * 0.9 && client < queue / 4.0, "{all}: {queue} and {client}");
+    let rows = run.rows();
+    let parts = |row: &serde_json::Value| Some((row["sent"].as_f64()?, row["due"].as_f64()?, row["held_seconds"].as_f64()?));
+    assert!(rows.iter().filter_map(parts).all(|(sent, due, held)| held >= 0.0 && held <= sent - due + 1e-9));
+    assert!(rows.iter().all(|row| row["sent"].is_null() == row["held_seconds"].is_null()));
 }
 
 #[test]

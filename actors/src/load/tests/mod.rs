@@ -318,6 +318,7 @@ async fn what_is_held_back_until_the_window_ends_is_dropped() {
     held.sort_unstable();
     assert_eq!(rows.len(), 20);
     assert_eq!(held, (2..20).collect::<Vec<_>>());
+    assert!(rows.iter().all(|row| row.held == (row.index < 2).then_some(Nanos(0))), "the first two wait for nobody");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

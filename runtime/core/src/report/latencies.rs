@@ -31,6 +31,12 @@ pub struct Latencies {
     pub icl_seconds: Option<Distribution>,
     /// Due to sending.
     pub dispatch_delay_seconds: Option<Distribution>,
+    /// Of this what `max_in_flight` took, where a load has one.
+    #[serde(default)]
+    pub queue_delay_seconds: Option<Distribution>,
+    /// And the rest, the client's own.
+    #[serde(default)]
+    pub client_delay_seconds: Option<Distribution>,
     /// Opening a connection, of requests that opened one.
     pub connect_seconds: Option<Distribution>,
 }
@@ -112,6 +118,8 @@ pub(super) fn latencies(
         itl_seconds: of(Latency::Itl),
         icl_seconds: of(Latency::Icl),
         dispatch_delay_seconds: of(Latency::DispatchDelay),
+        queue_delay_seconds: of(Latency::QueueDelay),
+        client_delay_seconds: of(Latency::ClientDelay),
         connect_seconds: of(Latency::Connect),
     };
     (latencies, sources)

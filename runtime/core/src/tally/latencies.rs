@@ -19,12 +19,14 @@ pub enum Latency {
     Itl,
     Icl,
     DispatchDelay,
+    QueueDelay,
+    ClientDelay,
     Connect,
 }
 
 impl Latency {
     /// All of them, in the report's order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Ttft,
         Self::TtftScheduled,
         Self::Ttfot,
@@ -34,6 +36,8 @@ impl Latency {
         Self::Itl,
         Self::Icl,
         Self::DispatchDelay,
+        Self::QueueDelay,
+        Self::ClientDelay,
         Self::Connect,
     ];
 
@@ -50,16 +54,19 @@ impl Latency {
             Self::Itl => "itl",
             Self::Icl => "icl",
             Self::DispatchDelay => "dispatch_delay",
+            Self::QueueDelay => "queue_delay",
+            Self::ClientDelay => "client_delay",
             Self::Connect => "connect",
         }
     }
 
-    /// What it is of this record, in seconds: of completed requests, the dispatch delay of every request
-    /// that was sent, and the connect time of every one that opened a connection. The gaps between tokens
+    /// What it is of this record, in seconds: of completed requests, the dispatch delay and its two parts of
+    /// every request that was sent, and the connect time of every one that opened a connection. The gaps between tokens
     /// are in no record.
     #[must_use]
     pub fn of(self, record: &Record) -> Option<f64> {
-        if record.outcome != Outcome::Completed && !matches!(self, Self::DispatchDelay | Self::Connect) {
+        let is_of_all = matches!(self, Self::DispatchDelay | Self::QueueDelay | Self::ClientDelay | Self::Connect);
+        if record.outcome != Outcome::Completed && !is_of_all {
             return None;
         }
         match self {
@@ -70,6 +77,8 @@ impl Latency {
             Self::E2elScheduled => record.e2el_scheduled(),
             Self::Tpot => record.tpot(),
             Self::DispatchDelay => record.dispatch_delay(),
+            Self::QueueDelay => record.queue_delay(),
+            Self::ClientDelay => record.client_delay(),
             Self::Connect => record.connect.map(Nanos::as_secs_f64),
             Self::Itl | Self::Icl => None,
         }
