@@ -1,7 +1,7 @@
-//! What a server's `/metrics` says of its process, of the prompts it took, of their time in its queue and of its prefix
-//! cache, in Prometheus' text format.
+//! What a server's `/metrics` says of its process, of the prompts it took, of their time in its queue, of its prefix cache
+//! and of speculation, in Prometheus' text format.
 
-use hb_core::counted::{PrefixCache, Queued};
+use hb_core::counted::{Drafted, PrefixCache, Queued};
 
 /// Counters of prompts or requests, each under every label: vLLM's, SGLang's, the Dummy's.
 const PROMPTS: [&str; 4] =
@@ -21,6 +21,9 @@ const PREFIX_CACHES: [[&str; 2]; 3] = [
 /// What vLLM found in a cache beside its own, as of another node; nothing of it is among the hits above.
 const FOUND_ELSEWHERE: &str = "vllm:external_prefix_cache_hits_total";
 
+/// What counters of speculation have before and after the name of what they count: vLLM's, llama.cpp's.
+const DRAFTED: [&str; 2] = ["vllm:spec_decode_num_", "llamacpp:spec_decode_num_"];
+
 /// A process and what it took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Taken {
@@ -32,6 +35,8 @@ pub struct Taken {
     pub queued: Option<Queued>,
     /// What its prefix cache gave; `None`, too, where another cache helps it, of which these counters know nothing.
     pub prefix_cache: Option<PrefixCache>,
+    /// What it drafted ahead of its model; zeros where it can and does not.
+    pub drafted: Option<Drafted>,
 }
 
 /// Reads an exposition; what it does not hold is not known.
@@ -53,6 +58,15 @@ pub fn taken(exposition: &str) -> Taken {
             taken.prompts = Some(taken.prompts.unwrap_or(0) + value.max(0.0) as u64);
         } else if let Some((cache, which)) = prefix_cache_counter(name) {
             *caches[cache][which].get_or_insert(0) += value.max(0.0) as u64;
+        } else if let Some(what) = DRAFTED.iter().find_map(|known| name.strip_prefix(known)?.strip_suffix("_total")) {
+            let drafted = taken.drafted.get_or_insert_default();
+            let value = value.max(0.0) as u64;
+            match what {
+                "drafts" => drafted.drafts += value,
+                "draft_tokens" => drafted.tokens += value,
+                "accepted_tokens" => drafted.accepted += value,
+                _ => {}
+            }
         } else if name == FOUND_ELSEWHERE {
             is_helped |= value > 0.0;
         } else if let Some((histogram, part)) = name.rsplit_once('_')
@@ -100,7 +114,8 @@ mod tests {
                 started: Some(1.7639e9),
                 prompts: Some(43),
                 queued: Some(Queued { requests: 43, seconds: 1.75 }),
-                prefix_cache: None
+                prefix_cache: None,
+                drafted: None,
             }
         );
         assert_eq!(taken("llamacpp:requests_processing 1\n"), Taken::default());
@@ -112,6 +127,24 @@ mod tests {
         let told = taken(include_str!("../tests/expositions/vllm-0.32.0.txt"));
         assert_eq!(told.prefix_cache, Some(PrefixCache { queries: 1_048, hits: 0 }));
         assert!(told.started.is_some() && told.prompts.is_some() && told.queued.is_some(), "{told:?}");
+    }
+
+    #[test]
+    fn what_was_drafted_is_summed_over_engines() {
+        let of = |engine: &str, drafts: u32| {
+            format!(
+                "vllm:spec_decode_num_drafts_total{{engine=\"{engine}\"}} {drafts}.0\n\
+                 vllm:spec_decode_num_draft_tokens_total{{engine=\"{engine}\"}} {}.0\n\
+                 vllm:spec_decode_num_accepted_tokens_total{{engine=\"{engine}\"}} {}.0\n\
+                 vllm:spec_decode_num_accepted_tokens_per_pos_total{{engine=\"{engine}\",position=\"0\"}} {drafts}.0\n",
+                4 * drafts,
+                2 * drafts
+            )
+        };
+        let drafted = taken(&format!("{}{}", of("0", 10), of("1", 5))).drafted;
+        assert_eq!(drafted, Some(Drafted { drafts: 15, tokens: 60, accepted: 30 }));
+        let llamacpp = "llamacpp:spec_decode_num_drafts_total 0\nllamacpp:spec_decode_num_draft_tokens_total 0\n";
+        assert_eq!(taken(llamacpp).drafted, Some(Drafted::default()));
     }
 
     #[test]

@@ -41,8 +41,8 @@ impl Asked {
             let own = own.as_ref();
             async move {
                 let told = tokio::time::timeout(LIMIT, agreed(client, url, own)).await.ok().flatten()?;
-                let Taken { started, prompts, queued, prefix_cache } = told;
-                Some(ServerCounts { server, started, prompts, queued, prefix_cache })
+                let Taken { started, prompts, queued, prefix_cache, drafted } = told;
+                Some(ServerCounts { server, started, prompts, queued, prefix_cache, drafted })
             }
         });
         futures_util::future::join_all(asked).await.into_iter().flatten().collect()
@@ -59,7 +59,7 @@ async fn agreed(client: &Client, url: &str, own: Option<&OwnHeaders>) -> Option<
         }
         last = Some(told);
     }
-    last.filter(|told| told.started.is_some() || told.prompts.is_some())
+    last.filter(|told| told.started.is_some() || told.prompts.is_some() || told.drafted.is_some())
 }
 
 async fn once(client: &Client, url: &str, own: Option<&OwnHeaders>) -> Option<Taken> {

@@ -1,5 +1,5 @@
 //! What servers count themselves, read before a trial's load and after it: whether somebody else asked them, whether they
-//! were started anew in between, how long requests waited in them, and what their prefix cache gave.
+//! were started anew in between, how long requests waited in them, what their prefix cache gave, and what speculation did.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,26 @@ impl PrefixCache {
     }
 }
 
+/// What a server drafted ahead of its model (speculative decoding), and what of it the model took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Drafted {
+    /// Steps in which a draft was verified.
+    pub drafts: u64,
+    /// Tokens that were drafted.
+    pub tokens: u64,
+    /// Those of them that were taken.
+    pub accepted: u64,
+}
+
+impl Drafted {
+    /// Tokens that a step of the model gave on average: its own and the accepted ones (vLLM's acceptance length). `None`
+    /// where nothing was drafted.
+    #[must_use]
+    pub fn acceptance_length(&self) -> Option<f64> {
+        (self.drafts > 0).then(|| 1.0 + self.accepted as f64 / self.drafts as f64)
+    }
+}
+
 /// One server's counts.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct ServerCounts {
@@ -48,6 +68,9 @@ pub struct ServerCounts {
     /// What its prefix cache gave since then.
     #[serde(default)]
     pub prefix_cache: Option<PrefixCache>,
+    /// What it drafted since then.
+    #[serde(default)]
+    pub drafted: Option<Drafted>,
 }
 
 /// The servers of a trial before its load and after it; those that told nothing are missing.
@@ -107,6 +130,22 @@ impl Counted {
         Some(self.grown(grown)?.into_iter().fold(PrefixCache::default(), add))
     }
 
+    /// What all servers drafted in between; `None` likewise.
+    #[must_use]
+    pub fn drafted(&self) -> Option<Drafted> {
+        let grown = |before: &ServerCounts, after: &ServerCounts| {
+            let (before, after) = (before.drafted?, after.drafted?);
+            let (drafts, tokens) = (after.drafts.checked_sub(before.drafts)?, after.tokens.checked_sub(before.tokens)?);
+            Some(Drafted { drafts, tokens, accepted: after.accepted.checked_sub(before.accepted)? })
+        };
+        let add = |all: Drafted, one: Drafted| Drafted {
+            drafts: all.drafts.saturating_add(one.drafts),
+            tokens: all.tokens.saturating_add(one.tokens),
+            accepted: all.accepted.saturating_add(one.accepted),
+        };
+        Some(self.grown(grown)?.into_iter().fold(Drafted::default(), add))
+    }
+
     /// By how much a count of each server has grown; `None` unless every one told, and is the one that it was.
     fn grown<T>(&self, of: impl Fn(&ServerCounts, &ServerCounts) -> Option<T>) -> Option<Vec<T>> {
         if self.before.is_empty() || self.before.len() != self.after.len() || self.pairs().count() != self.before.len() {
@@ -131,7 +170,8 @@ mod tests {
     fn counts(server: u32, started: f64, prompts: u64) -> ServerCounts {
         let queued = Some(Queued { requests: prompts, seconds: prompts as f64 / 4.0 });
         let prefix_cache = Some(PrefixCache { queries: 16 * prompts, hits: 4 * prompts });
-        ServerCounts { server, started: Some(started), prompts: Some(prompts), queued, prefix_cache }
+        let drafted = Some(Drafted { drafts: 2 * prompts, tokens: 8 * prompts, accepted: 3 * prompts });
+        ServerCounts { server, started: Some(started), prompts: Some(prompts), queued, prefix_cache, drafted }
     }
 
     #[test]
@@ -141,6 +181,9 @@ mod tests {
         assert_eq!((counted.prompts(), counted.restarted()), (Some(110), 0));
         assert_eq!(counted.queued(), Some(Queued { requests: 110, seconds: 27.5 }));
         assert_eq!(counted.prefix_cache(), Some(PrefixCache { queries: 1_760, hits: 440 }));
+        let drafted = counted.drafted().unwrap();
+        assert_eq!((drafted, drafted.acceptance_length()), (Drafted { drafts: 220, tokens: 880, accepted: 330 }, Some(2.5)));
+        assert_eq!(Drafted::default().acceptance_length(), None);
         let without = ServerCounts { prefix_cache: None, ..counted.after[1] };
         let untold = Counted { after: vec![counted.after[0], without], ..counted.clone() };
         assert_eq!((untold.prefix_cache(), untold.prompts()), (None, Some(110)), "one of them has no such counters");

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     batch::Source,
     certainty::Certainty,
-    counted::Counted,
+    counted::{Counted, Drafted},
     counting::LengthsBy,
     http_version::HttpVersion,
     plan::Plan,
@@ -247,7 +247,7 @@ fn per_second(count: f64, seconds: f64) -> f64 {
 }
 
 /// What is known of the servers, what was spoken with each where not HTTP/1.1 with all, and where they all tell it what
-/// requests waited in them and what their prefix caches gave.
+/// requests waited in them, what their prefix caches gave, and what they drafted.
 fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     let mut server = frame.server.clone();
     if let Some(share) = frame.plan.shares.first().filter(|share| !share.http2.is_empty()) {
@@ -262,6 +262,12 @@ fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
     if let Some(cache) = frame.counted.prefix_cache() {
         let told = json!({ "queries": cache.queries, "hits": cache.hits, "share": cache.share() });
         server.insert("prefix_cache".to_owned(), told);
+    }
+    let drafted = frame.counted.drafted();
+    if let Some((drafted, length)) = drafted.and_then(|drafted| Some((drafted, drafted.acceptance_length()?))) {
+        let Drafted { drafts, tokens, accepted } = drafted;
+        let told = json!({ "drafts": drafts, "draft_tokens": tokens, "accepted_tokens": accepted, "acceptance_length": length });
+        server.insert("speculation".to_owned(), told);
     }
     server
 }

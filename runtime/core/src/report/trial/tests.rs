@@ -419,6 +419,21 @@ fn what_the_servers_counted_reaches_the_verdict() {
 }
 
 #[test]
+fn what_servers_drafted_is_told_with_its_acceptance_length() {
+    let reported = |drafts: u64| {
+        let counts = |times: u64| {
+            let drafted = Some(Drafted { drafts: drafts * times, tokens: 4 * drafts * times, accepted: 3 * drafts * times });
+            vec![ServerCounts { drafted, ..ServerCounts::default() }]
+        };
+        let mut frame = frame(closed_plan(1, 1));
+        frame.counted = Counted { before: counts(1), after: counts(3) };
+        reported(&frame, even(100)).server.get("speculation").cloned()
+    };
+    assert_eq!(reported(10), Some(json!({ "drafts": 20, "draft_tokens": 80, "accepted_tokens": 60, "acceptance_length": 4.0 })));
+    assert_eq!(reported(0), None);
+}
+
+#[test]
 fn what_the_prefix_caches_gave_is_told_and_judged() {
     let told = |before: [u64; 2], after: [u64; 2]| {
         let counts = |[queries, hits]: [u64; 2]| {
