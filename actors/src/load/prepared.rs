@@ -197,7 +197,7 @@ fn dataset(spec: &DatasetSpec, share: &mut LoadShare) -> Result<Dataset, LoadErr
         return Dataset::open(spec).map_err(unusable);
     };
     let (dataset, stamps) = Dataset::trace(spec).map_err(unusable)?;
-    let read = schedule::replayed(&share.load, &stamps, share.seed);
+    let read = schedule::replayed(&share.load, stamps, share.seed);
     match &read.model {
         LoadModel::Replay { instants: read, .. } if told != read => {
             return Err(LoadError::OtherTrace { path: spec.path.clone(), instants: read.count(), told: told.count() });

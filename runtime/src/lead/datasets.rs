@@ -37,7 +37,7 @@ pub fn read(trials: &mut [Trial]) -> Result<(), Problem> {
             trace = Some((spec.clone(), Dataset::trace(&spec).map_err(refused)?.1));
         }
         if let Some((_, stamps)) = &trace {
-            trial.load = schedule::replayed(&trial.load, stamps, trial.seed);
+            trial.load = schedule::replayed(&trial.load, stamps.clone(), trial.seed);
         }
     }
     Ok(())
