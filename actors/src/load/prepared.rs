@@ -12,8 +12,8 @@ use hb_core::{
     orders::LoadShare,
     record::Kind,
     routing::Router,
-    schedule::Schedule,
-    trial::{Distribution, LoadModel, LoadSpec},
+    schedule::{self, Schedule},
+    trial::{DatasetSpec, Distribution, LoadModel},
     units::{Nanos, plural},
 };
 use hb_services::{
@@ -97,12 +97,9 @@ impl Prepared {
         servers: Vec<Server>,
         queues: ReceiveQueues,
     ) -> Result<Self, LoadError> {
-        let dataset = share.load.dataset.as_ref().map(Dataset::open).transpose().map_err(unusable)?;
-        if let Some(dataset) = &dataset {
-            if share.request.turns.is_some() {
-                dataset.has_conversations().map_err(unusable)?;
-            }
-            share.load = same(&share.load, dataset.replayed(&share.load, share.seed).map_err(unusable)?, dataset)?;
+        let dataset = share.load.dataset.clone().map(|spec| dataset(&spec, &mut share)).transpose()?;
+        if let Some(dataset) = dataset.as_ref().filter(|_| share.request.turns.is_some()) {
+            dataset.has_conversations().map_err(unusable)?;
         }
         let left_out = dataset.as_ref().and_then(left_out);
         let texts = dataset.as_ref().filter(|dataset| dataset.has_texts()).map(Dataset::len);
@@ -193,14 +190,21 @@ fn unusable(error: DatasetError) -> LoadError {
     LoadError::Dataset(error.to_string())
 }
 
-/// The load with the instants of this node's file, which must be those that the leader counts by.
-fn same(told: &LoadSpec, read: LoadSpec, dataset: &Dataset) -> Result<LoadSpec, LoadError> {
-    match (&told.model, &read.model) {
-        (LoadModel::Replay { instants: told, .. }, LoadModel::Replay { instants: read, .. }) if told != read => {
-            Err(LoadError::OtherTrace { path: dataset.path().to_owned(), instants: read.count(), told: told.count() })
+/// The dataset of a share. A share that replays it gets the instants of this node's file, which must be those that the
+/// leader counts by.
+fn dataset(spec: &DatasetSpec, share: &mut LoadShare) -> Result<Dataset, LoadError> {
+    let LoadModel::Replay { instants: told, .. } = &share.load.model else {
+        return Dataset::open(spec).map_err(unusable);
+    };
+    let (dataset, stamps) = Dataset::trace(spec).map_err(unusable)?;
+    let read = schedule::replayed(&share.load, stamps, share.seed);
+    match &read.model {
+        LoadModel::Replay { instants: read, .. } if told != read => {
+            return Err(LoadError::OtherTrace { path: spec.path.clone(), instants: read.count(), told: told.count() });
         }
-        _ => Ok(read),
+        _ => share.load = read,
     }
+    Ok(dataset)
 }
 
 fn open_clients(distribution: &Distribution) -> u32 {

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use hb_core::{
     recipe::Problem,
+    schedule,
     trial::{DatasetSpec, LoadModel, Trial},
+    units::Nanos,
 };
 use hb_services::datasets::{Dataset, DatasetError};
 
@@ -16,7 +18,7 @@ use super::files;
 /// A file that is missing, has no format, or is no trace.
 pub fn read(trials: &mut [Trial]) -> Result<(), Problem> {
     let mut checked: Option<(DatasetSpec, bool)> = None;
-    let mut open: Option<(DatasetSpec, Dataset)> = None;
+    let mut trace: Option<(DatasetSpec, Vec<Nanos>)> = None;
     for trial in trials {
         let Some(mut spec) = trial.load.dataset.clone() else { continue };
         // Nodes may have another working directory than the leader.
@@ -31,11 +33,11 @@ pub fn read(trials: &mut [Trial]) -> Result<(), Problem> {
             }
             continue;
         }
-        if open.as_ref().is_none_or(|(known, _)| *known != spec) {
-            open = Some((spec.clone(), Dataset::open(&spec).map_err(refused)?));
+        if trace.as_ref().is_none_or(|(known, _)| *known != spec) {
+            trace = Some((spec.clone(), Dataset::trace(&spec).map_err(refused)?.1));
         }
-        if let Some((_, dataset)) = &open {
-            trial.load = dataset.replayed(&trial.load, trial.seed).map_err(refused)?;
+        if let Some((_, stamps)) = &trace {
+            trial.load = schedule::replayed(&trial.load, stamps.clone(), trial.seed);
         }
     }
     Ok(())

@@ -1,6 +1,5 @@
 //! What a request asks for when it comes from a dataset.
 
-use hb_core::{schedule, trial::LoadModel};
 use serde_json::{Map, Value};
 
 use super::{Content, Dataset, DatasetError};
@@ -56,16 +55,5 @@ impl Dataset {
             fields: Map::new(),
         });
         Ok([first].into_iter().chain(more).take(turns.max(1) as usize).collect())
-    }
-
-    /// A load that replays this dataset, with its instants; any other as it is.
-    ///
-    /// # Errors
-    /// The dataset has no instants, or goes back in time.
-    pub fn replayed(&self, load: &hb_core::trial::LoadSpec, seed: u64) -> Result<hb_core::trial::LoadSpec, DatasetError> {
-        match load.model {
-            LoadModel::Replay { .. } => Ok(schedule::replayed(load, self.stamps()?, seed)),
-            _ => Ok(load.clone()),
-        }
     }
 }

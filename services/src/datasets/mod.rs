@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! file ─► format (its beginning) ─► pieces (lines, records, elements) ─► shapes (an entry, an instant)
-//!                                        └─ held: where each entry lies, and its instant
+//!                                        └─ index: where each entry lies, held for every so many of them
 //! ```
 //!
-//! Of a file of any size, twenty bytes an entry are held. Request `i` asks with entry `i` modulo their number.
+//! Of a file of short lines half a byte an entry is held, of one of longer entries less than a hundredth of it, and no instant:
+//! those of a trace that is replayed are handed over once. Request `i` asks with entry `i` modulo their number.
 
 mod asked;
 mod format;
+mod index;
 mod pieces;
 mod plain;
 mod record;
@@ -18,7 +20,6 @@ mod stamps;
 use std::{
     fs::File,
     io::{self, BufReader, Seek as _, SeekFrom},
-    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -31,6 +32,7 @@ use serde_json::{Map, Value};
 pub use self::asked::Asked;
 use self::{
     format::{Format, Unknown},
+    index::Index,
     pieces::{LONGEST, Pieces, too_long},
     shapes::{Read, Shape},
 };
@@ -144,11 +146,7 @@ pub struct Dataset {
     path: PathBuf,
     file: File,
     format: Format,
-    offsets: Vec<u64>,
-    lengths: Vec<u32>,
-    stamps: Vec<Nanos>,
-    /// The first line whose stamp lies before that of the line before it, and by how much.
-    goes_back: Option<(u64, f64)>,
+    index: Index,
     bad_lines: u64,
     failed_calls: u64,
 }
@@ -160,11 +158,29 @@ impl Dataset {
     /// What is wrong with the file, its format or one of its lines.
     pub fn open(spec: &DatasetSpec) -> Result<Self, DatasetError> {
         let mut dataset = Self::begin(spec)?;
-        let skipped = dataset.index(spec)?;
-        if dataset.offsets.is_empty() {
-            return Err(DatasetError::Empty { path: dataset.path, skipped, bad: dataset.bad_lines });
-        }
+        dataset.read_through(spec, |_, _| Ok(()))?;
         Ok(dataset)
+    }
+
+    /// The same of a trace that is replayed, and the instants of its entries, in order.
+    ///
+    /// # Errors
+    /// It has no instants, or goes back in time, or what is wrong with it otherwise.
+    pub fn trace(spec: &DatasetSpec) -> Result<(Self, Vec<Nanos>), DatasetError> {
+        let mut dataset = Self::begin(spec)?;
+        if !dataset.format.shape.has_stamps() {
+            return Err(DatasetError::NoStamps { path: dataset.path });
+        }
+        let mut stamps: Vec<Nanos> = Vec::new();
+        dataset.read_through(spec, |line, stamp| {
+            if let Some(last) = stamps.last().filter(|last| stamp < **last) {
+                let seconds = last.since(stamp).as_secs_f64();
+                return Err(DatasetError::BackInTime { path: spec.path.clone(), line, seconds });
+            }
+            stamps.push(stamp);
+            Ok(())
+        })?;
+        Ok((dataset, stamps))
     }
 
     /// Looks at the file's beginning only: that it can be read, and has a format that such requests can use.
@@ -187,12 +203,16 @@ impl Dataset {
             Unknown::Io(source) => failed(source),
             Unknown::Why(why) => DatasetError::Format { path: path.clone(), why },
         })?;
-        let (offsets, lengths, stamps) = Default::default();
-        Ok(Self { path, file, format, offsets, lengths, stamps, goes_back: None, bad_lines: 0, failed_calls: 0 })
+        let index = Index::new(format.cut);
+        Ok(Self { path, file, format, index, bad_lines: 0, failed_calls: 0 })
     }
 
-    /// Finds the entries; says how many were left out at the start.
-    fn index(&mut self, spec: &DatasetSpec) -> Result<u64, DatasetError> {
+    /// Finds the entries, and hands on the line and the instant of each that has one.
+    fn read_through(
+        &mut self,
+        spec: &DatasetSpec,
+        mut stamped: impl FnMut(u64, Nanos) -> Result<(), DatasetError>,
+    ) -> Result<(), DatasetError> {
         let path = self.path.clone();
         let failed = |source| DatasetError::Io { path: path.clone(), source };
         let (start, lines) = self.format.start;
@@ -215,24 +235,22 @@ impl Dataset {
                 self.format.shape.read(&piece)
             };
             match read {
-                Ok(Read::Nothing) => {}
-                Ok(Read::FailedCall) => self.failed_calls += 1,
                 Ok(Read::Entry(..)) if skipped < spec.skip => skipped += 1,
                 Ok(Read::Entry(_, stamp)) => {
-                    self.offsets.push(place.offset);
-                    // LONGEST fits.
-                    self.lengths.push(place.length as u32);
-                    if let Some(stamp) = stamp {
-                        if let Some(last) = self.stamps.last().filter(|last| stamp < **last) {
-                            self.goes_back.get_or_insert((place.line, last.since(stamp).as_secs_f64()));
-                        }
-                        self.stamps.push(stamp);
-                    }
+                    self.index.push(place);
+                    stamp.map_or(Ok(()), |stamp| stamped(place.line, stamp))?;
+                    continue;
                 }
+                Ok(Read::Nothing) => {}
+                Ok(Read::FailedCall) => self.failed_calls += 1,
                 Err(why) => self.bad(spec, place.line, why)?,
             }
+            self.index.pass();
         }
-        Ok(skipped)
+        if self.len() == 0 {
+            return Err(DatasetError::Empty { path, skipped, bad: self.bad_lines });
+        }
+        Ok(())
     }
 
     /// A line cannot be used: an error, or counted, as the recipe says.
@@ -248,7 +266,7 @@ impl Dataset {
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a dataset without an entry is an error of `open`")]
     pub fn len(&self) -> u64 {
-        self.offsets.len() as u64
+        self.index.len()
     }
 
     /// Whether its entries are texts, and not lengths of which every trial makes other texts.
@@ -291,27 +309,10 @@ impl Dataset {
     /// # Errors
     /// The file cannot be read any more, or was changed since it was opened.
     pub fn entry(&self, index: u64) -> Result<Entry, DatasetError> {
-        let at = (index % self.len()) as usize;
-        let mut bytes = vec![0; self.lengths[at] as usize];
         let failed = |source| DatasetError::Io { path: self.path.clone(), source };
-        self.file.read_exact_at(&mut bytes, self.offsets[at]).map_err(failed)?;
-        match self.format.shape.read(&bytes) {
-            Ok(Read::Entry(entry, _)) => Ok(*entry),
-            Ok(Read::Nothing | Read::FailedCall) | Err(_) => Err(failed(io::Error::other("it was changed while it was in use"))),
-        }
-    }
-
-    /// The instants of its entries, in order.
-    ///
-    /// # Errors
-    /// It has none, or goes back in time.
-    pub fn stamps(&self) -> Result<&[Nanos], DatasetError> {
-        if !self.format.shape.has_stamps() {
-            return Err(DatasetError::NoStamps { path: self.path.clone() });
-        }
-        match self.goes_back {
-            Some((line, seconds)) => Err(DatasetError::BackInTime { path: self.path.clone(), line, seconds }),
-            None => Ok(&self.stamps),
+        match self.index.read(&self.file, index % self.len(), |bytes| self.format.shape.read(bytes)).map_err(failed)? {
+            Some(Ok(Read::Entry(entry, _))) => Ok(*entry),
+            _ => Err(failed(io::Error::other("it was changed while it was in use"))),
         }
     }
 }

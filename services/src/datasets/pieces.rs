@@ -1,7 +1,11 @@
 //! Cuts a file into its entries, one at a time: lines, CSV records, or the elements of a JSON array. However long the
 //! file, what is held is one entry, and of that no more than [`LONGEST`].
 
-use std::io::{self, BufRead};
+use std::{
+    io::{self, BufRead},
+    iter,
+    ops::Range,
+};
 
 use memchr::{memchr, memchr_iter, memchr2};
 
@@ -108,6 +112,18 @@ impl<R: BufRead> Pieces<R> {
     }
 }
 
+/// The pieces of bytes that begin where one does, and end where one does or behind it.
+pub(super) fn ranges(cut: Cut, bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut next = Some(0);
+    iter::from_fn(move || {
+        let start = next?;
+        // Between two pieces no quote and no bracket is open.
+        let (_, end) = end(cut, State::default(), &bytes[start..]);
+        next = end.map(|end| start + end + 1);
+        Some(start..next.map_or(bytes.len(), |next| next - 1))
+    })
+}
+
 type State = (bool, bool, u32);
 
 /// Where in this chunk the entry's end mark stands.
@@ -125,23 +141,33 @@ fn end(cut: Cut, (mut in_quotes, mut is_escaped, mut depth): State, chunk: &[u8]
             }
             at = next + 1;
         },
-        Cut::Elements => chunk.iter().position(|byte| {
-            if in_quotes {
-                (is_escaped, in_quotes) = (!is_escaped && *byte == b'\\', is_escaped || *byte != b'"');
-                return false;
+        Cut::Elements => loop {
+            let rest = &chunk[at..];
+            if is_escaped && !rest.is_empty() {
+                (is_escaped, at) = (false, at + 1);
+                continue;
             }
-            match byte {
-                b'"' => in_quotes = true,
-                b',' if depth == 0 => return true,
-                b']' | b'}' if depth == 0 => return true,
+            // Most bytes are those of texts.
+            let next = if in_quotes { memchr2(b'"', b'\\', rest) } else { rest.iter().position(is_structure) };
+            let Some(next) = next else { break None };
+            let next = at + next;
+            match chunk[next] {
+                b'"' => in_quotes = !in_quotes,
+                b'\\' => is_escaped = true,
+                b',' | b']' | b'}' if depth == 0 => break Some(next),
                 b'[' | b'{' => depth += 1,
                 b']' | b'}' => depth -= 1,
                 _ => {}
             }
-            false
-        }),
+            at = next + 1;
+        },
     };
     ((in_quotes, is_escaped, depth), found)
+}
+
+/// What JSON is built of outside of its texts.
+fn is_structure(byte: &u8) -> bool {
+    matches!(byte, b'"' | b',' | b'[' | b']' | b'{' | b'}')
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use proptest::prelude::*;
+
 use super::{shapes::Shape, *};
 
 /// A file of this name and text; the folder goes with the guard.
@@ -139,13 +141,18 @@ fn a_file_that_ends_in_an_entry_is_bad() {
 
 #[test]
 fn a_trace_has_instants_and_never_goes_back() {
-    let trace = open("a.csv", BURST);
-    assert_eq!(trace.stamps().unwrap(), [Nanos(5_000_000_000), Nanos(118_000_000_000)], "a failed call is left out");
-    assert_eq!((trace.len(), trace.failed_calls(), trace.bad_lines()), (2, 1, 0));
-    let back = open("a.csv", &format!("{BURST}117,GPT-4,4,2,6,API log\n"));
-    let why = back.stamps().unwrap_err().to_string();
+    let trace = |name, text: &str| {
+        let (_folder, spec) = spec(name, text.as_bytes());
+        Dataset::trace(&spec)
+    };
+    let (dataset, stamps) = trace("a.csv", BURST).unwrap();
+    assert_eq!(stamps, [Nanos(5_000_000_000), Nanos(118_000_000_000)], "a failed call is left out");
+    assert_eq!((dataset.len(), dataset.failed_calls(), dataset.bad_lines()), (2, 1, 0));
+    let back = format!("{BURST}117,GPT-4,4,2,6,API log\n");
+    let why = trace("a.csv", &back).unwrap_err().to_string();
     assert!(why.contains("line 5") && why.contains("by 1 s"), "{why}");
-    assert!(open("a.txt", "Why?\n").stamps().unwrap_err().to_string().contains("no time stamps"));
+    assert_eq!(open("a.csv", &back).len(), 3, "where nothing is replayed, order is of no matter");
+    assert!(trace("a.txt", "Why?\n").unwrap_err().to_string().contains("no time stamps"));
 }
 
 #[test]
@@ -280,4 +287,102 @@ fn a_line_that_is_longer_than_any_prompt_is_bad_with_its_length() {
     assert_eq!(texts(&open("a.txt", &format!("{whole}\n")))[0].len(), LONGEST);
     let why = refused("a.jsonl", &format!("{{\"prompt\": \"{long}\"}}\n"));
     assert!(why.contains("its first entry cannot be read: it has 16777231 bytes"), "{why}");
+}
+
+/// A kind of file: how it begins, what stands between two pieces, how it ends; entries around a text, and what is none.
+struct Kind {
+    format: &'static str,
+    around: (&'static str, &'static str, &'static str),
+    entries: &'static [&'static str],
+    others: &'static [&'static str],
+}
+
+const SHAREGPT: [&str; 2] = [
+    r#"{"conversations": [{"from": "human", "value": "TEXT"}, {"from": "gpt", "value": "x"}]}"#,
+    "{\"conversations\":\n[{\"from\": \"user\", \"value\": \"] TEXT, \\\"}\"},\n {\"from\": \"gpt\", \"value\": \"x\"}]}\n",
+];
+const JSONL: [&str; 2] =
+    [r#"{"prompt": "TEXT \\", "output_tokens": 3}"#, r#"{"messages": [{"role": "user", "content": "TEXT"}]}"#];
+const KINDS: [Kind; 10] = [
+    Kind { format: "text", around: ("", "\n", ""), entries: &["TEXT", "  TEXT\r"], others: &["", " \t", "a\0b TEXT"] },
+    Kind { format: "jsonl", around: ("", "\n", "\n"), entries: &JSONL, others: &["", "{\"TEXT\": ", "\"", "{}"] },
+    Kind {
+        format: "jsonl",
+        around: ("\n[", ",", "]\n"),
+        entries: &JSONL,
+        others: &["\n", "7", "{\"x\": \"TEXT\"}", "\n\n[[1], {}]"],
+    },
+    Kind { format: "sharegpt", around: ("[", ",\n", "\n]"), entries: &SHAREGPT, others: &["{}", "{\"conversations\": []}"] },
+    Kind { format: "sharegpt", around: ("", "\n", ""), entries: &[SHAREGPT[0]], others: &["", "]", "{\"conversations\": []}"] },
+    Kind {
+        format: "openai_batch",
+        around: ("", "\n", "\n"),
+        entries: &[r#"{"custom_id": "1", "body": {"prompt": "TEXT", "top_p": 0.5}}"#],
+        others: &["", r#"{"custom_id": "1", "body": {"input": "TEXT"}}"#],
+    },
+    Kind {
+        format: "csv",
+        around: ("prompt,output_tokens\n", "\n", "\n"),
+        entries: &["TEXT,3", "\"TEXT\n\"\"TEXT\"\"\n\",4\r", "\"\n\nTEXT\","],
+        others: &["", ",3", "TEXT,x", "\"TEXT\n\"x,3"],
+    },
+    Kind {
+        format: "mooncake",
+        around: ("", "\n", "\n"),
+        entries: &[r#"{"timestamp": 5, "text_input": "TEXT", "output_length": 5}"#],
+        others: &["", r#"{"timestamp": 5, "text_input": "TEXT", "output_length": 0}"#, "{}"],
+    },
+    Kind {
+        format: "burstgpt",
+        around: ("Timestamp,Request tokens,Response tokens,Log\n", "\n", ""),
+        entries: &["5,NUMBER,18,TEXT"],
+        others: &["", "5,NUMBER,0,TEXT", "5,many,1,TEXT"],
+    },
+    Kind {
+        format: "azure",
+        around: ("TIMESTAMP,ContextTokens,GeneratedTokens\r\n", "\r\n", "\r\n"),
+        entries: &["2023-11-16 18:15:46.6805900,NUMBER,44"],
+        others: &["", "2023-11-16 18:15:46,0,44", "TEXT"],
+    },
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn an_entry_is_the_same_however_it_is_come_by(
+        kind in 0..KINDS.len(),
+        // Which form a piece has, how often one that is no entry is taken, and how long its text is: seldom beyond a block.
+        pieces in proptest::collection::vec((0..12usize, prop_oneof![60 => 1..40usize, 5 => 1..6_000usize, 1 => 1..40_000usize]), 1..500),
+        (others, skip, limit) in (0..12usize, 0..40u64, prop_oneof![Just(None), (1..300u64).prop_map(Some)]),
+        numbers in proptest::collection::vec(0..1_000u64, 200),
+        step in 1..100usize,
+    ) {
+        let Kind { format, around: (before, between, after), entries, others: none } = &KINDS[kind];
+        let piece = |(number, (form, length)): (usize, &(usize, usize))| {
+            let form = if *form < others { none[form % none.len()] } else { entries[form % entries.len()] };
+            form.replace("TEXT", &format!("{number}{}", "x".repeat(*length))).replace("NUMBER", &(number + 1).to_string())
+        };
+        let first = (0, &(11, 1));
+        let all: Vec<String> = std::iter::once(first).chain(pieces.iter().enumerate()).map(piece).collect();
+        let (_folder, mut spec) = spec("a", format!("{before}{}{after}", all.join(between)).as_bytes());
+        spec = DatasetSpec { format: Some((*format).into()), skip, limit, on_bad_line: BadLine::Skip, ..spec };
+        let shape = Dataset::begin(&spec).unwrap().format.shape;
+        let entry = |piece: &String| match shape.read(piece.as_bytes()) {
+            Ok(Read::Entry(entry, _)) => Some(*entry),
+            _ => None,
+        };
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let expected: Vec<Entry> = all.iter().filter_map(entry).skip(skip as usize).take(limit).collect();
+        let dataset = match Dataset::open(&spec) {
+            Err(DatasetError::Empty { .. }) if expected.is_empty() => return Ok(()),
+            opened => opened.unwrap(),
+        };
+        prop_assert_eq!(dataset.len(), expected.len() as u64);
+        let ascending = (0..2 * dataset.len()).step_by(step);
+        for number in numbers.into_iter().chain(ascending) {
+            let entry = dataset.entry(number);
+            prop_assert_eq!(entry.as_ref().ok(), expected.get((number % dataset.len()) as usize), "{:?}", entry);
+        }
+    }
 }

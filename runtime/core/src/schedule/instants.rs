@@ -20,7 +20,7 @@ pub struct Instants {
     count: u64,
     digest: u64,
     #[serde(skip)]
-    list: Arc<[Nanos]>,
+    list: Arc<Vec<Nanos>>,
 }
 
 impl PartialEq for Instants {
@@ -52,15 +52,16 @@ impl Instants {
         &self.list
     }
 
-    pub(super) fn shared(&self) -> Arc<[Nanos]> {
+    pub(super) fn shared(&self) -> Arc<Vec<Nanos>> {
         self.list.clone()
     }
 }
 
 /// A load whose trace has these time stamps, in order and from any zero: the first is due at the trial's start. A load
-/// without an end of its own ends with its trace. Loads that replay nothing come back as they are.
+/// without an end of its own ends with its trace. Loads that replay nothing come back as they are. The list is made in the
+/// place of the stamps: a long trace is in memory once.
 #[must_use]
-pub fn replayed(load: &LoadSpec, stamps: &[Nanos], seed: u64) -> LoadSpec {
+pub fn replayed(load: &LoadSpec, stamps: Vec<Nanos>, seed: u64) -> LoadSpec {
     let mut load = load.clone();
     let LoadModel::Replay { time_scale, jitter, instants } = &mut load.model else { return load };
     let warmup = Nanos::from(load.warmup.0);
@@ -71,7 +72,7 @@ pub fn replayed(load: &LoadSpec, stamps: &[Nanos], seed: u64) -> LoadSpec {
     let first = stamps.first().copied().unwrap_or_default();
     let most = Nanos::from(jitter.0).0;
     let mut random = Pcg64::seed_from_u64(seed);
-    let shifted = stamps.iter().map(|stamp| {
+    let shifted = stamps.into_iter().map(|stamp| {
         let at = (stamp.0.saturating_sub(first.0) as f64 * *time_scale).round() as u64;
         let shift = ((u128::from(random.next_u64()) * u128::from(most)) >> 64) as u64;
         Nanos(at.saturating_add(shift))
@@ -85,6 +86,7 @@ pub fn replayed(load: &LoadSpec, stamps: &[Nanos], seed: u64) -> LoadSpec {
         list.truncate((before + measured) as usize);
         load.stop = Stop::Requests(measured);
     }
+    list.shrink_to_fit();
     *instants = Instants::new(list);
     load
 }
@@ -114,23 +116,23 @@ mod tests {
 
     #[test]
     fn stamps_count_from_the_first_and_are_scaled() {
-        let load = replayed(&load(0.5, Span::ZERO, 0, Stop::After(Span::from_secs(10))), &seconds(&[100, 104, 104, 119, 120]), 1);
+        let load = replayed(&load(0.5, Span::ZERO, 0, Stop::After(Span::from_secs(10))), seconds(&[100, 104, 104, 119, 120]), 1);
         assert_eq!(list(&load), seconds(&[0, 2, 2]).into_iter().chain([Nanos(9_500_000_000)]).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_load_without_an_end_ends_with_its_trace() {
         let stamps = seconds(&[0, 1, 2, 3]);
-        let whole = replayed(&load(1.0, Span::ZERO, 1, Stop::Requests(u64::MAX)), &stamps, 1);
+        let whole = replayed(&load(1.0, Span::ZERO, 1, Stop::Requests(u64::MAX)), stamps.clone(), 1);
         assert_eq!((list(&whole).len(), whole.stop), (4, Stop::Requests(3)));
-        let two = replayed(&load(1.0, Span::ZERO, 1, Stop::Requests(2)), &stamps, 1);
+        let two = replayed(&load(1.0, Span::ZERO, 1, Stop::Requests(2)), stamps, 1);
         assert_eq!((list(&two).len(), two.stop), (3, Stop::Requests(2)));
     }
 
     #[test]
     fn a_jitter_spreads_a_tick_in_order_and_by_the_seed() {
         let stamps = seconds(&[0; 1000]);
-        let spread = |seed| replayed(&load(1.0, Span::from_secs(3), 0, Stop::After(Span::from_secs(60))), &stamps, seed);
+        let spread = |seed| replayed(&load(1.0, Span::from_secs(3), 0, Stop::After(Span::from_secs(60))), stamps.clone(), seed);
         let one = spread(1);
         assert!(list(&one).is_sorted() && list(&one).len() == 1000);
         assert!(list(&one).iter().all(|at| at.0 < 3_000_000_000));
@@ -138,6 +140,14 @@ mod tests {
         assert!((mean - 1.5).abs() < 0.1, "{mean}");
         assert_eq!(one, spread(1));
         assert_ne!(one, spread(2));
+    }
+
+    #[test]
+    fn a_long_trace_is_in_memory_once() {
+        let stamps = seconds(&(0..1000).collect::<Vec<_>>());
+        let place = stamps.as_ptr();
+        let load = replayed(&load(0.5, Span::ZERO, 0, Stop::Requests(u64::MAX)), stamps, 1);
+        assert_eq!((list(&load).as_ptr(), list(&load).len()), (place, 1000));
     }
 
     #[test]

@@ -63,7 +63,7 @@ enum Course {
     /// Stage after stage, the warm-up being the first.
     Staged(Arc<[RateStage]>),
     /// No rate: these instants.
-    Listed(Arc<[Nanos]>),
+    Listed(Arc<Vec<Nanos>>),
 }
 
 impl Schedule {
