@@ -13,6 +13,7 @@ use std::{
 };
 
 use hb_core::{
+    counting::LengthsBy,
     record::{Kind, Outcome, Record, Stage, Turn},
     report::{
         DatasetFigures, Distribution, NodeFigures, Report, Second, ServerFigures, SloFigure, SloOutcome, SpreadFigures,
@@ -23,8 +24,8 @@ use hb_core::{
     trial::Stop,
     units::{Nanos, Span},
     verdict::{
-        ClosedLoopEvidence, DeadServer, DriftEvidence, FlowEvidence, OpenLoopEvidence, Reason, ServedEvidence, Status,
-        SteadyEvidence, TrialEvidence, judge,
+        ClosedLoopEvidence, DeadServer, DriftEvidence, FlowEvidence, OpenLoopEvidence, PromptsEvidence, Reason, ServedEvidence,
+        Status, SteadyEvidence, TrialEvidence, judge,
     },
 };
 use serde_json::Value;
@@ -230,7 +231,15 @@ fn broken() -> Vec<TrialEvidence> {
         output_tokens: 10,
         requested_output_tokens: 100,
         input_tokens: 10,
-        requested_input_tokens: 100,
+        prompts: Some(PromptsEvidence {
+            prompts: 1,
+            asked: 100,
+            served: 10,
+            shortest: 100,
+            lengths_by: LengthsBy::Words,
+            overhead: 0,
+            learned_with: None,
+        }),
         cached_tokens: Some(10),
         steady: Some(SteadyEvidence { completed: [1_000, 10], output_tokens: [10_000.0, 100.0] }),
         drifts: vec![DriftEvidence { latency: "ttft".into(), seconds: [0.1, 0.3], at_seconds: 5.0 }],

@@ -9,7 +9,7 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use hb_core::{
     record::{Kind, TokensSource},
-    trial::RequestSpec,
+    trial::{Api, RequestSpec},
 };
 use serde_json::{Value, json};
 
@@ -177,6 +177,11 @@ pub trait Protocol: Sync {
 
     /// A reader for answers to such requests. It keeps the text only where a request may have several turns.
     fn reader(&self, request: &RequestSpec) -> Box<dyn Reader>;
+
+    /// Whether the server puts a template around the prompts of such requests.
+    fn has_template(&self, request: &RequestSpec) -> bool {
+        request.api == Api::Chat
+    }
 
     /// What to write in a recipe where a refusal's body is about a field that every request has by default.
     fn advice(&self, _refusal: &str) -> Option<String> {

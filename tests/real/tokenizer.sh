@@ -45,7 +45,10 @@ done
 cat >"$SCRATCH/other.json" <<'JSON'
 {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "Whitespace"}, "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}}
 JSON
-ask completions "$SCRATCH/other.json"
-check "lengths go by the server's usage where the tokenizer is another model's" holds "$RUN_DIR" 'all(.trials[].tokens; .lengths_by == "usage")'
-check "and a warning says so" holds "$RUN_DIR" '[.warnings[] | select(contains("is not that of"))] | length >= 1'
+for api in completions chat; do
+    ask $api "$SCRATCH/other.json"
+    check "$api: lengths go by the server's usage where the tokenizer is another model's" \
+        holds "$RUN_DIR" 'all(.trials[].tokens; .lengths_by == "usage")'
+    check "$api: and a warning says so" holds "$RUN_DIR" '[.warnings[] | select(contains("is not that of"))] | length >= 1'
+done
 finish

@@ -1,5 +1,5 @@
 //! Whether a server is ready: asked, never slept. Health, then the model, then one real completion, each until it is
-//! answered well or the deadline is over. The same for servers we started and for endpoints that already run.
+//! answered well or the deadline is over; and a second, short one where only it tells a template from words. The same for servers we started and for endpoints that already run.
 
 mod pulling;
 mod redirect;
@@ -20,7 +20,7 @@ use hb_core::{
     units::Span,
 };
 use hb_services::{
-    prompts::{PROBE_WORDS, probe},
+    prompts::{PROBE_WORDS, SHORT_PROBE, SHORT_PROBE_WORDS, probe},
     protocol::Prompt,
     service::{Gathering, Service, Step, request_for},
     tokenize,
@@ -43,6 +43,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const COMPLETION_LIMIT: Duration = Duration::from_secs(120);
 /// The tokens of the first completion, where the recipe asks for no fewer.
 const FIRST_TOKENS: u32 = 8;
+/// How often a few words more are asked, where that does not go well.
+const SHORT_TRIES: u32 = 3;
 /// Fewer different ids than this make prompts that are too much alike.
 const LEAST_IDS: usize = 16;
 /// The longest answer to a question, in bytes.
@@ -144,6 +146,9 @@ pub async fn ask_all(
         if question.spec.health.enabled || !matches!(step, Step::Healthy { .. }) {
             asking.until(step, begun).await?;
         }
+        if matches!(step, Step::Completes) {
+            asking.tell_template_apart(begun).await;
+        }
     }
     let http_version = asking.clients.version();
     let counting = asking.counting.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +167,7 @@ struct Asking<'a> {
     question: &'a Question<'a>,
     clients: Clients,
     progress: &'a (dyn Fn(String) + Send + Sync),
-    /// Told by the first completion and what was asked for it.
+    /// Told by the first completion and what was asked beside it.
     counting: Mutex<Option<Counting>>,
 }
 
@@ -361,11 +366,36 @@ impl Asking<'_> {
                     Err(Trouble::TooLong) => self.complete_with(&Prompt::Text("Hello".into())).await.map(|_| None),
                     counted => counted,
                 };
-                counted_words(ids.as_deref(), counted?, self.question.request.api)
+                self.counted_words(ids.as_deref(), counted?)
             }
         };
         *self.counting.lock().unwrap_or_else(PoisonError::into_inner) = counting;
         Ok(())
+    }
+
+    /// Asks a few words more where lengths go by the usage and a template is put around prompts: of one count nobody can say
+    /// which tokens are whose. Whatever else comes of it, the server is ready, and the first count is all that is known.
+    async fn tell_template_apart(&self, begun: Instant) {
+        let known = || self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_template = hb_services::protocol(self.question.service.protocol()).has_template(self.question.request);
+        let Some(counting) = known().clone().filter(|counting| has_template && counting.by == LengthsBy::Usage) else { return };
+        let left = self.question.limit.0.saturating_sub(begun.elapsed());
+        if let Ok(Some(tokens)) = timeout(left.min(COMPLETION_LIMIT), self.short_count()).await {
+            *known() = Some(counting.told_apart(SHORT_PROBE_WORDS, tokens));
+        }
+    }
+
+    /// The tokens that the server counts in a few words, if it answers one of several tries: some close a kept connection just
+    /// when it is used again.
+    async fn short_count(&self) -> Option<u32> {
+        for _ in 0..SHORT_TRIES {
+            match self.complete_with(&Prompt::Text(SHORT_PROBE.into())).await {
+                Ok(tokens) => return tokens,
+                Err(Trouble::Again(_)) => sleep(FIRST_PAUSE).await,
+                Err(Trouble::Final(_) | Trouble::TooLong) => return None,
+            }
+        }
+        None
     }
 
     /// The server's own ids of a text, if it tells them.
@@ -394,8 +424,22 @@ impl Asking<'_> {
         let mut different = ids.to_vec();
         different.sort_unstable();
         different.dedup();
-        let counting = counted_words(Some(ids), Some(count + overhead), request.api)?;
+        let counting = self.counted_words(Some(ids), Some(count + overhead))?;
         (different.len() >= LEAST_IDS).then_some(Counting { ids: different, ..counting })
+    }
+
+    /// What is known of words by the ids of all of them, or by the tokens that a completion of them had.
+    fn counted_words(&self, ids: Option<&[u32]>, counted: Option<u32>) -> Option<Counting> {
+        let Question { service, request, .. } = *self.question;
+        let (by, tokens) = match ids {
+            Some(ids) => (LengthsBy::Tokenize, ids.len() as u32),
+            None => (LengthsBy::Usage, counted?),
+        };
+        // What a server adds to a prompt beside a template nobody asked for, and the verdict is to see it.
+        let most = if hb_services::protocol(service.protocol()).has_template(request) { u32::MAX } else { MOST_ADDED };
+        let overhead = counted.and_then(|counted| counted.checked_sub(tokens)).filter(|added| *added <= most).unwrap_or(0);
+        let tokens_per_word = f64::from(tokens) / f64::from(PROBE_WORDS);
+        Some(Counting { by, tokens_per_word, overhead, api: request.api, ids: Vec::new(), words: None })
     }
 
     /// A completion of this prompt; the tokens that the server counts in one such prompt, if it does.
@@ -440,19 +484,6 @@ impl Asking<'_> {
         };
         Err(if is_final { Trouble::Final(why) } else { Trouble::Again(why) })
     }
-}
-
-/// What is known of words by the ids of all of them, or by the tokens that a completion of them had.
-fn counted_words(ids: Option<&[u32]>, counted: Option<u32>, api: Api) -> Option<Counting> {
-    let (by, tokens) = match ids {
-        Some(ids) => (LengthsBy::Tokenize, ids.len() as u32),
-        None => (LengthsBy::Usage, counted?),
-    };
-    // Only a chat has a template. What else a server adds to a prompt nobody asked for, and the verdict is to see it.
-    let most = if api == Api::Chat { u32::MAX } else { MOST_ADDED };
-    let overhead = counted.and_then(|counted| counted.checked_sub(tokens)).filter(|added| *added <= most).unwrap_or(0);
-    let tokens_per_word = f64::from(tokens) / f64::from(PROBE_WORDS);
-    Some(Counting { by, tokens_per_word, overhead, api, ids: Vec::new(), words: None })
 }
 
 /// As few tokens as make an answer, but never fewer than the recipe's own minimum.

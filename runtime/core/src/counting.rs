@@ -1,8 +1,8 @@
 //! How prompts get the length that was asked for: what is known of a server's tokens before the load.
 //!
 //! ```text
-//! token ids, where the server takes them ─► its own /tokenize ─► a local tokenizer ─► its usage of one completion ─►
-//! a word for a token
+//! token ids, where the server takes them ─► its own /tokenize ─► a local tokenizer ─► its usage of one completion, or of
+//! two where it puts a template around prompts ─► a word for a token
 //! ```
 
 use std::fmt;
@@ -21,7 +21,8 @@ pub enum LengthsBy {
     Tokenize,
     /// A local `tokenizer.json` says how many tokens each word has, and a completion's usage what is put around them.
     Tokenizer,
-    /// One completion's usage says how many tokens a word has on average.
+    /// One completion's usage says how many tokens a word has on average; a second one's, where there is a template, how many
+    /// that has.
     Usage,
     /// Nobody told anything: a word stands for a token.
     #[default]
@@ -42,6 +43,10 @@ impl fmt::Display for LengthsBy {
 
 /// Words that prompts are made of.
 pub const WORDS: u32 = 256;
+/// Fewer tokens than these for a word are no count of words: its tokens are cut off, or something else was counted.
+const LEAST_PER_WORD: f64 = 0.5;
+/// A template may have so many more or fewer tokens than two prompts told, whose words are taken for average ones.
+const TEMPLATE_OFF: u32 = 8;
 /// Without a chat's template no more is added to a prompt: a mark of the beginning.
 pub const MOST_ADDED: u32 = 4;
 
@@ -79,6 +84,24 @@ pub struct WordTokens {
 }
 
 impl Counting {
+    /// The same, where a prompt of so many words had `tokens` by the same usage: what is put around a prompt is told from
+    /// its words. As it was where these numbers make no sense together.
+    #[must_use]
+    pub fn told_apart(self, words: u32, tokens: u32) -> Self {
+        let all = self.of_all_words();
+        let slope = (f64::from(all) - f64::from(tokens)) / (f64::from(WORDS) - f64::from(words));
+        let overhead = (f64::from(tokens) - slope * f64::from(words)).round();
+        // Of the two prompts the long one says more about words.
+        let tokens_per_word = (f64::from(all) - overhead) / f64::from(WORDS);
+        let makes_sense = words < WORDS && overhead >= 0.0 && tokens_per_word >= LEAST_PER_WORD;
+        if makes_sense { Self { tokens_per_word, overhead: overhead as u32, ..self } } else { self }
+    }
+
+    /// The tokens of a prompt of all words.
+    fn of_all_words(&self) -> u32 {
+        (self.tokens_per_word * f64::from(WORDS)).round() as u32 + self.overhead
+    }
+
     /// What the server told, where it told of the tokens of words, or a tokenizer in its place. A tokenizer that counts
     /// otherwise than the server's usage is not that of its model, and usage is taken.
     #[must_use]
@@ -93,10 +116,12 @@ impl Counting {
         if told.by != LengthsBy::Usage {
             return told.clone();
         }
-        // What a usage alone tells is the whole number, spread over the words.
-        let counted = (told.tokens_per_word * f64::from(WORDS)).round() as u32 + told.overhead;
-        let most = if told.api == Api::Completions { MOST_ADDED } else { u32::MAX };
-        match counted.checked_sub(words.all).filter(|added| *added <= most) {
+        let added = match told.api {
+            Api::Completions => 0..=MOST_ADDED,
+            _ if told.overhead > 0 => told.overhead.saturating_sub(TEMPLATE_OFF)..=told.overhead.saturating_add(TEMPLATE_OFF),
+            _ => 0..=u32::MAX,
+        };
+        match told.of_all_words().checked_sub(words.all).filter(|tokens| added.contains(tokens)) {
             Some(overhead) => Self { overhead, api: told.api, ..by },
             None => told.clone(),
         }
@@ -137,6 +162,27 @@ mod tests {
     }
 
     #[test]
+    fn a_second_prompt_tells_a_template_from_words() {
+        let check = |all: u32, (words, tokens), expected: (f64, u32)| {
+            let tokens_per_word = f64::from(all) / f64::from(WORDS);
+            let by = LengthsBy::Usage;
+            let told = Counting { by, tokens_per_word, overhead: 0, api: Api::Chat, ids: Vec::new(), words: None };
+            let apart = told.told_apart(words, tokens);
+            assert_eq!((apart.tokens_per_word * f64::from(WORDS), apart.overhead), expected, "{all} {words} {tokens}");
+            assert_eq!(apart.of_all_words(), all, "the long prompt still has the tokens that it had");
+        };
+        check(256 + 40, (4, 4 + 40), (256.0, 40));
+        check(256, (4, 4), (256.0, 0));
+        // A word and a half each, and a part of a token is put to the words.
+        check(384 + 40, (4, 6 + 40), (384.0, 40));
+        check(384 + 40, (4, 7 + 40), (383.0, 41));
+        // A usage that leaves out what is in a cache, one that is always the same, one that is cut off, and none that can be.
+        for (all, short) in [(256 + 40, (4, 0)), (256, (4, 256)), (128, (4, 44)), (40, (4, 400)), (256, (256, 256))] {
+            check(all, short, (f64::from(all), 0));
+        }
+    }
+
+    #[test]
     fn a_tokenizer_stands_between_tokenize_and_usage_and_must_count_as_the_server_does() {
         let words = WordTokens { all: 300, around: 1, ..WordTokens::default() };
         let told = |by, tokens: u32, overhead, api| Counting {
@@ -163,6 +209,11 @@ mod tests {
             (Some((LengthsBy::Usage, 299, 0)), Api::Completions, (LengthsBy::Usage, 0)),
             (Some((LengthsBy::Usage, 340, 0)), Api::Chat, (LengthsBy::Tokenizer, 40)),
             (Some((LengthsBy::Usage, 256, 0)), Api::Chat, (LengthsBy::Usage, 0)),
+            // A second completion told of the template.
+            (Some((LengthsBy::Usage, 300, 40)), Api::Chat, (LengthsBy::Tokenizer, 40)),
+            (Some((LengthsBy::Usage, 292, 40)), Api::Chat, (LengthsBy::Tokenizer, 32)),
+            (Some((LengthsBy::Usage, 309, 40)), Api::Chat, (LengthsBy::Usage, 40)),
+            (Some((LengthsBy::Usage, 256, 80)), Api::Chat, (LengthsBy::Usage, 80)),
         ] {
             let told = server.map(|(by, tokens, overhead)| told(by, tokens, overhead, api));
             assert_eq!(lengths(told, api), expected, "{server:?} {api:?}");

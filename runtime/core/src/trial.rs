@@ -562,6 +562,16 @@ pub enum Api {
     Generate,
 }
 
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Completions => "completions",
+            Self::Chat => "chat",
+            Self::Generate => "generate",
+        })
+    }
+}
+
 /// A number of tokens (or of turns), or a distribution of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -215,6 +215,7 @@ fn a_job_may_last_longer_than_any_load_of_it() {
 
 /// What the shell's words stand for in one suite.
 const OF_SUITES: &[(&str, &str, &str)] = &[
+    ("lengths.sh", "$1", "8000"),
     ("pushgateway.sh", "$1", "http://127.0.0.1:1"),
     ("replay.sh", "$2", "0.25"),
     ("resume.sh", "$2", "duration: [8s, 9s]"),

@@ -413,6 +413,72 @@ fn prompts_of_another_length_are_named() {
     assert!(reason["value"].as_f64().unwrap() > 0.2, "{reason}");
 }
 
+/// A closed loop of chats with these Dummies, each by its flags.
+fn chats(dummies: &[&[&str]], service: &str, prompt_len: u32) -> (Run, Vec<u64>) {
+    let scene = Scene::new();
+    let dummies: Vec<Dummy> =
+        dummies.iter().map(|flags| Dummy::start(&scene, &[&["--ttft=5ms", "--tpot=1ms"], *flags].concat())).collect();
+    let urls: Vec<String> = dummies.iter().map(Dummy::url).collect();
+    let recipe = recipe(&urls, SHORT)
+        .replace("api: completions", "api: chat")
+        .replace("service: openai", &format!("service: {service}"))
+        .replace("prompt_len: 16", &format!("prompt_len: {prompt_len}"));
+    let ended = scene.lead(&recipe, &[]).wait();
+    (ended.run(ended.code.unwrap()), dummies.iter().map(Dummy::received).collect())
+}
+
+/// Prompt tokens of the run's one trial: who told lengths, what was asked for, what was served.
+fn prompt_tokens(run: &Run) -> (String, u64, u64) {
+    let tokens = &run.trial()["tokens"];
+    let count = |key: &str| tokens[key].as_u64().unwrap();
+    (tokens["lengths_by"].as_str().unwrap().to_owned(), count("requested_input"), count("input"))
+}
+
+#[test]
+fn chats_that_are_longer_than_asked_are_named() {
+    // Half of the prompts are twice as long as by the first server's word.
+    let (run, _) = chats(&[&[], &["--extra-prompt-tokens=16"]], "openai", 16);
+    let (_, asked, served) = prompt_tokens(&run);
+    let told = reason(&run, "prompt_length");
+    assert_eq!((asked, &told["status"]), (960, &"SUSPECT".into()), "{told}");
+    assert!((0.4..0.6).contains(&told["value"].as_f64().unwrap()), "{told}");
+    assert_eq!(told["message"], format!("prompts had {served} tokens by the server's count and 960 were asked for"));
+    // A template that is longer than the whole prompt was to be.
+    let (run, _) = chats(&[&["--extra-prompt-tokens=23"]], "openai", 16);
+    let told = reason(&run, "prompt_length");
+    assert_eq!(told["value"], 0.5, "{told}");
+    let why = "; the server puts 23 around each of them, and the shortest were to have 16 in all";
+    assert!(told["message"].as_str().unwrap().ends_with(why), "{told}");
+}
+
+#[test]
+fn chats_have_the_asked_length_where_only_usage_tells_a_template_from_words() {
+    // Ollama has no `/tokenize`.
+    let (run, received) = chats(&[&["--extra-prompt-tokens=40"]], "ollama", 64);
+    assert_eq!(prompt_tokens(&run), ("usage".into(), 3_840, 3_840));
+    assert!(!run.reasons().contains("prompt_length"), "{:?}", run.reasons());
+    assert_eq!(received, [60 + 2], "the first completion, and a short one");
+    // Where there is one, nothing more is asked.
+    let (run, received) = chats(&[&["--extra-prompt-tokens=40"]], "openai", 64);
+    assert_eq!((prompt_tokens(&run), received), (("tokenize".into(), 3_840, 3_840), vec![60 + 1]));
+    assert!(!run.reasons().contains("prompt_length"), "{:?}", run.reasons());
+}
+
+#[test]
+fn a_chat_after_completions_is_judged_and_said_to_be_of_another_operation() {
+    let scene = Scene::new();
+    let dummy = Dummy::start(&scene, &["--ttft=5ms", "--tpot=1ms", "--extra-prompt-tokens=4"]);
+    let load = recipe(&[dummy.url()], SHORT).replace("api: completions", "api: [completions, chat]");
+    let ended = scene.lead(&load, &[]).wait();
+    let run = ended.run(0);
+    let reasons = |trial: usize| run.report["trials"][trial]["verdict"]["reasons"].clone();
+    assert!(!reasons(0).to_string().contains("prompt_length"), "{}", reasons(0));
+    let message = "prompts had 1200 tokens by the server's count and 960 were asked for; their lengths were learned with \
+                   `completions`, which does not tell what the server puts around these";
+    assert!(reasons(1).as_array().unwrap().iter().any(|reason| reason["message"] == message), "{}", reasons(1));
+    assert_eq!(dummy.received(), 2 * 60 + 1, "nothing more is asked for the second operation");
+}
+
 #[test]
 fn a_client_that_cannot_send_what_was_asked_is_invalid() {
     let scene = Scene::new();

@@ -32,6 +32,10 @@ impl Protocol for OllamaProtocol {
         }
     }
 
+    fn has_template(&self, request: &RequestSpec) -> bool {
+        requests::has_template(request)
+    }
+
     fn refusal(&self, status: u16, body: &[u8]) -> (Kind, Option<String>) {
         refusal(status, body)
     }

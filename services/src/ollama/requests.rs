@@ -65,6 +65,12 @@ pub fn call(model: &str, request: &RequestSpec, prompts: &[Prompt], gen_tokens: 
     Call { path, body: Value::Object(body).to_string().into() }
 }
 
+/// Whether the model's template is put around a prompt: in a chat, and where the recipe takes `raw` back.
+pub fn has_template(request: &RequestSpec) -> bool {
+    let is_raw = request.sampling.get("raw").is_none_or(|raw| *raw == Value::Bool(true));
+    request.api == Api::Chat || !is_raw
+}
+
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
@@ -74,8 +80,8 @@ mod tests {
 
     use super::*;
 
-    fn body(api: Api, sampling: Value) -> (&'static str, Value) {
-        let request = RequestSpec {
+    fn request(api: Api, sampling: &Value) -> RequestSpec {
+        RequestSpec {
             api,
             stream: true,
             prompt_len: Length::Fixed(2),
@@ -84,8 +90,11 @@ mod tests {
             shared_prefix: None,
             turns: None,
             sampling: sampling.as_object().unwrap().clone(),
-        };
-        let call = call("tiny", &request, &[Prompt::Text("two words".into())], 7);
+        }
+    }
+
+    fn body(api: Api, sampling: Value) -> (&'static str, Value) {
+        let call = call("tiny", &request(api, &sampling), &[Prompt::Text("two words".into())], 7);
         (call.path, serde_json::from_slice(&call.body).unwrap())
     }
 
@@ -96,6 +105,18 @@ mod tests {
             "options": {"num_predict": 7, "temperature": 0}, "stream": true,
         });
         assert_eq!(body(Api::Generate, json!({})), ("/api/generate", wanted));
+    }
+
+    #[test]
+    fn a_template_is_put_around_chats_and_around_what_is_not_raw() {
+        let check = |api, sampling: Value, expected| {
+            assert_eq!(has_template(&request(api, &sampling)), expected, "{api:?} {sampling}");
+        };
+        check(Api::Chat, json!({}), true);
+        check(Api::Generate, json!({}), false);
+        check(Api::Generate, json!({"raw": true}), false);
+        check(Api::Generate, json!({"raw": false}), true);
+        check(Api::Generate, json!({"raw": null}), true);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use self::{
 pub use self::{
     fit::Fit,
     measured::measured,
-    words::{PROBE_WORDS, probe},
+    words::{PROBE_WORDS, SHORT_PROBE, SHORT_PROBE_WORDS, probe},
 };
 use crate::protocol::Prompt;
 

@@ -32,6 +32,12 @@ const WORDS: [&str; 256] = [
 /// Words in the text of [`probe`].
 pub const PROBE_WORDS: u32 = counting::WORDS;
 
+/// A few of them, as long on average as all are, and others than [`probe`] begins with, whose count a prefix cache may lessen.
+pub const SHORT_PROBE: &str = "walk city food name";
+
+/// Words in it.
+pub const SHORT_PROBE_WORDS: u32 = 4;
+
 /// Marks of punctuation for the end of a text, no two alike beside each other, so that few tokenizers make one of two.
 pub(super) const MARKS: &str = ";!:?;!:?";
 
@@ -90,6 +96,15 @@ mod tests {
         words.dedup();
         assert_eq!(words.len(), 256);
         assert!(words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase())));
+    }
+
+    #[test]
+    fn a_short_probe_stands_for_all_words_and_begins_otherwise() {
+        let words: Vec<&str> = SHORT_PROBE.split(' ').collect();
+        assert_eq!(words.len() as u32, SHORT_PROBE_WORDS);
+        assert!(words.iter().all(|word| WORDS.contains(word)) && !probe(0).starts_with(words[0]));
+        let letters = |words: &[&str]| words.iter().map(|word| word.len()).sum::<usize>() as f64 / words.len() as f64;
+        assert!((letters(&words) - letters(&WORDS)).abs() < 0.1, "{}", letters(&WORDS));
     }
 
     #[test]

@@ -383,6 +383,7 @@ async fn counted(api: Api, script: Script) -> (Option<Counting>, Vec<String>) {
         "/tokenize" => "tokenize",
         _ if head.contains(r#""prompt":["#) => "ids",
         _ if head.contains("Hello") => "hello",
+        _ if head.contains(SHORT_PROBE) => "short",
         _ => "text",
     });
     (ready.counting, asked.map(str::to_owned).collect())
@@ -444,6 +445,63 @@ async fn the_first_completion_goes_down_the_ladder_as_far_as_it_must() {
     })
     .await;
     assert_eq!(words, None, "nobody told anything");
+}
+
+const FOUR: &str =
+    r#"{"choices":[{"message":{"content":"a"},"finish_reason":"length"}],"usage":{"prompt_tokens":44,"completion_tokens":8}}"#;
+const ALL: &str =
+    r#"{"choices":[{"message":{"content":"a"},"finish_reason":"length"}],"usage":{"prompt_tokens":296,"completion_tokens":8}}"#;
+
+#[tokio::test]
+async fn a_chat_whose_lengths_go_by_usage_is_asked_a_few_words_more_and_is_ready_whatever_comes_of_it() {
+    let check = async |script: Script, expected: Option<(f64, u32)>| {
+        let (counting, asked) = counted(Api::Chat, script).await;
+        assert_eq!(counting.map(|counting| (counting.tokens_per_word, counting.overhead)), expected);
+        asked
+    };
+    let asked = check(
+        |head, _| match head.split(' ').nth(1) {
+            Some("/tokenize") => (404, ""),
+            _ if head.contains(SHORT_PROBE) => (200, FOUR),
+            _ => (200, ALL),
+        },
+        Some((1.0, 40)),
+    );
+    assert_eq!(asked.await, ["tokenize", "text", "short"]);
+    let spread = Some((296.0 / 256.0, 0));
+    let always_the_same: Script = |head, _| match head.split(' ').nth(1) {
+        Some("/tokenize") => (404, ""),
+        _ => (200, ALL),
+    };
+    let refused: Script = |head, _| match head.split(' ').nth(1) {
+        Some("/tokenize") => (404, ""),
+        _ if head.contains(SHORT_PROBE) => (400, "no"),
+        _ => (200, ALL),
+    };
+    for script in [always_the_same, refused] {
+        assert_eq!(check(script, spread).await, ["tokenize", "text", "short"], "it is asked once");
+    }
+    let busy: Script = |head, _| match head.split(' ').nth(1) {
+        Some("/tokenize") => (404, ""),
+        _ if head.contains(SHORT_PROBE) => (429, "busy"),
+        _ => (200, ALL),
+    };
+    assert_eq!(check(busy, spread).await, ["tokenize", "text", "short", "short", "short"]);
+    let busy_once: Script = |head, times| match head.split(' ').nth(1) {
+        Some("/tokenize") => (404, ""),
+        _ if head.contains(SHORT_PROBE) && times < 3 => (429, "busy"),
+        _ if head.contains(SHORT_PROBE) => (200, FOUR),
+        _ => (200, ALL),
+    };
+    assert_eq!(check(busy_once, Some((1.0, 40))).await, ["tokenize", "text", "short", "short"]);
+    let asked = check(
+        |head, _| match head.split(' ').nth(1) {
+            Some("/tokenize") => (404, ""),
+            _ => (200, r#"{"choices":[{"message":{"content":"a"},"finish_reason":"length"}]}"#),
+        },
+        None,
+    );
+    assert_eq!(asked.await, ["tokenize", "text"], "a server without usage tells nothing more");
 }
 
 /// What is spoken with a Dummy of this configuration behind a door that closes the first connections at once.

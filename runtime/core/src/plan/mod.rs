@@ -119,6 +119,18 @@ impl Plan {
         self.shares.iter().map(known).collect()
     }
 
+    /// What its shares know of the servers' tokens, once these are ready.
+    #[must_use]
+    pub fn counting(&self) -> Option<&Counting> {
+        self.shares.iter().find_map(|share| share.counting.as_ref())
+    }
+
+    /// What its prompts get their length by.
+    #[must_use]
+    pub fn lengths_by(&self) -> LengthsBy {
+        self.counting().map_or(LengthsBy::Words, |counting| counting.lengths_by(&self.trial.request))
+    }
+
     /// That the tokenizer is not the served model's, as the shares at known servers tell it.
     #[must_use]
     pub fn unlike_tokenizer(&self, shares: &[LoadShare]) -> Option<String> {

@@ -6,7 +6,7 @@ use super::{ClientFigures, Distribution, Latencies, Second, TrialFrame, flow::fl
 use crate::{
     record::{Kind, Stage, TURNED_AWAY_PAUSE},
     tally::{ExecutorHealth, TrialTally},
-    trial::{Api, LoadModel, LoadSpec, Stop},
+    trial::{LoadModel, LoadSpec, Stop},
     units::Nanos,
     verdict::{
         ClosedLoopEvidence, DriftEvidence, OpenLoopEvidence, PrefixCacheEvidence, ServedEvidence, SteadyEvidence, TrialEvidence,
@@ -37,9 +37,6 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
     let happened = |names: &[&str]| frame.events.iter().filter(|event| names.contains(&event.what.as_str())).count() as u32;
     let median = |distribution: &Option<Distribution>| distribution.as_ref().map(|found| found.p50);
     let bounds = frame.nodes.values().filter_map(|node| node.clock_bound_seconds);
-    // A chat template adds any number of tokens.
-    let is_counted = trial.request.api == Api::Completions;
-    let (counted_input, requested) = if is_counted { gathered.prompts.compared() } else { (0, 0) };
     let is_open = trial.load.model.is_open();
     let has_dataset = trial.load.dataset.is_some();
     let clock_step = executors.values().map(|health| health.clock_step_seconds).fold(0.0, f64::max);
@@ -75,8 +72,8 @@ pub(super) fn evidence(figures: Figures<'_>) -> TrialEvidence {
         output_tokens: gathered.total_output,
         has_counted_events: gathered.tokens_source().is_some_and(|source| source != "usage"),
         requested_output_tokens: gathered.asked_counted,
-        input_tokens: if requested > 0 { counted_input } else { gathered.total_input.unwrap_or(0) },
-        requested_input_tokens: requested,
+        input_tokens: gathered.total_input.unwrap_or(0),
+        prompts: gathered.prompts.compared(&frame.plan),
         cached_tokens: gathered.cached,
         prefix_cache: frame.counted.prefix_cache().map(|counted| PrefixCacheEvidence {
             counted,

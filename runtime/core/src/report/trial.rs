@@ -28,7 +28,6 @@ use crate::{
     batch::Source,
     certainty::Certainty,
     counted::{Counted, Drafted},
-    counting::LengthsBy,
     http_version::HttpVersion,
     plan::Plan,
     record::{Record, Stage},
@@ -157,7 +156,7 @@ pub fn trial(
             output: gathered.has_tokens().then_some(gathered.total_output),
             uncounted: gathered.uncounted,
             source: gathered.tokens_source(),
-            lengths_by: lengths_by(&frame.plan),
+            lengths_by: frame.plan.lengths_by(),
             requested_output: gathered.asked_output,
             requested_input: if plan.request.turns.is_some() { 0 } else { gathered.prompts.asked },
             cached: gathered.cached,
@@ -270,12 +269,6 @@ fn server(frame: &TrialFrame) -> BTreeMap<String, Value> {
         server.insert("speculation".to_owned(), told);
     }
     server
-}
-
-/// What the plan's prompts get their length by.
-fn lengths_by(plan: &Plan) -> LengthsBy {
-    let counting = plan.shares.iter().find_map(|share| share.counting.as_ref());
-    counting.map_or(LengthsBy::Words, |counting| counting.lengths_by(&plan.trial.request))
 }
 
 /// What the trial cost. `output_tokens`, if anybody counted them, came inside the measured window, of whichever request; so

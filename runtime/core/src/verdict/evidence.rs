@@ -1,6 +1,6 @@
 //! What a verdict is made of: the figures of a trial that say whether it measured what it says.
 
-use crate::{counted::PrefixCache, report::DatasetFigures};
+use crate::{counted::PrefixCache, counting::LengthsBy, report::DatasetFigures, trial::Api};
 
 /// The evidence on one trial; all counts are of the measured stage.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -64,10 +64,10 @@ pub struct TrialEvidence {
     pub has_counted_events: bool,
     /// Answer tokens that these were asked for, those of answers left out whose tokens nobody counted.
     pub requested_output_tokens: u64,
-    /// Prompt tokens that the server counted, of completed requests whose prompts were made to a length.
+    /// Prompt tokens of completed requests by the server's count.
     pub input_tokens: u64,
-    /// Prompt tokens that these were to have; zero where nobody knows.
-    pub requested_input_tokens: u64,
+    /// The prompts that were made to a length; `None` where none were, and where nobody counted.
+    pub prompts: Option<PromptsEvidence>,
     /// Prompt tokens from the server's cache, where it says so in its answers.
     pub cached_tokens: Option<u64>,
     /// What the servers' counters say of their prefix caches; `None` where one of them has none.
@@ -121,6 +121,25 @@ pub struct OpenLoopEvidence {
     pub sent: u64,
     /// Of those that were not, the ones held back by `max_in_flight`.
     pub held_back: u64,
+}
+
+/// Prompts of completed requests that were made to a length, and that the server counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PromptsEvidence {
+    /// So many.
+    pub prompts: u64,
+    /// Tokens that they were made to have.
+    pub asked: u64,
+    /// Tokens that they had by the server's count.
+    pub served: u64,
+    /// The fewest that one of them was to have.
+    pub shortest: u32,
+    /// What made them get their length.
+    pub lengths_by: LengthsBy,
+    /// Tokens around the words of each of them, as far as they were known.
+    pub overhead: u32,
+    /// The operation that these were learned with, where it is another than theirs.
+    pub learned_with: Option<Api>,
 }
 
 /// A server that answers nothing any more.

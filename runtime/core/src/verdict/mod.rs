@@ -8,8 +8,8 @@ mod evidence;
 mod rules;
 
 pub use evidence::{
-    ClosedLoopEvidence, DeadServer, DriftEvidence, FlowEvidence, OpenLoopEvidence, PrefixCacheEvidence, ServedEvidence,
-    SteadyEvidence, TrialEvidence,
+    ClosedLoopEvidence, DeadServer, DriftEvidence, FlowEvidence, OpenLoopEvidence, PrefixCacheEvidence, PromptsEvidence,
+    ServedEvidence, SteadyEvidence, TrialEvidence,
 };
 pub(crate) use rules::{CACHE_HIT, ERRORS_SUSPECT};
 use serde::{Deserialize, Serialize};

@@ -116,7 +116,6 @@ mod tests {
             output_tokens: 100_000,
             requested_output_tokens: 100_000,
             input_tokens: 1_000_000,
-            requested_input_tokens: 1_000_000,
             cached_tokens: Some(0),
             has_own_prompts: true,
             alike: (10_000, 3),

@@ -1,6 +1,7 @@
 //! The rules about prompts: whether they had the length that was asked, and whether servers could answer them from a cache.
 
 use super::{Reason, Status, TrialEvidence, percent, reason, share};
+use crate::{counting::LengthsBy, verdict::PromptsEvidence};
 
 /// Prompt tokens served over those asked for, off by more than this.
 const PROMPT_OFF: f64 = 0.02;
@@ -9,18 +10,38 @@ const PROMPT_OFF: f64 = 0.02;
 pub(crate) const CACHE_HIT: f64 = 0.05;
 
 pub(super) fn prompt_length(evidence: &TrialEvidence) -> Option<Reason> {
-    if evidence.requested_input_tokens == 0 || evidence.input_tokens == 0 {
-        return None;
-    }
-    let off = (share(evidence.input_tokens, evidence.requested_input_tokens) - 1.0).abs();
-    if off <= PROMPT_OFF {
+    let prompts = evidence.prompts?;
+    let off = |served| (share(served, prompts.asked) - 1.0).abs();
+    // A tokenizer may put one token before each prompt.
+    let excess = prompts.served.saturating_sub(prompts.asked).min(prompts.prompts);
+    if prompts.asked == 0 || off(prompts.served - excess) <= PROMPT_OFF {
         return None;
     }
     let message = format!(
-        "prompts had {} tokens by the server's count and {} were asked for",
-        evidence.input_tokens, evidence.requested_input_tokens
+        "prompts had {} tokens by the server's count and {} were asked for{}",
+        prompts.served,
+        prompts.asked,
+        why_off(&prompts)
     );
-    reason("prompt_length", Status::Suspect, off, PROMPT_OFF, message)
+    reason("prompt_length", Status::Suspect, off(prompts.served), PROMPT_OFF, message)
+}
+
+/// What was known when prompts were made, where it explains that their lengths are off.
+fn why_off(prompts: &PromptsEvidence) -> String {
+    match prompts.learned_with {
+        _ if prompts.lengths_by == LengthsBy::Words => {
+            "; before the load the server told nothing of its tokens, and a word stood for one".to_owned()
+        }
+        Some(api) => {
+            format!("; their lengths were learned with `{api}`, which does not tell what the server puts around these")
+        }
+        // One word stands in every prompt.
+        None if prompts.served > prompts.asked && prompts.shortest <= prompts.overhead => format!(
+            "; the server puts {} around each of them, and the shortest were to have {} in all",
+            prompts.overhead, prompts.shortest
+        ),
+        None => String::new(),
+    }
 }
 
 /// What is known of the prompt tokens that came from a cache.
@@ -80,13 +101,50 @@ mod tests {
     use crate::{
         counted::PrefixCache,
         report::DatasetFigures,
+        trial::Api,
         verdict::{PrefixCacheEvidence, judge},
     };
 
     #[test]
     fn prompts_of_another_length_are_suspect() {
-        check("prompt_length", Suspect, |e| e.input_tokens = 1_021_000, |e| e.input_tokens = 1_019_000);
-        check("prompt_length", Suspect, |e| e.input_tokens = 900_000, |e| e.requested_input_tokens = 0);
+        let of = |served, asked| {
+            move |e: &mut TrialEvidence| e.prompts = Some(PromptsEvidence { prompts: 1_000, served, asked, ..known() })
+        };
+        // A further token for each of them is as asked.
+        check("prompt_length", Suspect, of(103_100, 100_000), of(102_900, 100_000));
+        check("prompt_length", Suspect, of(97_900, 100_000), of(98_100, 100_000));
+        check("prompt_length", Suspect, of(900_000, 1_000_000), |e| e.prompts = None);
+        check("prompt_length", Suspect, of(0, 1_000), of(1_000, 0));
+    }
+
+    /// What is known of prompts that are as they were to be.
+    fn known() -> PromptsEvidence {
+        let lengths_by = LengthsBy::Usage;
+        PromptsEvidence { prompts: 100, asked: 1_600, served: 1_600, shortest: 16, lengths_by, overhead: 0, learned_with: None }
+    }
+
+    #[test]
+    fn both_counts_are_told_and_what_explains_them() {
+        let told = |prompts| {
+            let reasons = judge(&TrialEvidence { prompts: Some(prompts), ..healthy() }).reasons;
+            reasons.first().map(|reason| (reason.value, reason.message.clone()))
+        };
+        let check = |prompts: PromptsEvidence, value, why: &str| {
+            let counts = format!("prompts had {} tokens by the server's count and 1600 were asked for", prompts.served);
+            assert_eq!(told(prompts), Some((value, format!("{counts}{why}"))));
+        };
+        assert_eq!(told(known()), None);
+        let longer = PromptsEvidence { served: 2_400, ..known() };
+        check(longer, 0.5, "");
+        check(PromptsEvidence { served: 800, overhead: 40, ..known() }, 0.5, "");
+        let words = PromptsEvidence { lengths_by: LengthsBy::Words, ..longer };
+        check(words, 0.5, "; before the load the server told nothing of its tokens, and a word stood for one");
+        let other = PromptsEvidence { learned_with: Some(Api::Completions), ..longer };
+        let why = "; their lengths were learned with `completions`, which does not tell what the server puts around these";
+        check(other, 0.5, why);
+        let short = PromptsEvidence { overhead: 23, ..longer };
+        check(short, 0.5, "; the server puts 23 around each of them, and the shortest were to have 16 in all");
+        check(PromptsEvidence { overhead: 15, ..longer }, 0.5, "");
     }
 
     #[test]
