@@ -1,5 +1,6 @@
 //! Whether a server is ready: asked, never slept. Health, then the model, then one real completion, each until it is
-//! answered well or the deadline is over; and a second, short one where only it tells a template from words. The same for servers we started and for endpoints that already run.
+//! answered well or the deadline is over; and a second, short one where only it tells a template from words. The same for
+//! servers we started and for endpoints that already run.
 
 mod pulling;
 mod redirect;
