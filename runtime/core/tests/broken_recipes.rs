@@ -145,6 +145,11 @@ const WRONG: &[(&str, &str, &str)] = &[
     ),
     ("a custom service under a taken name", LOCAL, "custom_services: {vllm: {command: [x], protocol: openai}}\n"),
     ("turns of an open loop, and of batches", LOCAL, "  turns: [1, 4]\n  target_rps: 4\n  batch: 2\n  sampling: {n: 2}\n"),
+    (
+        "several prompts for one instant of a trace",
+        LOCAL,
+        "  request_distribution: trace\n  dataset: t.jsonl\n  batch: [1, 4]\n  benchmark_suite: [{name: a, batch: 2}, {name: b}]\n",
+    ),
     ("no turns, and too many", LOCAL, "  turns: [0, 2000]\n"),
     ("a custom service without a protocol", LOCAL, "custom_services: {mine: {command: [x], ready: {timeout: 0s}}}\n"),
     ("settings that every service has", LOCAL, "servers: {service_config: {port: 99999, extra_args: --flag x}}\n"),

@@ -9,6 +9,7 @@ use super::{
         search as of_search, stages as of_stages, stop_when,
         untimed::{Untimed, untimed},
     },
+    batch,
     clients::Clients,
     turns, values,
 };
@@ -24,6 +25,7 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     lengths("workload.gen_tokens", &workload.gen_tokens, "token", problems);
     lengths("workload.turns", &workload.turns, "turn", problems);
     turns::check(workload, problems);
+    batch::check(workload, problems);
     prefix(workload, problems);
     limits(workload, problems);
     stages(&workload.stages, problems);
