@@ -151,6 +151,7 @@ fn share(shape: &Shape) -> LoadShare {
             warmup: Span::ZERO,
             stop: Stop::Requests(shape.requests),
             stop_when: None,
+            together: NonZeroU32::MIN,
             max_in_flight: None,
             shares_by: Default::default(),
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },

@@ -9,6 +9,7 @@ mod manual {
 use std::{
     collections::BTreeSet,
     fs,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -139,6 +140,7 @@ fn probe(outcome: ProbeOutcome) -> ProbeReport {
         to: 2.0,
         precision: 0.5,
         budget: Some(Span::from_secs(60)),
+        together: NonZeroU32::MIN,
         warmup: Span::ZERO,
         stop: Stop::After(Span::from_secs(1)),
     };

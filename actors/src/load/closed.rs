@@ -1,4 +1,5 @@
-//! The closed loop: clients that ask again some time after each answer, in conversations where a recipe wants turns.
+//! The closed loop: clients that ask again some time after each answer, or the last of those that they asked for together,
+//! in conversations where a recipe wants turns.
 
 use std::sync::Arc;
 
@@ -7,8 +8,9 @@ use hb_core::{
     schedule::presence,
     units::Nanos,
 };
+use tokio::task::JoinSet;
 
-use super::{drive::Engine, talk::Talk};
+use super::{drive::Engine, ledger::Due, talk::Talk};
 
 /// Plays client `client`, whenever there is to be one, until the window is over.
 pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>) {
@@ -56,18 +58,39 @@ pub(super) async fn client(engine: Arc<Engine>, client: u32, limit: Option<u64>)
             Some(talk) => supply.ask(talk),
             None => supply.take(index),
         };
-        let ended = engine.carry_out(open, made, engine.prepared.server_of(client, asked, index)).await;
-        asked += 1;
+        let server = engine.prepared.server_of(client, asked, index);
+        let beside = ask_beside(&engine, client, asked, &open, limit);
+        asked += 1 + beside.len() as u64;
+        let ended = engine.carry_out(open, made, server).await;
         let kind = ended.kind;
+        let is_off = beside.join_all().await.into_iter().chain([kind]).flatten().any(is_turned_away);
         // A turn without an answer leaves nothing to go on with: its conversation ends, and a new one begins.
         talk = talk.filter(|_| kind.is_none()).and_then(|talk| talk.answered(&ended.text.unwrap_or_default()));
-        let pause = if kind.is_some_and(is_turned_away) { think.max(TURNED_AWAY_PAUSE.0) } else { think };
+        let pause = if is_off { think.max(TURNED_AWAY_PAUSE.0) } else { think };
         if !pause.is_zero() && !waited(&engine, tokio::time::sleep(pause)).await {
             break;
         }
         due = engine.clock.now();
     }
     engine.window_over.cancel();
+}
+
+/// Asks all that the client asks together with `first`, its request number `asked`: each in a task of its own, so that none
+/// is read later for another's sake. The limit may leave fewer.
+fn ask_beside(engine: &Arc<Engine>, client: u32, asked: u64, first: &Due, limit: Option<u64>) -> JoinSet<Option<Kind>> {
+    let share = &engine.prepared.share;
+    let mut beside = JoinSet::new();
+    for asked in (asked + 1..).take(share.load.together.get() as usize - 1) {
+        let Some(open) = engine.book.open_next(first.stage, first.due, &share.numbers, limit, None) else { break };
+        let server = engine.prepared.server_of(client, asked, open.index);
+        let engine = engine.clone();
+        beside.spawn(async move {
+            let _alarm = engine.panic_alarm();
+            let made = engine.prepared.supply.take(open.index);
+            engine.carry_out(open, made, server).await.kind
+        });
+    }
+    beside
 }
 
 /// Whether the server let nobody in.

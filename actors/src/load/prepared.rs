@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use hb_core::{
     http_version::HttpVersion,
     orders::LoadShare,
@@ -165,10 +166,12 @@ impl Prepared {
         self.router().pick(client, asked, index)
     }
 
-    /// Opens a connection for a client's first request, if that can be done by `deadline`.
+    /// Opens the connections for a client's first requests, as far as that can be done by `deadline`.
     pub(super) async fn connect_ahead(&self, client: u32, deadline: Instant) {
         // Where requests go by their index, which is not known yet, any client's connection is as good as another's.
-        self.servers[self.server_of(client, 0, client.into()) as usize].connect_ahead(deadline).await;
+        let server = |asked| &self.servers[self.server_of(client, asked, client.into()) as usize];
+        let asked = 0..u64::from(self.share.load.together.get());
+        join_all(asked.map(|asked| server(asked).connect_ahead(deadline))).await;
     }
 
     fn router(&self) -> RwLockReadGuard<'_, Router> {

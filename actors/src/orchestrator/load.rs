@@ -22,8 +22,8 @@ use crate::wall_clock::unix_nanos;
 const START_AHEAD: Duration = Duration::from_millis(300);
 /// …and so long where all of them are on the leader's own host…
 const START_AHEAD_HERE: Duration = Duration::from_millis(40);
-/// …and longer by so much for each client, which opens its connection meanwhile.
-const START_AHEAD_FOR_A_CLIENT: Duration = Duration::from_micros(60);
+/// …and longer by so much for each request that its clients ask first, which have their connections opened meanwhile.
+const START_AHEAD_FOR_A_REQUEST: Duration = Duration::from_micros(60);
 
 /// A load waits so long at most until the clocks of all that send it are known.
 const CLOCKS_WITHIN: Duration = Duration::from_secs(3);
@@ -129,7 +129,7 @@ impl Leading {
     pub(super) fn start_ahead(&self) -> Duration {
         let is_here = |node: &NodeName| self.nodes.named(node).is_some_and(|member| member.hello.host == self.own_host);
         let for_orders = if self.run.loads().iter().all(|(node, _)| is_here(node)) { START_AHEAD_HERE } else { START_AHEAD };
-        for_orders + START_AHEAD_FOR_A_CLIENT * u32::try_from(self.run.most_clients()).unwrap_or(u32::MAX)
+        for_orders + START_AHEAD_FOR_A_REQUEST * u32::try_from(self.run.most_at_a_time()).unwrap_or(u32::MAX)
     }
 
     fn order_start(&self, me: &ActorRef<OrchestratorMsg>, trial: &TrialId, node: NodeName, executor: u32, since: Nanos) {

@@ -42,7 +42,8 @@ impl Wanted {
     /// What a share wants of its node.
     #[must_use]
     pub fn of_share(share: &LoadShare) -> Self {
-        let clients = share.load.model.clients().map(|_| share.clients.len() as u64);
+        let asked = (share.clients.len() as u64).saturating_mul(share.load.together.get().into());
+        let clients = share.load.model.clients().map(|_| asked);
         Self::of(clients, share.max_in_flight.map(u64::from), rate(&share.load.model, share.numbers.fraction()))
     }
 
@@ -51,10 +52,11 @@ impl Wanted {
     pub fn of_trial(trial: &Trial, nodes: u32) -> Self {
         let load = &trial.load;
         let each = |all: std::num::NonZeroU32| u64::from(all.get().div_ceil(nodes.max(1)));
-        Self::of(load.model.clients().map(each), load.max_in_flight.map(each), rate(&load.model, 1.0 / f64::from(nodes.max(1))))
+        let clients = load.model.clients().map(|all| each(all).saturating_mul(load.together.get().into()));
+        Self::of(clients, load.max_in_flight.map(each), rate(&load.model, 1.0 / f64::from(nodes.max(1))))
     }
 
-    /// Of a closed loop's clients, or an open loop's bound, or else of its rate in requests per second.
+    /// Of what a closed loop's clients ask at one time, or an open loop's bound, or else of its rate in requests per second.
     #[must_use]
     pub fn of(clients: Option<u64>, most_in_flight: Option<u64>, rate: Option<f64>) -> Self {
         match clients.or(most_in_flight) {
@@ -140,6 +142,16 @@ mod tests {
         check(many, 56_464, 2, None);
         check(many, 56_465, 2, Some("28233 connections to one address"));
         check(Sockets::default(), u64::MAX / 2, 1, None);
+    }
+
+    #[test]
+    fn clients_that_ask_several_at_a_time_want_as_many_connections_each() {
+        let mut plan = crate::testing::closed_plan(9, 2);
+        plan.trial.load.together = std::num::NonZeroU32::new(4).unwrap();
+        plan.shares[0].load.together = plan.trial.load.together;
+        let clients = plan.shares[0].clients.len() as u64;
+        assert_eq!(Wanted::of_share(&plan.shares[0]), Wanted { connections: clients * 4, is_certain: true });
+        assert_eq!(Wanted::of_trial(&plan.trial, 2), Wanted { connections: 20, is_certain: true });
     }
 
     #[test]

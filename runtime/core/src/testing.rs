@@ -75,6 +75,7 @@ fn plan(model: LoadModel, warmup: Span, executors: u32) -> Plan {
             warmup,
             stop: Stop::After(Span::from_secs(10)),
             stop_when: None,
+            together: NonZeroU32::MIN,
             max_in_flight: None,
             shares_by: SharesBy::default(),
             timeouts: Timeouts { connect: limit, first_byte: limit, between_chunks: limit, total: limit },

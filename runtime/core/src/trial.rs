@@ -246,6 +246,10 @@ pub struct LoadSpec {
     /// What ends it before that.
     #[serde(default)]
     pub stop_when: Option<StopWhen>,
+    /// How many requests are due at the same instant, at each arrival of an open loop and whenever a client of a closed one
+    /// asks: `workload.batch`, where the operation takes one prompt in a request.
+    #[serde(default = "alone")]
+    pub together: NonZeroU32,
     /// Open loop: the most requests in flight over all nodes.
     pub max_in_flight: Option<NonZeroU32>,
     /// How large each client node's share is.
@@ -265,6 +269,18 @@ pub struct LoadSpec {
     /// How long the client's own error floor is measured before the load, if it is.
     #[serde(default)]
     pub calibration: Option<Span>,
+}
+
+const fn alone() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+impl LoadSpec {
+    /// Closed loop: the most requests that its clients have in flight, over all nodes.
+    #[must_use]
+    pub fn most_of_clients(&self) -> Option<NonZeroU32> {
+        Some(self.model.clients()?.saturating_mul(self.together))
+    }
 }
 
 /// What the size of a client node's share goes by.
@@ -317,7 +333,7 @@ pub enum BadLine {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadModel {
-    /// So many clients over all nodes, each asking again `think` after its answer.
+    /// So many clients over all nodes, each asking again `think` after its answer, or the last of those that it waits for.
     Closed {
         /// Clients over all nodes.
         concurrency: NonZeroU32,
@@ -569,6 +585,14 @@ impl fmt::Display for Api {
             Self::Chat => "chat",
             Self::Generate => "generate",
         })
+    }
+}
+
+impl Api {
+    /// Whether a request may hold several prompts.
+    #[must_use]
+    pub fn takes_several_prompts(self) -> bool {
+        self == Self::Completions
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, num::NonZeroU32, path::PathBuf};
 
 use hb_core::{
     recipe::{KnownService, Reading, read, resolved_text, schema, show, trials},
-    trial::{Api, Arrivals, LoadModel},
+    trial::{Api, Arrivals, LoadModel, Trial},
     units::Span,
 };
 use proptest::{prelude::*, sample::subsequence};
@@ -199,6 +199,34 @@ fn a_sampling_field_that_is_null_stays_and_means_that_the_field_is_left_out() {
         let expected = serde_json::json!({"ignore_eos": null, "max_completion_tokens": "{gen_tokens}"});
         assert_eq!(serde_json::Value::Object(sampling), expected);
     }
+}
+
+#[test]
+fn where_a_request_takes_one_prompt_a_batch_is_requests_that_are_due_together() {
+    let trials = |workload: &str| {
+        let text = format!(
+            "scenario: s\norchestration: {{mode: local}}\nworkload:\n  service: dummy\n  duration: 10s\n  batch: 3\n{workload}"
+        );
+        let found = reading(&text);
+        let recipe = found.recipe.as_ref().unwrap_or_else(|| panic!("{}", show(&found.problems, &text, "batch.yaml")));
+        trials(recipe)
+    };
+    let told = |workload: &str| -> Vec<(u32, u32, LoadModel)> {
+        let of = |trial: &Trial| (trial.request.batch.get(), trial.load.together.get(), trial.load.model.clone());
+        trials(workload).iter().map(of).collect()
+    };
+    let open = |rate| LoadModel::Open { rate, arrivals: Arrivals::Poisson };
+    assert_eq!(told("  target_rps: 20\n  api: [completions, chat]\n"), [(3, 1, open(20.0)), (1, 3, open(60.0))]);
+    let closed = LoadModel::Closed { concurrency: 2.try_into().unwrap(), think: Span::ZERO };
+    assert_eq!(told("  concurrency: 2\n  api: chat\n"), [(1, 3, closed)]);
+    let searched = &trials("  api: chat\n  slo: {ttft_p90: 1s}\n  search: {maximize: rate, from: 20}\n")[0];
+    assert_eq!((&searched.load.model, searched.search.as_ref().unwrap().together.get()), (&open(60.0), 3));
+    let text = "scenario: s\norchestration: {mode: local}\nworkload:\n  service: dummy\n  api: chat\n  batch: 3\n  \
+                stages: [{duration: 5s, target_rps: 4}, {duration: 5s, target_rps: 10, ramp: linear}]\n";
+    let LoadModel::Staged { stages, .. } = &hb_core::recipe::trials(&reading(text).recipe.unwrap())[0].load.model else {
+        panic!("stages")
+    };
+    assert_eq!(stages.iter().map(|stage| (stage.from, stage.to)).collect::<Vec<_>>(), [(12.0, 12.0), (12.0, 30.0)]);
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(crate) fn outcome(outcome: ProbeOutcome) -> &'static str {
 
 fn probes(report: &Report, search: &SearchReport) -> String {
     let limits: Vec<String> = search.probes.first().map(|probe| names(probe).map(escape).collect()).unwrap_or_default();
-    let unit = search.spec.maximize.unit();
+    let unit = search.spec.unit();
     let load = format!("Load, {unit}");
     let mut head = vec!["Probe", load.as_str(), "SLO"];
     head.extend(limits.iter().map(String::as_str));
@@ -151,7 +151,7 @@ fn chart(
     }
     svg.push_str(&points);
     svg.push_str("</svg>");
-    let unit = search.spec.maximize.unit();
+    let unit = search.spec.unit();
     format!(
         "<figure class=\"chart\"><figcaption><b>{}</b> <span class=\"unit\">over the load, {unit}: a circle meets the SLO, a cross \
          misses it, a triangle could not be judged; what lies far above is drawn at the edge</span></figcaption>\n{svg}\n</figure>\n",
@@ -161,6 +161,8 @@ fn chart(
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use hb_core::{
         report::{RunSummary, TrialReport},
         search::{LimitFigure, ProbeReport, SearchSpec},
@@ -180,6 +182,7 @@ mod tests {
             to: 64.0,
             precision: 0.05,
             budget: None,
+            together: NonZeroU32::MIN,
             warmup: Span::ZERO,
             stop: Stop::After(Span::from_secs(10)),
         };

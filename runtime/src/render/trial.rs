@@ -1,6 +1,9 @@
 //! One trial: its verdict, its sum, its latencies, its course.
 
-use hb_core::report::{SERVER_HEADS, SLICE_HEADS, STAGE_HEADS, StageFigures, TrialReport};
+use hb_core::{
+    report::{SERVER_HEADS, SLICE_HEADS, STAGE_HEADS, StageFigures, TrialReport},
+    units::plural,
+};
 
 use super::{
     accounting, badge, figures, latency,
@@ -43,6 +46,7 @@ fn rates(trial: &TrialReport) -> String {
     } else {
         rows.push(vec!["Load asked for".to_owned(), escape(&load.label())]);
     }
+    rows.extend(load.together.map(|together| vec!["Sent at a time".to_owned(), plural(u64::from(together.get()), "request")]));
     rows.push(vec!["Requests sent".to_owned(), per_second(load.achieved_rate)]);
     rows.push(vec!["Requests completed".to_owned(), per_second(rates.requests_per_second)]);
     if let Some(goodput) = rates.goodput_requests_per_second {

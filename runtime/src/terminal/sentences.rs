@@ -27,7 +27,7 @@ pub fn sentence(event: &RunEvent) -> Option<String> {
         Happened::SureEnough { certainty } => format!("   {certainty}"),
         Happened::Probed { probe } => {
             let Probe { number, load, outcome, why, .. } = &probe.result;
-            let unit = probe.spec.maximize.unit();
+            let unit = probe.spec.unit();
             format!("   probe {number}: {load} {unit} {}: {why}", search::outcome(*outcome))
         }
         Happened::SearchOver { search, ending } => {

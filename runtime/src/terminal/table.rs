@@ -154,7 +154,7 @@ fn probes(search: &SearchReport) -> Table {
     table.load_style(presets::UTF8_BORDERS_ONLY);
     // The last column holds words again.
     let row = |texts: [String; 5]| texts.into_iter().enumerate().map(|(place, text)| cell(place % 4, text)).collect::<Vec<_>>();
-    table.set_header(row(["probe", "SLO", search.spec.maximize.unit(), "goodput/s", "why"].map(str::to_owned)));
+    table.set_header(row(["probe", "SLO", &search.spec.unit(), "goodput/s", "why"].map(str::to_owned)));
     for probe in &search.probes {
         table.add_row(row([
             probe.number.to_string(),

@@ -138,3 +138,60 @@ servers: {{endpoints: ['{}']}}
     let share = waited / ttft;
     assert!(waited < ttft && (0.7..0.97).contains(&share), "{waited} s of a time to first token of {ttft} s");
 }
+
+/// A load of three requests of chat at a time against a Dummy of its own: the run and the server's counts.
+fn three_at_a_time(scene: &Scene, load: &str) -> (Run, BTreeMap<String, u64>) {
+    let dummy = Dummy::start(scene, &["--ttft=40ms", "--tpot=2ms"]);
+    let recipe = format!(
+        "
+scenario: together
+orchestration: {{mode: local}}
+workload: {{service: openai, model: dummy, api: chat, batch: 3, warmup: 0s, prompt_len: 16, gen_tokens: 8, {load}}}
+servers: {{endpoints: ['{}']}}
+",
+        dummy.url()
+    );
+    let ended = scene.lead(&recipe, &["--local-nodes", "3"]).wait();
+    assert!(ended.stderr.contains("3 requests of one prompt are sent together instead"), "{}", ended.stderr);
+    let run = ended.run(ended.code.unwrap());
+    assert_balanced(run.trial(), &run.rows());
+    (run, dummy.counters())
+}
+
+#[test]
+fn clients_that_ask_three_at_a_time_have_so_many_in_flight_as_the_server_counts() {
+    let scene = Scene::new();
+    let (run, counters) = three_at_a_time(&scene, "concurrency: 2, requests: 121");
+    let (trial, rows) = (run.trial(), run.rows());
+    assert_eq!((&trial["accounting"]["due"], &trial["accounting"]["completed"]), (&121.into(), &121.into()));
+    assert_eq!(rows.len(), 121);
+    // One request asked whether it is ready.
+    assert_eq!(counters["requests_completed_total"], 121 + 1, "{counters:#?}");
+    assert_eq!(counters["requests_in_flight_peak"], 6, "{counters:#?}");
+    let load = &trial["load"];
+    let asked = ["together", "requested_concurrency", "concurrency_peak"].map(|key| load[key].as_u64());
+    assert_eq!(asked, [3, 6, 6].map(Some), "{load:#}");
+    assert_eq!(trial["latency"]["tpot_seconds"]["count"], 121, "each answer has a stream of its own");
+}
+
+#[test]
+fn an_arrival_of_three_requests_is_due_at_one_instant_on_all_nodes() {
+    let scene = Scene::new();
+    let (run, counters) = three_at_a_time(&scene, "target_rps: 25, requests: 150");
+    let (trial, rows) = (run.trial(), run.rows());
+    assert_eq!((&trial["accounting"]["due"], &trial["accounting"]["completed"]), (&150.into(), &150.into()));
+    assert_eq!(counters["requests_completed_total"], 150 + 1, "{counters:#?}");
+    assert!(counters["requests_in_flight_peak"] >= 3, "{counters:#?}");
+    assert_eq!((&trial["load"]["requested_rate"], &trial["load"]["together"]), (&75.0.into(), &3.into()));
+    let mut groups: BTreeMap<u64, Vec<(String, String)>> = BTreeMap::new();
+    for row in &rows {
+        let of = (row["due"].to_string(), row["node"].to_string());
+        groups.entry(row["index"].as_u64().unwrap() / 3).or_default().push(of);
+    }
+    assert_eq!(groups.len(), 50);
+    for group in groups.values() {
+        assert!(group.len() == 3 && group.iter().all(|(due, _)| *due == group[0].0), "{group:?}");
+    }
+    let summary = std::fs::read_to_string(run.folder.join("summary.md")).unwrap();
+    assert!(summary.contains("25 × 3 req/s"), "{summary}");
+}

@@ -5,6 +5,7 @@ mod closing;
 mod handing_on;
 mod http2;
 mod limits;
+mod together;
 mod turns;
 mod windows;
 
@@ -206,6 +207,7 @@ fn share(model: LoadModel, stop: Stop, url: &str) -> LoadShare {
             warmup: Span::ZERO,
             stop,
             stop_when: None,
+            together: NonZeroU32::MIN,
             max_in_flight: None,
             shares_by: Default::default(),
             timeouts,

@@ -79,6 +79,8 @@ impl Agenda {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::{super::tests::trial, *};
     use crate::{
         search::{ProbeOutcome, SearchSpec, SearchTarget},
@@ -95,6 +97,7 @@ mod tests {
             to: 8.0,
             precision: 0.5,
             budget: None,
+            together: NonZeroU32::MIN,
             warmup: Span::ZERO,
             stop,
         };

@@ -181,9 +181,9 @@ impl Run {
         loads.map(|(node, executor)| (node.clone(), executor)).collect()
     }
 
-    /// The most clients that one executor of the trial plays.
+    /// The most requests that the clients of one executor ask at a time.
     #[must_use]
-    pub fn most_clients(&self) -> usize {
-        self.trial.iter().map(UnderWay::most_clients).max().unwrap_or(0)
+    pub fn most_at_a_time(&self) -> usize {
+        self.trial.iter().map(UnderWay::most_at_a_time).max().unwrap_or(0)
     }
 }

@@ -6,6 +6,8 @@ mod giving_up;
 mod interrupted;
 mod world;
 
+use std::num::NonZeroU32;
+
 use proptest::prelude::*;
 use serde_json::Map;
 
@@ -56,6 +58,7 @@ pub(crate) fn trial(id: &str, model: &str) -> Trial {
             warmup: second,
             stop: Stop::After(Span::from_secs(10)),
             stop_when: None,
+            together: NonZeroU32::MIN,
             max_in_flight: None,
             shares_by: Default::default(),
             timeouts: Timeouts { connect: second, first_byte: second, between_chunks: second, total: second },

@@ -168,9 +168,10 @@ impl UnderWay {
         self.executors.iter().filter(is_built).map(|(executor, (node, _))| (node, *executor))
     }
 
-    /// The most clients that one executor plays.
-    pub fn most_clients(&self) -> usize {
-        self.shares.values().map(|share| share.clients.len()).max().unwrap_or(0)
+    /// The most requests that the clients of one executor ask at a time.
+    pub fn most_at_a_time(&self) -> usize {
+        let asked = |share: &LoadShare| share.clients.len().saturating_mul(share.load.together.get() as usize);
+        self.shares.values().map(asked).max().unwrap_or(0)
     }
 
     /// Orders that have the clients of these servers ask the others, and the URLs of those that were not left before.

@@ -170,7 +170,8 @@ impl Plan {
     pub fn load_time_at_most(&self) -> Span {
         self.load_time().unwrap_or_else(|| {
             let load = &self.trial.load;
-            let turns = |share: &LoadShare| Some(share.requests?.div_ceil((share.clients.len() as u64).max(1)));
+            let together = u64::from(load.together.get());
+            let turns = |share: &LoadShare| Some(share.requests?.div_ceil((share.clients.len() as u64).max(1) * together));
             let turns = self.shares.iter().filter_map(turns).max().unwrap_or(1);
             let turn = load.timeouts.total.0 + load.model.think().0;
             let turns = u32::try_from(turns).unwrap_or(u32::MAX);
@@ -206,6 +207,9 @@ mod tests {
         assert_eq!(plan.load_time_at_most(), Span(plan.trial.load.warmup.0 + each * 10));
         plan.shares[1].requests = Some(15);
         assert_eq!(plan.load_time_at_most(), Span(plan.trial.load.warmup.0 + each * 15));
+        // Four at a time the last turn is not a whole one.
+        plan.trial.load.together = NonZeroU32::new(4).unwrap();
+        assert_eq!(plan.load_time_at_most(), Span(plan.trial.load.warmup.0 + each * 4));
     }
 
     #[test]

@@ -188,8 +188,10 @@ mod tests {
             rate in 20f64..200.0,
             cores in prop::collection::vec(1u32..130, 1..7),
             in_flight in prop::option::of(1u32..40),
+            together in 1u32..6,
         ) {
             let mut trial = open_plan(rate, 1).trial;
+            trial.load.together = NonZeroU32::new(together).unwrap();
             trial.load.max_in_flight = in_flight.and_then(NonZeroU32::new);
             let shares = of(&trial, &allocation(&cores));
             let schedule = Schedule::of(&trial.load, trial.seed).unwrap();

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    OneOrMany, Recipe, RequestDistribution, Workload, dataset, expand::Point, search, seed, stages, stop_when,
+    OneOrMany, Recipe, RequestDistribution, Workload, batch, dataset, expand::Point, search, seed, stages, stop_when,
     trial_names::plain, words::Variables,
 };
 use crate::{
     schedule::Instants,
     trial::{
-        Api, ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec,
-        ServiceSpec, SharedPrefix, SharesBy, Slo, SloLimit, Stop, Timeouts, TokenizerSpec, Trial,
+        ApiKeySource, Arrivals, CustomService, Drill, HealthCheck, Layout, Length, LoadModel, LoadSpec, RequestSpec, ServiceSpec,
+        SharedPrefix, SharesBy, Slo, SloLimit, Stop, Timeouts, TokenizerSpec, Trial,
     },
     units::{Span, TrialId},
 };
@@ -92,11 +92,13 @@ fn service(recipe: &Recipe, workload: &Workload, mut config: Map<String, Value>)
 
 fn load(recipe: &Recipe, workload: &Workload) -> LoadSpec {
     let written = workload.timeouts.clone().unwrap_or_default();
+    let together = batch::fewest_together(workload, recipe.usual_operation());
     LoadSpec {
-        model: load_model(recipe, workload),
+        model: batch::times(load_model(recipe, workload), together),
         warmup: first(&workload.warmup).unwrap_or(Span::ZERO),
         stop: stop(workload),
         stop_when: stop_when::of(workload),
+        together,
         max_in_flight: first(&workload.max_in_flight),
         shares_by: shares_by(recipe, workload),
         timeouts: Timeouts {
@@ -189,12 +191,13 @@ fn arrivals(workload: &Workload) -> Arrivals {
 }
 
 fn request(recipe: &Recipe, workload: &Workload) -> RequestSpec {
+    let api = first(&workload.api).unwrap_or(recipe.usual_operation());
     RequestSpec {
-        api: first(&workload.api).or(recipe.default_api).unwrap_or(Api::Completions),
+        api,
         stream: first(&workload.stream).unwrap_or(true),
         prompt_len: first(&workload.prompt_len).map_or(Length::Fixed(128), |tokens| tokens.0),
         gen_tokens: first(&workload.gen_tokens).map_or(Length::Fixed(64), |tokens| tokens.0),
-        batch: first(&workload.batch).unwrap_or(NonZeroU32::MIN),
+        batch: first(&workload.batch).filter(|_| api.takes_several_prompts()).unwrap_or(NonZeroU32::MIN),
         shared_prefix: workload
             .shared_prefix
             .as_ref()

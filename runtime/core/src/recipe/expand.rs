@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{
-    Calibration, OneOrMany, Recipe, Workload, dataset,
+    Calibration, OneOrMany, Recipe, Workload, batch, dataset,
     defaults::{DURATION, trial},
     search, stages, stop_when,
     suite::overlaid,
@@ -129,15 +129,16 @@ pub(super) fn least_load_time(recipe: &Recipe) -> Span {
 
 /// Seconds that the longest load of a workload lasts, as far as its recipe tells: of a closed loop that a count of requests
 /// ends it is the warm-up.
-pub(super) fn longest_load(workload: &Workload) -> f64 {
+pub(super) fn longest_load(recipe: &Recipe, workload: &Workload) -> f64 {
     let warmup = lengths(workload.warmup.as_ref(), Span::ZERO).into_iter().max().unwrap_or_default().as_secs_f64();
     let requests = workload.requests.iter().flat_map(OneOrMany::values).map(|count| count.get()).max();
     let slowest = match &workload.search {
         Some(_) => search::lowest_rate(workload),
         None => workload.target_rps.iter().flat_map(OneOrMany::values).copied().reduce(f64::min),
     };
+    let together = f64::from(batch::fewest_together(workload, recipe.usual_operation()).get());
     let window = match requests {
-        Some(requests) => slowest.map_or(0.0, |rate| requests as f64 / rate),
+        Some(requests) => slowest.map_or(0.0, |rate| requests as f64 / (rate * together)),
         None => measured(workload).into_iter().max().unwrap_or_default().as_secs_f64(),
     };
     warmup + window

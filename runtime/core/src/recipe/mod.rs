@@ -6,6 +6,7 @@
 //!
 //! [`read()`] collects every problem on that way; [`trials`] applies every default.
 
+mod batch;
 mod block;
 mod checks;
 mod dataset;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Problem, Recipe, Workload, dataset,
+    Problem, Recipe, Workload, batch, dataset,
     defaults::{DURATION, slo_name},
     expand::{measured, workloads},
     words::PlainText,
@@ -79,8 +79,17 @@ pub(super) fn of(workload: &Workload, load: &LoadSpec) -> Option<SearchSpec> {
     let search = workload.search.as_ref()?;
     let (from, to) = range(search);
     let precision = search.precision.as_ref().map_or(Some(PRECISION), |text| text.share())?;
-    let budget = search.budget;
-    Some(SearchSpec { maximize: search.maximize, from, to, precision, budget, warmup: load.warmup, stop: load.stop })
+    let LoadSpec { together, warmup, stop, .. } = load;
+    Some(SearchSpec {
+        maximize: search.maximize,
+        from,
+        to,
+        precision,
+        budget: search.budget,
+        together: *together,
+        warmup: *warmup,
+        stop: *stop,
+    })
 }
 
 fn range(search: &Search) -> (f64, f64) {
@@ -105,7 +114,8 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     for (_, workload) in workloads(recipe) {
         let before = problems.len();
         budget(search, &workload, problems);
-        samples(search, &workload, problems);
+        let together = batch::fewest_together(&workload, recipe.usual_operation());
+        samples(search, &workload, together, problems);
         // Entries of a suite that have the same fault have it once.
         if problems.len() > before {
             break;
@@ -207,8 +217,8 @@ fn budget(search: &Search, workload: &Workload, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Whether the windows hold enough answers to judge the SLO by.
-fn samples(search: &Search, workload: &Workload, problems: &mut Vec<Problem>) {
+/// Whether the windows hold enough answers to judge the SLO by, where each arrival is so many requests.
+fn samples(search: &Search, workload: &Workload, together: NonZeroU32, problems: &mut Vec<Problem>) {
     let named = workload.slo.iter().flatten().filter_map(|(name, _)| Some((name, slo_name(name)?.1)));
     let Some((name, percentile)) = named.max_by(|one, other| one.1.total_cmp(&other.1)) else { return };
     // Of goodput any number of answers tells something.
@@ -229,16 +239,16 @@ fn samples(search: &Search, workload: &Workload, problems: &mut Vec<Problem>) {
         return;
     }
     let ((from, to), seconds) = (range(search), window(workload).as_secs_f64());
-    if to * seconds < needed as f64 {
-        let found = format!("`{to}`: a window of {seconds} s holds {:.0} requests at most, and {name} is judged", to * seconds);
-        let problem = Problem::error("workload.search.to", found, format!("{:.3} or more", needed as f64 / seconds));
+    let held = |rate: f64| rate * f64::from(together.get()) * seconds;
+    let least = needed as f64 / held(1.0);
+    if held(to) < needed as f64 {
+        let found = format!("`{to}`: a window of {seconds} s holds {:.0} requests at most, and {name} is judged", held(to));
+        let problem = Problem::error("workload.search.to", found, format!("{least:.3} or more"));
         problems.push(problem.advise(format!("raise duration, or write `requests: {needed}` instead of it")));
-    } else if from * seconds < needed as f64 {
-        let found = format!(
-            "`{from}`: a window of {seconds} s holds some {:.0} requests then, and {name} needs {needed}",
-            from * seconds
-        );
-        let problem = Problem::warning("workload.search.from", found, format!("{:.3} or more", needed as f64 / seconds));
+    } else if held(from) < needed as f64 {
+        let found =
+            format!("`{from}`: a window of {seconds} s holds some {:.0} requests then, and {name} needs {needed}", held(from));
+        let problem = Problem::warning("workload.search.from", found, format!("{least:.3} or more"));
         problems.push(problem.advise(format!("lower rates cannot be judged; or write `requests: {needed}` instead of duration")));
     }
 }

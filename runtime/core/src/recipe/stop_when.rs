@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Problem, Workload, dataset, untimed::untimed, words::PlainText};
-use crate::{trial, units::Span};
+use crate::{
+    trial::{self, Api},
+    units::Span,
+};
 
 /// Stop when a figure is known well enough.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,8 +54,8 @@ pub(super) fn of(workload: &Workload) -> Option<trial::StopWhen> {
     Some(trial::StopWhen { metric: metric.to_owned(), percentile, half_width, min })
 }
 
-/// What is wrong with it.
-pub(super) fn check(workload: &Workload, problems: &mut Vec<Problem>) {
+/// What is wrong with it; `usual` is the service's own operation.
+pub(super) fn check(workload: &Workload, usual: Api, problems: &mut Vec<Problem>) {
     let Some(when) = &workload.stop_when else { return };
     let mut error = |path: &str, found: String, accepted: &str, advice: &str| {
         problems.push(Problem::error(format!("workload.{path}"), found, accepted).advise(advice));
@@ -61,7 +64,7 @@ pub(super) fn check(workload: &Workload, problems: &mut Vec<Problem>) {
         let accepted = format!("{} with a percentile, such as `ttft_p99`", METRICS.join(", "));
         error("stop_when.metric", format!("`{}`", when.metric), &accepted, "a figure of which each request has one");
     }
-    if let Some(untimed) = named(&when.metric).and_then(|(metric, _)| untimed(workload, metric)) {
+    if let Some(untimed) = named(&when.metric).and_then(|(metric, _)| untimed(workload, usual, metric)) {
         let found = format!("`{}` {}", when.metric, untimed.why);
         error("stop_when.metric", found, untimed.accepted, "a figure of which each request has one");
     }
@@ -111,7 +114,7 @@ mod tests {
 
     fn paths(workload: &Workload) -> Vec<String> {
         let mut problems = Vec::new();
-        check(workload, &mut problems);
+        check(workload, Api::Completions, &mut problems);
         problems.into_iter().map(|problem| problem.path).collect()
     }
 

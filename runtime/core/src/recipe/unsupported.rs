@@ -4,7 +4,6 @@
 //! changes neither is without effect, and a warning says so. `every_key` holds the schema to this table.
 
 use super::{Mode, Monitoring, OneOrMany, Problem, Recipe, ReportFormat, Severity, tree::Node};
-use crate::trial::Api;
 
 /// A field, whether a recipe uses it, what comes of that, and what to do or to know instead.
 pub(super) struct Row {
@@ -62,11 +61,6 @@ pub(super) const TABLE: &[Row] = &[
         "orchestration.node_allocation.clients.nodes",
         |recipe| recipe.client_nodes().and_then(|clients| clients.nodes.as_ref()).is_some_and(is_list),
         "a scaling study over node counts is not built yet; write one number",
-    ),
-    refused_in_part(
-        "workload.batch",
-        |recipe| has_batch(recipe) && !takes_batches(recipe),
-        "only completions of the OpenAI protocol take several prompts in one request; use api: completions, or batch: 1",
     ),
     refused(
         "monitoring.custom",
@@ -201,17 +195,4 @@ fn has(recipe: &Recipe, is_used: impl Fn(&Monitoring) -> bool) -> bool {
 
 fn logs(recipe: &Recipe, is_used: impl Fn(&super::Logging) -> bool) -> bool {
     recipe.logging.as_ref().is_some_and(is_used)
-}
-
-fn has_batch(recipe: &Recipe) -> bool {
-    let entries = recipe.workload.benchmark_suite.iter().map(|entry| &entry.batch);
-    let mut fields = entries.chain([&recipe.workload.batch]).flatten();
-    fields.any(|batch| batch.values().iter().any(|batch| batch.get() > 1))
-}
-
-fn takes_batches(recipe: &Recipe) -> bool {
-    match &recipe.workload.api {
-        Some(written) => written.values().iter().all(|api| *api == Api::Completions),
-        None => recipe.default_api.unwrap_or(Api::Completions) == Api::Completions,
-    }
 }

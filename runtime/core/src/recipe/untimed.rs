@@ -1,7 +1,7 @@
 //! Latencies that no answer of a workload has, so that nothing may be judged by them.
 
-use super::Workload;
-use crate::trial::choices;
+use super::{Workload, batch};
+use crate::trial::{Api, choices};
 
 /// A latency that the answers of some trial lack.
 pub(super) struct Untimed {
@@ -11,8 +11,9 @@ pub(super) struct Untimed {
     pub accepted: &'static str,
 }
 
-/// Why the answers of some trial of this workload have no such latency: `ttft`, `tpot`, `e2el`, and the ones from due.
-pub(super) fn untimed(workload: &Workload, metric: &str) -> Option<Untimed> {
+/// Why the answers of some trial of this workload have no such latency: `ttft`, `tpot`, `e2el`, and the ones from due. `usual` is
+/// the service's own operation.
+pub(super) fn untimed(workload: &Workload, usual: Api, metric: &str) -> Option<Untimed> {
     let is_whole = workload.stream.as_ref().is_some_and(|stream| stream.values().contains(&false));
     if is_whole && !metric.starts_with("e2el") {
         let why = format!("beside `stream: false`: an answer in one piece has no {metric}");
@@ -22,8 +23,9 @@ pub(super) fn untimed(workload: &Workload, metric: &str) -> Option<Untimed> {
         return None;
     }
     let by_turns = |what: String| format!("beside `{what}`: several answers come in one stream by turns, and none has a tpot");
+    let has_several = batch::operations(workload, usual).into_iter().any(Api::takes_several_prompts);
     let most_prompts = workload.batches().map(|batch| batch.get()).max().unwrap_or(1);
-    if most_prompts > 1 {
+    if most_prompts > 1 && has_several {
         let accepted = "ttft or e2el, or requests of one prompt (leave `batch` out)";
         return Some(Untimed { why: by_turns(format!("batch: {most_prompts}")), accepted });
     }

@@ -76,7 +76,8 @@ pub struct Workload {
     /// Closed loop: turns of a conversation, each carrying the former ones and their answers; default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<OneOrMany<TurnCount>>,
-    /// Prompts in one request; default 1.
+    /// Prompts in one request where `api` takes several, as `completions` does; elsewhere requests of one prompt that are sent
+    /// together, and `target_rps`, `stages` and `search` count how often that happens; default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<OneOrMany<NonZeroU32>>,
     /// The operation; default by service.

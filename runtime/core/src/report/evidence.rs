@@ -124,9 +124,12 @@ fn servers_exited(frame: &TrialFrame) -> u32 {
 }
 
 /// What a closed loop was to keep in flight: every client is busy but for its pause after each answer. Where a number of
-/// requests ends it, its clients end one by one, and nothing is said.
+/// requests ends it, its clients end one by one, and nothing is said; nor where each waits for the last of several answers.
 fn closed_loop(load: &LoadSpec, gathered: &Gathered<'_>, mean: f64, (start, end): (Nanos, Nanos)) -> Option<ClosedLoopEvidence> {
     let (LoadModel::Closed { concurrency, think }, Stop::After(_)) = (&load.model, load.stop) else { return None };
+    if load.together.get() > 1 {
+        return None;
+    }
     let busy = gathered.in_flight_times.mean()?;
     let share = if think.0.is_zero() { 1.0 } else { busy / (busy + think.as_secs_f64()) };
     let failed = gathered.accounting.get(&Stage::Measure).map(|accounting| &accounting.failed);

@@ -38,10 +38,12 @@ impl TimesInFlight {
 
 /// What came and went in the window of a load that was to stay the same for all of it.
 pub(super) fn flow(load: &LoadSpec, gathered: &Gathered<'_>, window: (Nanos, Nanos)) -> Option<FlowEvidence> {
-    // How many come in a stretch varies by so much: the variance over the mean of their number.
+    // How many come in a stretch varies by so much: the variance over the mean of their number. Of what comes together it is
+    // so many times as much.
+    let together = f64::from(load.together.get());
     let dispersion = match &load.model {
-        LoadModel::Open { arrivals: Arrivals::Gamma { burstiness }, .. } => (1.0 / burstiness).max(1.0),
-        LoadModel::Open { .. } | LoadModel::Closed { .. } => 1.0,
+        LoadModel::Open { arrivals: Arrivals::Gamma { burstiness }, .. } => (1.0 / burstiness).max(1.0) * together,
+        LoadModel::Open { .. } | LoadModel::Closed { .. } => together,
         LoadModel::Staged { .. } | LoadModel::ClosedStaged { .. } | LoadModel::Replay { .. } => return None,
     };
     let seconds = window.1.since(window.0).as_secs_f64();
@@ -55,7 +57,7 @@ pub(super) fn flow(load: &LoadSpec, gathered: &Gathered<'_>, window: (Nanos, Nan
     } else {
         // Little's law: what is in flight, over the time it takes.
         let expected = within(0, 4) * seconds / answer_seconds;
-        (expected, gathered.in_flight_times.variation() * expected.sqrt())
+        (expected, gathered.in_flight_times.variation() * (expected * together).sqrt())
     };
     Some(FlowEvidence {
         is_open,
@@ -103,6 +105,19 @@ mod tests {
         let seen = of(&closed_plan(2, 1), (1, 7), &records);
         assert_eq!((seen.ended, seen.expected, seen.noise), (2, 3.0, 0.0));
         assert_eq!((seen.answer_seconds, seen.window_seconds, seen.in_flight), (4.0, 6.0, [2.0; 3]));
+    }
+
+    #[test]
+    fn what_comes_together_is_scattered_as_many_times_as_much() {
+        let records: Vec<Record> = (0..8).map(|at| answered(at, at / 2 * SECOND, (at / 2 + 2) * SECOND, 8)).collect();
+        let seen = |together: u32| {
+            let mut plan = open_plan(8.0, 1);
+            plan.trial.load.together = std::num::NonZeroU32::new(together).unwrap();
+            of(&plan, (0, 4), &records)
+        };
+        let (alone, by_four) = (seen(1), seen(4));
+        assert_eq!((alone.dispersion, by_four.dispersion), (1.0, 4.0));
+        assert!((by_four.noise / alone.noise - 2.0).abs() < 1e-9 && by_four.expected == alone.expected);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct StageFigures {
     pub start: f64,
     /// Where it ends.
     pub end: f64,
-    /// Open loop: the rate where it begins.
+    /// Open loop: the rate where it begins, in requests per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_from: Option<f64>,
     /// Open loop: the rate where it ends.
@@ -34,7 +34,7 @@ pub struct StageFigures {
     /// Closed loop: the clients where it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_to: Option<f64>,
-    /// Closed loop: the clients asked for, time-weighted.
+    /// Closed loop: the requests in flight asked for, time-weighted: the clients, times the requests that each asks at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_requested: Option<f64>,
     /// Requests in flight, time-weighted over the stage.
@@ -92,7 +92,8 @@ impl Stages {
                 requested: is_open.then(|| stage.expected()),
                 concurrency_from: (!is_open).then_some(stage.from),
                 concurrency_to: (!is_open).then_some(stage.to),
-                concurrency_requested: (!is_open).then(|| stage.expected() / stage.duration.as_secs_f64()),
+                concurrency_requested: (!is_open)
+                    .then(|| stage.expected() / stage.duration.as_secs_f64() * f64::from(load.together.get())),
                 ..StageFigures::default()
             };
             let from = std::mem::replace(&mut start, end);

@@ -64,7 +64,7 @@ fn searched(text: &mut String, search: &SearchReport) {
         text,
         "| probe of `{}` | {} |{columns} goodput/s | outcome |\n|---:|---:|{rule}---:|---|",
         search.id,
-        search.spec.maximize.unit()
+        search.spec.unit()
     );
     for probe in &search.probes {
         let figure =

@@ -33,7 +33,7 @@ use crate::{
     record::{Record, Stage},
     search,
     tally::{LostRow, TrialTally},
-    trial::{LoadModel, RateStage},
+    trial::{LoadModel, LoadSpec, RateStage},
     units::Nanos,
     verdict,
 };
@@ -145,7 +145,7 @@ pub fn trial(
         other_accounting,
         window,
         steady: steady.as_deref().filter(|_| gathered.has_tokens()).map(steady::part),
-        load: LoadFigures { concurrency_mean, concurrency_peak, stages, ..load(&plan.load.model, &gathered, (start, end)) },
+        load: LoadFigures { concurrency_mean, concurrency_peak, stages, ..load(&plan.load, &gathered, (start, end)) },
         certainty: frame.certainty.clone(),
         conversations: gathered.conversations.told(),
         dataset: gathered.dataset_figures(),
@@ -193,11 +193,12 @@ fn stamped(record: Record, is_streamed: bool) -> Record {
 }
 
 /// The load that was asked for, and the rate at which it was sent.
-fn load(model: &LoadModel, gathered: &Gathered<'_>, (start, end): (Nanos, Nanos)) -> LoadFigures {
+fn load(load: &LoadSpec, gathered: &Gathered<'_>, (start, end): (Nanos, Nanos)) -> LoadFigures {
     let per_second = |count| per_second(count, end.since(start).as_secs_f64());
-    let (name, requested_rate, requested_concurrency) = match model {
-        LoadModel::Closed { concurrency, .. } => ("closed", None, Some(concurrency.get())),
-        LoadModel::ClosedStaged { .. } => ("closed_staged", None, model.clients().map(NonZeroU32::get)),
+    let of_clients = load.most_of_clients().map(NonZeroU32::get);
+    let (name, requested_rate, requested_concurrency) = match &load.model {
+        LoadModel::Closed { .. } => ("closed", None, of_clients),
+        LoadModel::ClosedStaged { .. } => ("closed_staged", None, of_clients),
         LoadModel::Open { rate, .. } => ("open", Some(*rate), None),
         LoadModel::Staged { stages, .. } => ("staged", Some(per_second(stages.iter().map(RateStage::expected).sum())), None),
         LoadModel::Replay { instants, .. } => {
@@ -207,6 +208,7 @@ fn load(model: &LoadModel, gathered: &Gathered<'_>, (start, end): (Nanos, Nanos)
     };
     LoadFigures {
         model: name.to_owned(),
+        together: Some(load.together).filter(|together| together.get() > 1),
         requested_rate,
         requested_concurrency,
         achieved_rate: per_second(gathered.sent as f64),

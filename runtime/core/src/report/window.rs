@@ -21,7 +21,7 @@ pub(super) fn planned_window(frame: &TrialFrame) -> (Nanos, Nanos) {
             let last = schedule.flat_map(|schedule| schedule.shard(0, NonZeroU32::MIN)).last();
             let last = last.map_or(start, |due| due.at.max(start));
             let gap = match model {
-                LoadModel::Open { rate, .. } => 1.0 / rate,
+                LoadModel::Open { rate, .. } => f64::from(trial.load.together.get()) / rate,
                 _ => last.since(start).as_secs_f64() / count.max(1) as f64,
             };
             Nanos(last.0.saturating_add(Nanos::from_secs_f64(gap).0))

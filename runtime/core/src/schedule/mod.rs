@@ -43,6 +43,8 @@ pub struct Due {
 pub struct Schedule {
     course: Course,
     arrivals: Arrivals,
+    /// So many requests come with each arrival.
+    together: NonZeroU32,
     warmup: Nanos,
     stop: Stop,
     seed: u64,
@@ -66,6 +68,13 @@ enum Course {
     Listed(Arc<Vec<Nanos>>),
 }
 
+impl Course {
+    fn even(rate: f64) -> Self {
+        assert!(rate.is_finite() && rate > 0.0, "a recipe's rate is checked to be finite and above zero");
+        Self::Even(rate)
+    }
+}
+
 impl Schedule {
     /// The schedule of a load; `None` in a closed loop, which has none.
     #[must_use]
@@ -73,18 +82,17 @@ impl Schedule {
         let warmup = Nanos::from(load.warmup.0);
         let (course, arrivals) = match &load.model {
             LoadModel::Closed { .. } | LoadModel::ClosedStaged { .. } => return None,
-            LoadModel::Open { rate, arrivals } => return Some(Self::open(*rate, *arrivals, load.warmup, load.stop, seed)),
+            LoadModel::Open { rate, arrivals } => (Course::even(*rate), *arrivals),
             LoadModel::Staged { stages, arrivals } => (Course::Staged(with_warmup(load.warmup, stages).collect()), *arrivals),
             LoadModel::Replay { instants, .. } => (Course::Listed(instants.shared()), Arrivals::Constant),
         };
-        Some(Self { course, arrivals, warmup, stop: load.stop, seed })
+        Some(Self { course, arrivals, together: load.together, warmup, stop: load.stop, seed })
     }
 
-    /// The schedule of an open loop of `rate` requests per second over all nodes.
+    /// The schedule of an open loop of `rate` requests per second over all nodes, each of which comes alone.
     #[must_use]
     pub fn open(rate: f64, arrivals: Arrivals, warmup: Span, stop: Stop, seed: u64) -> Self {
-        assert!(rate.is_finite() && rate > 0.0, "a recipe's rate is checked to be finite and above zero");
-        Self { course: Course::Even(rate), arrivals, warmup: Nanos::from(warmup.0), stop, seed }
+        Self { course: Course::even(rate), arrivals, together: NonZeroU32::MIN, warmup: Nanos::from(warmup.0), stop, seed }
     }
 
     /// The requests of shard `shard` of `shards`, in the order of their instants.
@@ -107,7 +115,8 @@ impl Schedule {
             Arrivals::Gamma { burstiness } => Gamma::new(burstiness, 1.0 / burstiness).map_or(Gap::Exponential, Gap::Gamma),
         };
         let rng = Pcg64::seed_from_u64(self.seed);
-        Walk { schedule: self.clone(), gap, rng, next: 0, count: 0.0, stage: 0, begun: Nanos(0), before: 0.0, measured: 0 }
+        let schedule = self.clone();
+        Walk { schedule, gap, rng, next: 0, at: Nanos(0), count: 0.0, stage: 0, begun: Nanos(0), before: 0.0, measured: 0 }
     }
 }
 
@@ -122,13 +131,16 @@ enum Gap {
 /// All requests of the schedule, one after another.
 ///
 /// A process of rate one is drawn, and its time is stretched: a request is due where the integral of the rate reaches
-/// the process's instant. So the gaps keep their shape on every ramp, and the counts follow the integral.
+/// the process's instant. So the gaps keep their shape on every ramp, and the counts follow the integral. Where several
+/// requests come together, the process counts them all, and so a gap is as many times as long.
 #[derive(Debug, Clone)]
 struct Walk {
     schedule: Schedule,
     gap: Gap,
     rng: Pcg64,
     next: u64,
+    /// When the newest one is due.
+    at: Nanos,
     /// The newest instant of the process of rate one.
     count: f64,
     /// The stage it lies in, when that began, and the integral of the rate until then.
@@ -144,11 +156,16 @@ impl Walk {
         if let Course::Listed(list) = &self.schedule.course {
             return list.get(usize::try_from(self.next).ok()?).copied();
         }
+        let together = self.schedule.together.get();
+        if !self.next.is_multiple_of(u64::from(together)) {
+            return Some(self.at);
+        }
+        let together = f64::from(together);
         self.count = match &self.gap {
             // Not added up, which would drift.
             Gap::Constant => self.next as f64,
-            Gap::Exponential => self.count + <Exp1 as rand_distr::Distribution<f64>>::sample(&Exp1, &mut self.rng),
-            Gap::Gamma(gamma) => self.count + gamma.sample(&mut self.rng),
+            Gap::Exponential => self.count + together * <Exp1 as rand_distr::Distribution<f64>>::sample(&Exp1, &mut self.rng),
+            Gap::Gamma(gamma) => self.count + together * gamma.sample(&mut self.rng),
         };
         match &self.schedule.course {
             Course::Even(rate) => Some(Nanos::from_secs_f64(self.count / rate)),
@@ -185,6 +202,7 @@ impl Iterator for Walk {
         }
         let index = self.next;
         self.next += 1;
+        self.at = at;
         Some(Due { index, stage, at })
     }
 }
@@ -222,6 +240,11 @@ mod tests {
         NonZeroU32::new(n).unwrap()
     }
 
+    /// The same schedule, of which so many requests come with each arrival.
+    fn together(schedule: Schedule, together: u32) -> Schedule {
+        Schedule { together: NonZeroU32::new(together).unwrap(), ..schedule }
+    }
+
     fn all(schedule: &Schedule) -> Vec<Due> {
         schedule.shard(0, shards(1)).collect()
     }
@@ -236,8 +259,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_number_of_shards_sends_what_one_would(kind in arrivals(), rate in 1f64..500.0, seed: u64, n in 1u32..9) {
-            let schedule = schedule(kind, rate, Stop::After(Span::from_secs(3)), seed);
+        fn any_number_of_shards_sends_what_one_would(
+            kind in arrivals(), rate in 1f64..500.0, seed: u64, n in 1u32..9, batch in 1u32..6,
+        ) {
+            let schedule = together(schedule(kind, rate, Stop::After(Span::from_secs(3)), seed), batch);
             let mut together: Vec<Due> = (0..n).flat_map(|k| schedule.shard(k, shards(n))).collect();
             together.sort_by_key(|due| due.index);
             prop_assert_eq!(together, all(&schedule));
@@ -255,6 +280,34 @@ mod tests {
         fn a_count_is_kept_exactly(kind in arrivals(), rate in 1f64..500.0, seed: u64, count in 0u64..300) {
             let dues = all(&schedule(kind, rate, Stop::Requests(count), seed));
             prop_assert_eq!(dues.iter().filter(|due| due.stage == Stage::Measure).count() as u64, count);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn requests_that_come_together_are_each_arrival_of_a_rarer_schedule_so_often(
+            kind in arrivals(), rate in 1f64..300.0, seed: u64, batch in 1u32..9,
+        ) {
+            let stop = Stop::After(Span::from_secs(3));
+            let whole = all(&together(schedule(kind, rate * f64::from(batch), stop, seed), batch));
+            let arrivals = all(&schedule(kind, rate, stop, seed));
+            prop_assert!(whole.iter().map(|due| due.index).eq(0..whole.len() as u64));
+            prop_assert_eq!(whole.len(), arrivals.len() * batch as usize);
+            for (group, arrival) in whole.chunks(batch as usize).zip(&arrivals) {
+                prop_assert!(group.iter().all(|due| due.at == group[0].at && due.stage == arrival.stage), "{:?}", group);
+                // Rounding is all that is between them.
+                prop_assert!(group[0].at.0.abs_diff(arrival.at.0) <= 1, "{:?} {:?}", group, arrival);
+            }
+        }
+
+        #[test]
+        fn a_count_of_requests_that_come_together_is_kept_exactly(
+            kind in arrivals(), rate in 1f64..500.0, seed: u64, count in 0u64..300, batch in 1u32..9,
+        ) {
+            let dues = all(&together(schedule(kind, rate, Stop::Requests(count), seed), batch));
+            prop_assert_eq!(dues.iter().filter(|due| due.stage == Stage::Measure).count() as u64, count);
+            let groups = dues.chunks(batch as usize);
+            prop_assert!(groups.clone().all(|group| group.iter().all(|due| due.at == group[0].at)));
         }
     }
 
@@ -320,8 +373,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_number_of_shards_of_stages_sends_what_one_would(kind in arrivals(), stages in any_stages(), seed: u64, n in 1u32..9) {
-            let schedule = staged(kind, &stages, seed);
+        fn any_number_of_shards_of_stages_sends_what_one_would(
+            kind in arrivals(), stages in any_stages(), seed: u64, n in 1u32..9, batch in 1u32..6,
+        ) {
+            let schedule = together(staged(kind, &stages, seed), batch);
             let mut together: Vec<Due> = (0..n).flat_map(|k| schedule.shard(k, shards(n))).collect();
             together.sort_by_key(|due| due.index);
             prop_assert_eq!(together, all(&schedule));
@@ -337,10 +392,11 @@ mod tests {
         }
 
         #[test]
-        fn even_arrivals_follow_the_integral_to_the_request(stages in any_stages(), seed: u64) {
-            let dues = all(&staged(Arrivals::Constant, &stages, seed));
+        fn even_arrivals_follow_the_integral_to_the_arrival(stages in any_stages(), seed: u64, batch in 1u32..6) {
+            let dues = all(&together(staged(Arrivals::Constant, &stages, seed), batch));
             for (count, stage) in counts(&dues, &stages).into_iter().zip(&stages) {
-                prop_assert!((count as f64 - stage.expected()).abs() <= 1.0 + 1e-6, "{count} of {}", stage.expected());
+                let away = (count as f64 - stage.expected()).abs();
+                prop_assert!(away <= f64::from(batch) + 1e-6, "{count} of {}", stage.expected());
             }
         }
     }

@@ -241,17 +241,17 @@ impl SearchReport {
     pub fn load(&self, load: f64) -> String {
         let unit = match self.spec.maximize {
             SearchTarget::Rate | SearchTarget::Goodput => "requests/s",
-            SearchTarget::Concurrency if load == 1.0 => "request in flight",
+            SearchTarget::Concurrency if self.spec.requests(load) == 1.0 => "request in flight",
             SearchTarget::Concurrency => "requests in flight",
         };
-        format!("{} {unit}", number(load))
+        format!("{} {}", number(load), self.spec.by(unit))
     }
 }
 
 /// What was asked for, in words.
 impl std::fmt::Display for SearchSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { maximize, from, to, precision, budget, warmup, stop } = self;
+        let Self { maximize, from, to, precision, budget, warmup, stop, .. } = self;
         let what = match maximize {
             SearchTarget::Rate => "the highest rate that meets the SLO",
             SearchTarget::Concurrency => "the highest concurrency that meets the SLO",
@@ -262,7 +262,7 @@ impl std::fmt::Display for SearchSpec {
             Stop::Requests(count) => format!("{count} requests"),
         };
         let warmup = if *warmup == Span::ZERO { String::new() } else { format!("{warmup} of warm-up and ") };
-        let unit = maximize.unit();
+        let unit = self.unit();
         let (precision, usual, most) = (precision * 100.0, self.usual_probes(), self.most_probes());
         write!(
             f,

@@ -116,7 +116,7 @@ fn backlog(report: &TrialReport) -> Option<&Reason> {
 fn goodput(spec: &SearchSpec, place: &ProbePlace, report: &TrialReport) -> f64 {
     match spec.maximize {
         SearchTarget::Rate | SearchTarget::Goodput if backlog(report).is_none() => {
-            place.load * report.slo.get("all").copied().unwrap_or(0.0)
+            spec.requests(place.load) * report.slo.get("all").copied().unwrap_or(0.0)
         }
         _ => report.throughput.goodput_requests_per_second.unwrap_or(0.0),
     }

@@ -22,6 +22,8 @@ mod judge;
 mod loads;
 mod probe;
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +57,7 @@ pub enum SearchTarget {
 impl SearchTarget {
     /// What its loads are counted in.
     #[must_use]
-    pub const fn unit(self) -> &'static str {
+    const fn unit(self) -> &'static str {
         match self {
             Self::Rate | Self::Goodput => "requests/s",
             Self::Concurrency => "in flight",
@@ -72,6 +74,10 @@ impl SearchTarget {
     }
 }
 
+const fn alone() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
 /// What is searched, and where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchSpec {
@@ -85,6 +91,9 @@ pub struct SearchSpec {
     pub precision: f64,
     /// The time that all probes may take together.
     pub budget: Option<Span>,
+    /// How many requests are due at each arrival, and whenever a client asks; a load counts those.
+    #[serde(default = "alone")]
+    pub together: NonZeroU32,
     /// The warm-up of each probe.
     pub warmup: Span,
     /// What ends the window of each probe.
@@ -157,12 +166,28 @@ impl SearchSpec {
         self.usual_probes() + FOR_CONTRADICTIONS
     }
 
+    /// What its loads are counted in: `requests/s`, or `× 4 requests/s`.
+    #[must_use]
+    pub fn unit(&self) -> String {
+        self.by(self.maximize.unit())
+    }
+
+    /// A unit where each of a load is so many requests.
+    fn by(&self, unit: &str) -> String {
+        if self.together.get() == 1 { unit.to_owned() } else { format!("× {} {unit}", self.together) }
+    }
+
+    /// Requests per second, or requests in flight, that a load is.
+    fn requests(&self, load: f64) -> f64 {
+        load * f64::from(self.together.get())
+    }
+
     /// Seconds that warm-up and window of a probe take, where that is known before.
     #[must_use]
     pub fn load_seconds(&self, load: f64) -> Option<f64> {
         let window = match (self.stop, self.maximize) {
             (Stop::After(span), _) => span.as_secs_f64(),
-            (Stop::Requests(count), SearchTarget::Rate | SearchTarget::Goodput) => count as f64 / load,
+            (Stop::Requests(count), SearchTarget::Rate | SearchTarget::Goodput) => count as f64 / self.requests(load),
             (Stop::Requests(_), SearchTarget::Concurrency) => return None,
         };
         Some(self.warmup.as_secs_f64() + window)

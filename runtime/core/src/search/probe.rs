@@ -83,7 +83,7 @@ impl Trial {
                 probe.parameters.insert(key.to_owned(), json!(load as u32));
             }
             (LoadModel::Open { rate, .. }, SearchTarget::Rate | SearchTarget::Goodput) => {
-                *rate = load;
+                *rate = spec.requests(load);
                 probe.parameters.insert(key.to_owned(), json!(load));
             }
             (model, target) => unreachable!("a search for the best {target:?} has no load such as {model:?}"),

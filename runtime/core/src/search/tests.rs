@@ -1,5 +1,7 @@
 //! The rules against servers of known capacity, steady ones and fickle ones.
 
+use std::num::NonZeroU32;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,7 +9,7 @@ use crate::{report::TrialReport, units::TrialId, verdict::Status};
 
 fn spec(maximize: SearchTarget, from: f64, to: f64, precision: f64) -> SearchSpec {
     let stop = Stop::After(Span::from_secs(10));
-    SearchSpec { maximize, from, to, precision, budget: None, warmup: Span::ZERO, stop }
+    SearchSpec { maximize, from, to, precision, budget: None, together: NonZeroU32::MIN, warmup: Span::ZERO, stop }
 }
 
 fn limit(value_seconds: f64, answers: u64, within: u64) -> LimitFigure {
@@ -143,6 +145,25 @@ fn the_answer_is_a_sentence() {
     assert_eq!(loads, [1.0, 2.0, 4.0, 8.0, 16.0, 11.31, 13.45, 12.33, 12.88, 12.33, 12.88]);
     let found = searched(&spec(SearchTarget::Concurrency, 1.0, 64.0, 0.01), steady(24.0));
     assert_eq!(found.sentence, "24 requests in flight meet ttft_p99 ≤ 500 ms; 25 miss it: ttft_p99 is 612 ms");
+}
+
+#[test]
+fn a_load_of_several_requests_at_a_time_says_how_many() {
+    let by_four = |maximize| SearchSpec { together: NonZeroU32::new(4).unwrap(), ..spec(maximize, 1.0, 64.0, 0.05) };
+    let rate = by_four(SearchTarget::Rate);
+    let found = searched(&rate, steady(12.5));
+    assert_eq!(found.sentence, "12.33 × 4 requests/s meet ttft_p99 ≤ 500 ms; 12.88 miss it: ttft_p99 is 612 ms");
+    assert!(rate.to_string().contains("from 1 to 64 × 4 requests/s, to 5 %"), "{rate}");
+    let found = searched(&by_four(SearchTarget::Concurrency), steady(1.0));
+    assert!(found.sentence.starts_with("1 × 4 requests in flight meets"), "{}", found.sentence);
+    let by_count = SearchSpec { stop: Stop::Requests(400), ..rate.clone() };
+    assert_eq!(by_count.load_seconds(10.0), Some(10.0));
+
+    let mut trial = crate::testing::open_plan(4.0, 1).trial;
+    trial.load.together = rate.together;
+    let probe = trial.probe(&rate, 10.0, &[]);
+    let crate::trial::LoadModel::Open { rate, .. } = probe.load.model else { panic!("an open loop") };
+    assert_eq!((rate, &probe.parameters["target_rps"]), (40.0, &serde_json::json!(10.0)));
 }
 
 #[test]

@@ -83,9 +83,12 @@ mod tests {
             executors in 2u32..6,
             (last_word, seen, joined) in (0u64..8 * SECOND, 0u64..2 * SECOND, 0u64..SECOND),
             comes_late in any::<bool>(),
+            together in 1u32..4,
         ) {
             let (seen, joined) = (last_word + seen, last_word + seen + joined);
-            let plan = open_plan(rate, executors);
+            let mut plan = open_plan(rate, executors);
+            plan.trial.load.together = NonZeroU32::new(together).unwrap();
+            plan.shares.iter_mut().for_each(|share| share.load = plan.trial.load.clone());
             let mut tally = TrialTally::new(&plan);
             let (lost, others) = plan.shares.split_last().unwrap();
             for share in others {

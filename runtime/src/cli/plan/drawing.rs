@@ -1,6 +1,6 @@
 //! What a recipe would run, as a value: nodes, trials, servers with their commands, shares with their first instants.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use hb_core::{
     orders::{Duty, LoadShare, Meeting, Part, Role, ServerOrder},
@@ -61,6 +61,9 @@ pub struct DrawnTrial {
     /// The search that it is, in words; its load is the first probe's then, and `load_seconds` that of one probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<DrawnSearch>,
+    /// How many requests are due at one instant, where it is more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub together: Option<NonZeroU32>,
     /// The stretches of a load that changes, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<String>,
@@ -175,6 +178,7 @@ fn draw_trial(plan: &Plan, restarts_servers: bool) -> Result<DrawnTrial, String>
             most_probes: spec.most_probes(),
             most_seconds: spec.most_seconds(plan.calibration().as_secs_f64()),
         }),
+        together: Some(trial.load.together).filter(|together| together.get() > 1),
         stages: stages(&trial.load.model),
         servers: servers?,
         shares: plan.shares.iter().map(share).collect(),

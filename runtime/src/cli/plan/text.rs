@@ -66,6 +66,9 @@ fn trial(trial: &DrawnTrial, out: &mut String) -> Result {
     if let Some(when) = &trial.ends_when {
         writeln!(out, "  ends sooner when {when}")?;
     }
+    if let Some(together) = trial.together {
+        writeln!(out, "  sends {together} requests at a time")?;
+    }
     if !trial.stages.is_empty() {
         writeln!(out, "  stages: {}", trial.stages.join(", "))?;
     }

@@ -29,7 +29,8 @@ impl Clients {
     }
 }
 
-fn of_workload(recipe: &Recipe, workload: &Workload) -> Vec<Clients> {
+/// The clients of every load of a workload.
+pub(super) fn of_workload(recipe: &Recipe, workload: &Workload) -> Vec<Clients> {
     let nodes = recipe.needs().clients.unwrap_or(1).max(1);
     let has_rates = workload.stages.iter().any(|stage| stage.target_rps.is_some());
     let is_open = workload.target_rps.is_some() || has_rates || dataset::replays(workload);

@@ -9,10 +9,11 @@ use super::{
         search as of_search, stages as of_stages, stop_when,
         untimed::{Untimed, untimed},
     },
+    batch,
     clients::Clients,
     turns, values,
 };
-use crate::trial::Length;
+use crate::trial::{Api, Length};
 
 pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     let workload = &recipe.workload;
@@ -24,11 +25,12 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     lengths("workload.gen_tokens", &workload.gen_tokens, "token", problems);
     lengths("workload.turns", &workload.turns, "turn", problems);
     turns::check(workload, problems);
+    batch::check(recipe, problems);
     prefix(workload, problems);
-    limits(workload, problems);
+    limits(workload, recipe.usual_operation(), problems);
     stages(&workload.stages, problems);
     of_stages::check(workload, problems);
-    stop_when::check(workload, problems);
+    stop_when::check(workload, recipe.usual_operation(), problems);
     of_search::check(recipe, problems);
     dataset::check(workload, problems);
     if workload.tokenizer.as_ref().is_some_and(String::is_empty) {
@@ -37,8 +39,8 @@ pub(super) fn check(recipe: &Recipe, problems: &mut Vec<Problem>) {
     pushgateway(recipe, problems);
 }
 
-/// Each limit of `slo` is one that an answer can meet.
-fn limits(workload: &Workload, problems: &mut Vec<Problem>) {
+/// Each limit of `slo` is one that an answer can meet; `usual` is the service's own operation.
+fn limits(workload: &Workload, usual: Api, problems: &mut Vec<Problem>) {
     for name in workload.slo.iter().flat_map(|slo| slo.keys()) {
         let path = format!("workload.slo.{name}");
         match slo_name(name) {
@@ -48,7 +50,7 @@ fn limits(workload: &Workload, problems: &mut Vec<Problem>) {
             }
             Some((metric, _)) => {
                 let problem = |untimed: Untimed| Problem::error(path, format!("`{name}` {}", untimed.why), untimed.accepted);
-                problems.extend(untimed(workload, metric).map(problem));
+                problems.extend(untimed(workload, usual, metric).map(problem));
             }
         }
     }
@@ -84,7 +86,7 @@ fn ending(workload: &Workload, problems: &mut Vec<Problem>) {
 
 /// More requests in flight than this no allocation holds: every client is a task and a connection, and has its place in
 /// the plan.
-const MOST_IN_FLIGHT: u32 = 1_000_000;
+pub(super) const MOST_IN_FLIGHT: u32 = 1_000_000;
 
 /// Numbers of clients and requests in flight that nobody can mean.
 fn bounds(recipe: &Recipe, problems: &mut Vec<Problem>) {

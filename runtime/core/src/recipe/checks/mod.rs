@@ -1,5 +1,6 @@
 //! Checks across fields: what each value alone cannot show.
 
+mod batch;
 mod characters;
 mod clients;
 mod hardware;

@@ -70,7 +70,7 @@ fn windows(recipe: &Recipe, problems: &mut Vec<Problem>) {
 /// Each length alone is inside the limit by now; a load is several of them, and what a count of requests comes to.
 fn loads(recipe: &Recipe, problems: &mut Vec<Problem>) {
     for (name, workload) in expand::workloads(recipe) {
-        let (load, longest) = (expand::longest_load(&workload) + DRAIN_AT_MOST.as_secs_f64(), Span::LONGEST);
+        let (load, longest) = (expand::longest_load(recipe, &workload) + DRAIN_AT_MOST.as_secs_f64(), Span::LONGEST);
         if load > longest.as_secs_f64() {
             let of_entry = name.map(|name| format!(", in the entry `{name}`")).unwrap_or_default();
             let found = format!("a load of {:.0} days{of_entry}", load / 86_400.0);

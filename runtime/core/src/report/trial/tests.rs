@@ -69,6 +69,20 @@ fn even(count: u64) -> Vec<Record> {
 }
 
 #[test]
+fn a_client_that_waits_for_the_slowest_of_several_is_not_short_of_any() {
+    // Two at a time, of which one takes a third of the other's time: 1.33 in flight on average.
+    let record = |index: u64| answered(index, index / 2 * 300 * MILLISECOND, (1 + index % 2 * 2) * 100 * MILLISECOND, 11);
+    let records: Vec<Record> = (0..66).map(record).collect();
+    let mut plan = closed_plan(1, 1);
+    plan.trial.load.together = 2.try_into().unwrap();
+    let report = reported(&frame(plan), records.clone());
+    assert_eq!((report.load.requested_concurrency, report.load.label().as_str()), (Some(2), "concurrency 1 × 2"));
+    assert_eq!(report.verdict.reasons, []);
+    let asked = reported(&frame(closed_plan(2, 1)), records);
+    assert_eq!(asked.verdict.reasons[0].code, "concurrency_short");
+}
+
+#[test]
 fn an_even_trial_has_the_figures_of_the_textbook() {
     let report = reported(&frame(closed_plan(1, 1)), even(100));
     assert_eq!(report.verdict, verdict::Verdict::default());
