@@ -23,6 +23,8 @@ pub struct Chronicle {
     /// What is known of each server; servers outlive trials.
     servers: BTreeMap<u32, BTreeMap<String, Value>>,
     warnings: Vec<String>,
+    /// Who said what of these.
+    said: BTreeMap<String, Said>,
     /// What the servers counted for the trial that is open.
     counted: Counted,
     /// What executors measured of the client itself, for the trial that comes or is open.
@@ -31,6 +33,14 @@ pub struct Chronicle {
     dataset_entries: Option<u64>,
     /// Names that answers gave which were not asked for, in the trial that is open.
     other_models: BTreeSet<String>,
+}
+
+/// A warning of nodes, by the place that it has among all.
+#[derive(Debug, Clone, PartialEq)]
+struct Said {
+    place: usize,
+    first: NodeName,
+    others: BTreeSet<NodeName>,
 }
 
 /// One trial's part of it.
@@ -60,10 +70,10 @@ impl Chronicle {
         match &event.happened {
             Happened::Warned { what } => self.warn(what.clone()),
             Happened::PhaseFailed { phase, cause } => self.warn(format!("{phase} could not be finished: {cause}")),
-            Happened::NodeTold { node, fact: Fact::Warned { what } } => self.warn(format!("{node}: {what}")),
+            Happened::NodeTold { node, fact: Fact::Warned { what } } => self.node_warned(node, what),
             Happened::NodeTold { node, fact: Fact::OtherModel { answered, what } } => {
                 self.other_models.insert(answered.clone());
-                self.warn(format!("{node}: {what}"));
+                self.node_warned(node, what);
             }
             Happened::NodeTold { fact: Fact::DatasetRead { entries, .. }, .. } => self.dataset_entries = Some(*entries),
             Happened::NodeTold { fact: Fact::Calibrated { executor, floor, .. }, .. } => {
@@ -115,6 +125,21 @@ impl Chronicle {
     fn warn(&mut self, what: String) {
         if !self.warnings.contains(&what) {
             self.warnings.push(what);
+        }
+    }
+
+    /// What several nodes say, such as every executor of a server that refuses its load, is one warning.
+    fn node_warned(&mut self, node: &NodeName, what: &str) {
+        let Some(said) = self.said.get_mut(what) else {
+            let said = Said { place: self.warnings.len(), first: node.clone(), others: BTreeSet::new() };
+            self.said.insert(what.to_owned(), said);
+            self.warnings.push(format!("{node}: {what}"));
+            return;
+        };
+        if *node != said.first && said.others.insert(node.clone()) {
+            let (first, more) = (&said.first, said.others.len());
+            let nodes = if more == 1 { "node" } else { "nodes" };
+            self.warnings[said.place] = format!("{first} and {more} more {nodes}: {what}");
         }
     }
 
@@ -306,5 +331,21 @@ mod tests {
         let mut chronicle = Chronicle::default();
         (0..3).for_each(|second| chronicle.tell(at(second, Happened::Warned { what: "w".into() })));
         assert_eq!(chronicle.warnings(), ["w"]);
+    }
+
+    #[test]
+    fn a_warning_of_several_nodes_is_one() {
+        let mut chronicle = Chronicle::default();
+        let mut warned = |node: &str, what: &str| {
+            let fact = Fact::Warned { what: what.into() };
+            chronicle.tell(at(1, Happened::NodeTold { node: node.into(), fact }));
+            chronicle.warnings().to_vec()
+        };
+        assert_eq!(warned("b", "w"), ["b: w"]);
+        assert_eq!(warned("b", "w"), ["b: w"]);
+        assert_eq!(warned("b", "another"), ["b: w", "b: another"]);
+        assert_eq!(warned("a", "w"), ["b and 1 more node: w", "b: another"]);
+        warned("c", "w");
+        assert_eq!(warned("a", "w"), ["b and 2 more nodes: w", "b: another"]);
     }
 }
