@@ -86,7 +86,7 @@ mod tests {
         schedule::{Due, Numbers},
         testing::{closed_plan, open_plan, seat, weights as of_weights},
         trial::{LoadModel, RateStage, Slope, Stop},
-        units::Span,
+        units::{NodeName, Span},
     };
 
     fn nodes(cores: &[u32]) -> Vec<Seat> {
@@ -108,7 +108,7 @@ mod tests {
             in_flight in prop::option::of(1u32..20),
         ) {
             let mut plan = open_plan(rate, cores.len() as u32);
-                        for (share, numbers) in plan.shares.iter_mut().zip(Numbers::all().dealt(0, &of_weights(&cores))) {
+            for (share, numbers) in plan.shares.iter_mut().zip(Numbers::all().dealt(0, &of_weights(&cores))) {
                 (share.max_in_flight, share.numbers) = (in_flight, numbers);
             }
             let mut alive = nodes(&cores);
@@ -174,7 +174,8 @@ mod tests {
                     let left = Left { executor: share.executor, at: Nanos(1), next: next_number, measured };
                     let cut = pieces(&share, &left, &alive, next);
                     next += cut.len() as u32;
-                    prop_assert!(cut.iter().all(|piece| piece.left_by == Some(share.executor) && alive.iter().any(|seat| seat.node == piece.node)));
+                    let is_alive = |node: &NodeName| alive.iter().any(|seat| seat.node == *node);
+                    prop_assert!(cut.iter().all(|piece| piece.left_by == Some(share.executor) && is_alive(&piece.node)));
                     loads.extend(cut);
                 }
             }

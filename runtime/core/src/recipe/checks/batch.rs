@@ -37,12 +37,7 @@ fn replayed((path, batch): (String, u32)) -> Problem {
 
 /// What is sent is not what the word says.
 fn sent_together(path: String, batch: u32, api: Api, is_open: bool) -> Problem {
-    let word = match api {
-        Api::Completions => "completions",
-        Api::Chat => "chat",
-        Api::Generate => "generate",
-    };
-    let found = format!("`{batch}`, and {word} takes one prompt in a request");
+    let found = format!("`{batch}`, and {api} takes one prompt in a request");
     let counts = if is_open { "a rate counts how often that happens" } else { "each client has so many in flight" };
     let problem = Problem::warning(path, found, "1, or an operation that takes several");
     problem.advise(format!("{batch} requests of one prompt are sent together instead, each with a row of its own; {counts}"))
